@@ -1,0 +1,39 @@
+import { defineConfig } from 'vitest/config';
+
+/** unit: no I/O beyond the file system. broker: a real RabbitMQ on loopback. node: a real runc and CRIU. cluster: the playground. */
+const serial = { fileParallelism: false, pool: 'forks' as const };
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'] } },
+      {
+        test: {
+          name: 'broker',
+          include: ['test/broker/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+          ...serial,
+        },
+      },
+      {
+        test: {
+          name: 'node',
+          include: ['test/node/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 300_000,
+          ...serial,
+        },
+      },
+      {
+        test: {
+          name: 'cluster',
+          include: ['test/cluster/**/*.test.ts'],
+          testTimeout: 300_000,
+          hookTimeout: 900_000,
+          ...serial,
+        },
+      },
+    ],
+  },
+});

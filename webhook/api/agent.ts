@@ -1,0 +1,109 @@
+/**
+ * The agent's API: HTTPS with mTLS (certificates of our CA; callers are CN shadow-controller or shadow-agent), JSON in and
+ * out, on PORT.agent of the agent's pod. All calls are POST /v1/<name> with the request below as body, and idempotent.
+ * Errors: status 4xx/5xx with {code, message, retryable}. `epoch` is the leader's; a lower one than seen for the claim is
+ * refused with SHADOW_E_STALE.
+ */
+import { z } from 'zod';
+
+const PodId = z.object({ namespace: z.string(), name: z.string(), uid: z.string() });
+export type PodId = z.infer<typeof PodId>;
+/** `sidecar` marks ours; `restored` ones are cloned, others (mesh) are left alone. In start order. */
+const Container = z.object({ name: z.string(), sidecar: z.boolean() });
+
+const claimed = { claim: z.string(), epoch: z.number().int() };
+
+export const AGENT_CALLS = {
+  /** What this node is. */
+  node: {
+    request: z.object({}),
+    response: z.object({
+      node: z.string(),
+      arch: z.string(),
+      kernel: z.string(),
+      containerd: z.string(),
+      runc: z.string(),
+      criu: z.string(),
+      cpuFlags: z.array(z.string()),
+      /** Bytes free under /var/lib/shadow. */
+      freeBytes: z.number(),
+      handlerInstalled: z.boolean(),
+    }),
+  },
+  /** What the processes of a pod hold, for preflight. */
+  inspect: {
+    request: z.object({ pod: PodId, podIP: z.string(), containers: z.array(Container) }),
+    response: z.object({
+      /** What can't be checkpointed or restored, one line each. */
+      hazards: z.array(z.string()),
+      /** TCP peers of app containers other than loopback: "10.0.0.5:5432". */
+      peers: z.array(z.string()),
+      /** Estimated checkpoint size: anonymous memory plus changed files and emptyDirs, bytes. */
+      estimatedBytes: z.number(),
+    }),
+  },
+  /** Target: makes the claim directory, before the copy's pod is created. `copy` is its namespace and name. */
+  prepare: {
+    request: z.object({
+      ...claimed,
+      copy: z.object({ namespace: z.string(), name: z.string() }),
+      containers: z.array(Container),
+      /** Images the copy will run, digest-pinned; pulled now. */
+      images: z.array(z.string()),
+    }),
+    response: z.object({}),
+  },
+  /** Target: is the first container of the copy waiting in the handler? Answers at once. */
+  waiting: {
+    request: z.object({ ...claimed }),
+    response: z.object({ waiting: z.boolean() }),
+  },
+  /**
+   * Source: pauses all containers, checks the freeze marker, dumps them in parallel; then resumes the sidecar (thaw file) and
+   * leaves the app paused. Fences the app's network from here on. Failing, it undoes all of that first.
+   */
+  cut: {
+    request: z.object({
+      ...claimed,
+      pod: PodId,
+      podIP: z.string(),
+      containers: z.array(Container),
+      freezeGeneration: z.number().int(),
+      driver: z.enum(['runc', 'kubelet']),
+    }),
+    response: z.object({ bytes: z.number(), pausedAt: z.string(), pauseMs: z.number(), dumpMs: z.number() }),
+  },
+  /** Source: sends the checkpoint of the claim to the target's agent (https URL), digest per file; same node: moves it. */
+  send: {
+    request: z.object({ ...claimed, pod: PodId, target: z.object({ url: z.string(), node: z.string() }) }),
+    response: z.object({ bytes: z.number(), files: z.number(), ms: z.number() }),
+  },
+  /** Target: emptyDirs into the copy's volumes, then READY: the handler restores. Waits (≤ timeoutMs) for all containers, thaws. */
+  restore: {
+    request: z.object({
+      ...claimed,
+      copy: PodId,
+      /** IP of the source pod at the cut: the loopback sockets are not bound to it, others are. */
+      oldIP: z.string(),
+      freezeGeneration: z.number().int(),
+      timeoutMs: z.number().int(),
+    }),
+    response: z.object({ containers: z.array(z.object({ name: z.string(), id: z.string() })), ms: z.number() }),
+  },
+  /** Target: CANCEL; the handler's wait ends and the create fails. Before the pod is deleted. */
+  cancel: { request: z.object({ ...claimed }), response: z.object({}) },
+  /** Target, after the commit: opens the fence of the copy. */
+  unfence: { request: z.object({ ...claimed, pod: PodId }), response: z.object({}) },
+  /** Source, abort: resumes the app, lifts the fence. */
+  resume: { request: z.object({ ...claimed, pod: PodId, containers: z.array(Container) }), response: z.object({}) },
+  /** Source, after the commit, when its pod is being deleted: SIGKILL to the app, then thaw. */
+  kill: { request: z.object({ ...claimed, pod: PodId, containers: z.array(Container) }), response: z.object({}) },
+  /** Either: removes every file, rule and address of the claim. The record of taken containers stays until the pod is gone. */
+  clean: { request: z.object({ ...claimed }), response: z.object({}) },
+} as const;
+
+export type AgentCall = keyof typeof AGENT_CALLS;
+export type AgentRequest<C extends AgentCall> = z.infer<(typeof AGENT_CALLS)[C]['request']>;
+export type AgentResponse<C extends AgentCall> = z.infer<(typeof AGENT_CALLS)[C]['response']>;
+/** What the controller calls; one method per call. A test's stand-in implements the few it needs. */
+export type AgentClient = { [C in AgentCall]: (request: AgentRequest<C>) => Promise<AgentResponse<C>> };

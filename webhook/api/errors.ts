@@ -1,0 +1,172 @@
+/**
+ * The one catalogue of errors. A code is at once condition reason (in CamelCase, see reasonOf), exit text of the plugin
+ * and heading of docs/errors.md.
+ */
+interface Entry {
+  /** What is wrong, one line; the instance's detail follows it after a colon. */
+  readonly message: string;
+  /** What the user does about it. */
+  readonly hint: string;
+  /** Exit code of the plugin: 1, 2 for usage, 124 for a timeout. */
+  readonly exit?: 2 | 124;
+}
+
+export const CATALOGUE = {
+  SHADOW_E_USAGE: { message: 'wrong usage', hint: 'see kubectl shadow --help', exit: 2 },
+  SHADOW_E_TIMEOUT: {
+    message: 'timed out waiting',
+    hint: 'the migration goes on; kubectl shadow status shows it',
+    exit: 124,
+  },
+  SHADOW_E_FORBIDDEN: {
+    message: 'no permission',
+    hint: 'ask for a role that may create statefulmigrations in this namespace',
+  },
+  SHADOW_E_API: {
+    message: 'the Kubernetes API refused',
+    hint: 'see the reason given; check the context with kubectl config current-context',
+  },
+  SHADOW_E_NOT_INSTALLED: {
+    message: 'kubectl-shadow is not installed in this cluster',
+    hint: 'run kubectl shadow install',
+  },
+  SHADOW_E_POD_NOT_FOUND: { message: 'no such pod', hint: 'kubectl get pods lists them; mind the namespace (-n)' },
+  SHADOW_E_POD_NOT_RUNNING: { message: 'the pod is not running and ready', hint: 'migrate it once it is ready' },
+  SHADOW_E_NOT_INJECTED: {
+    message: 'the pod has no shadow sidecar',
+    hint: 'label its namespace shadow.ms2m.io/injection=enabled (or the pod template shadow.ms2m.io/inject=true) and restart it once',
+  },
+  SHADOW_E_UNOWNED: {
+    message: 'the pod belongs to no StatefulSet',
+    hint: 'this strategy moves pods of a StatefulSet only',
+  },
+  SHADOW_E_NODE_NOT_FOUND: { message: 'no such node', hint: 'kubectl get nodes lists them' },
+  SHADOW_E_NODE_UNFIT: { message: 'the target node is unfit', hint: 'choose another node, or mend what is named' },
+  SHADOW_E_SAME_NODE: { message: 'the pod already runs on that node', hint: 'choose another node with --to' },
+  SHADOW_E_NO_NODE: {
+    message: 'no node is fit to take the pod',
+    hint: 'add a node, or name one with --to to see why it is unfit',
+  },
+  SHADOW_E_BUSY: {
+    message: 'another migration of this pod or set is running',
+    hint: 'wait for it, or abort it with kubectl shadow abort',
+  },
+  SHADOW_E_ROLLOUT: {
+    message: 'the set is being rolled out or is not fully ready',
+    hint: 'wait until kubectl rollout status says it is done',
+  },
+  SHADOW_E_UNSUPPORTED: {
+    message: 'the pod uses something that cannot be moved',
+    hint: 'see what is named; docs/errors.md says what can be done',
+  },
+  SHADOW_E_SESSION: {
+    message: 'the pod uses an AMQP feature that cannot be handed over',
+    hint: 'exclusive, server-named, auto-delete and reply-to queues, single active consumers and transactions live with one connection only',
+  },
+  SHADOW_E_SIDECAR_UNREACHABLE: {
+    message: 'the sidecar does not answer the controller',
+    hint: 'look at kubectl logs POD -c shadow-sidecar',
+  },
+  SHADOW_E_AGENT_UNREACHABLE: {
+    message: 'the agent of a node does not answer',
+    hint: 'look at kubectl -n shadow-system get pods -o wide',
+  },
+  SHADOW_E_WEBHOOK: {
+    message: 'the restore webhook does not answer',
+    hint: 'look at kubectl -n shadow-system get pods; nothing was touched',
+  },
+  SHADOW_E_MUTE: {
+    message: 'the source could not be muted in time',
+    hint: 'it goes on as before; try again when the broker is less loaded',
+  },
+  SHADOW_E_FREEZE: {
+    message: 'the sidecar was not frozen when its pod was paused',
+    hint: 'it goes on as before; try again',
+  },
+  SHADOW_E_CHECKPOINT: {
+    message: 'the checkpoint failed',
+    hint: 'the source goes on; the CRIU log line names the cause',
+  },
+  SHADOW_E_TRANSFER: {
+    message: 'the checkpoint could not be moved to the target node',
+    hint: 'the source goes on; check the network between the agents',
+  },
+  SHADOW_E_RESTORE: { message: 'the restore failed', hint: 'the source goes on; the CRIU log line names the cause' },
+  SHADOW_E_ATTACH: {
+    message: 'the copy could not attach to the broker',
+    hint: "the source goes on; look at the log of the copy's sidecar",
+  },
+  SHADOW_E_SOURCE_LOST: { message: 'the source was lost during the handoff', hint: 'see the events of the pod' },
+  SHADOW_E_ABORTED: { message: 'aborted by request', hint: 'the source goes on as before' },
+  SHADOW_E_COMMITTED: {
+    message: 'the migration is committed and cannot be aborted',
+    hint: 'it finishes by itself; kubectl shadow status shows it',
+  },
+  SHADOW_E_FINISHED: { message: 'the migration has ended already', hint: 'kubectl shadow list shows them all' },
+  SHADOW_E_MIGRATION_NOT_FOUND: { message: 'no such migration', hint: 'kubectl shadow list shows them all' },
+  SHADOW_E_CLAIM: {
+    message: 'the pod claims a checkpoint that is not for it',
+    hint: 'only the controller may set shadow.ms2m.io/restore',
+  },
+  SHADOW_E_INVALID: { message: 'the object is invalid', hint: 'mend the named field' },
+  SHADOW_E_NO_BROKER: {
+    message: 'no broker was found in the pod',
+    hint: 'name it by the annotation shadow.ms2m.io/brokers=host:port',
+  },
+  SHADOW_E_INJECT: {
+    message: 'the pod cannot be injected',
+    hint: 'see the reason; remove shadow.ms2m.io/inject=true to run it without',
+  },
+  SHADOW_E_STALE: {
+    message: 'a command of an older controller or another migration',
+    hint: 'none needed; the leader repeats its own',
+  },
+  SHADOW_E_IN_USE: { message: 'kubectl-shadow is in use', hint: 'finish or abort the migrations, or use --force' },
+  SHADOW_E_ROOT: { message: 'the playground needs root', hint: 'run it with sudo' },
+  SHADOW_E_HOST: {
+    message: 'this machine lacks something the playground needs',
+    hint: 'install or free what is named',
+  },
+  SHADOW_E_BUILD: {
+    message: 'a part of the playground could not be built',
+    hint: 'the log named holds the last lines; run up again to retry',
+  },
+  SHADOW_E_INTERNAL: { message: 'unexpected error', hint: 'please report it with the output' },
+} as const satisfies Record<string, Entry>;
+
+export type ErrorCode = keyof typeof CATALOGUE;
+
+/** An error a user may see. `retryable`: the same call may go through later, as is. */
+export class ShadowError extends Error {
+  readonly code: ErrorCode;
+  readonly retryable: boolean;
+  constructor(code: ErrorCode, detail = '', options: { cause?: unknown; retryable?: boolean } = {}) {
+    super(detail ? `${CATALOGUE[code].message}: ${detail}` : CATALOGUE[code].message, { cause: options.cause });
+    this.name = 'ShadowError';
+    this.code = code;
+    this.retryable = options.retryable ?? false;
+  }
+  get hint(): string {
+    return CATALOGUE[this.code].hint;
+  }
+  get exit(): 1 | 2 | 124 {
+    const entry: Entry = CATALOGUE[this.code];
+    return entry.exit ?? 1;
+  }
+}
+
+/** Any thrown thing as a ShadowError; what we did not foresee is SHADOW_E_INTERNAL. */
+export const asShadowError = (error: unknown, code: ErrorCode = 'SHADOW_E_INTERNAL'): ShadowError =>
+  error instanceof ShadowError
+    ? error
+    : new ShadowError(code, error instanceof Error ? error.message : String(error), { cause: error });
+
+/** Condition reason of a code: SHADOW_E_NODE_UNFIT → NodeUnfit (reasons are CamelCase by API convention). */
+export const reasonOf = (code: ErrorCode): string =>
+  code
+    .slice('SHADOW_E_'.length)
+    .split('_')
+    .map((word) => word[0] + word.slice(1).toLowerCase())
+    .join('');
+
+export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(CATALOGUE, text);

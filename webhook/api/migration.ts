@@ -1,0 +1,179 @@
+/** StatefulMigration, migration.ms2m.io/v1alpha1: the paper's kind, with our fields added. */
+import type { ErrorCode } from './errors.ts';
+
+export const GROUP = 'migration.ms2m.io';
+export const VERSION = 'v1alpha1';
+export const PLURAL = 'statefulmigrations';
+export const KIND = 'StatefulMigration';
+export const API_VERSION = `${GROUP}/${VERSION}`;
+
+/** `Auto`, `StopAndCopy` are ours, `ShadowPodSwap` next; `ShadowPod` and `Sequential` are the paper's. */
+export const STRATEGIES = ['Auto', 'StopAndCopy', 'ShadowPodSwap', 'ShadowPod', 'Sequential'] as const;
+export type Strategy = (typeof STRATEGIES)[number];
+/** What this release can carry out; the rest is accepted by the schema and refused in preflight by name. */
+export const IMPLEMENTED: readonly Strategy[] = ['Auto', 'StopAndCopy'];
+export const DRIVERS = ['runc', 'kubelet'] as const;
+export type Driver = (typeof DRIVERS)[number];
+
+export const PHASES = [
+  'Pending',
+  'Checkpointing',
+  'Transferring',
+  'Restoring',
+  'Replaying',
+  'Finalizing',
+  'Completed',
+  'Failed',
+  'Aborted',
+] as const;
+/** For people, derived from the handoffs; programs read conditions. */
+export type Phase = (typeof PHASES)[number];
+export const ENDED: readonly Phase[] = ['Completed', 'Failed', 'Aborted'];
+
+export interface MigrationSpec {
+  /** The pod to migrate, in the migration's namespace. */
+  sourcePod?: string;
+  /** The reference's field: accepted; with the sidecar all app containers move. */
+  containerName?: string;
+  /** Empty: the controller chooses another node. */
+  targetNode?: string;
+  checkpointImageRepository?: string;
+  replayCutoffSeconds?: number;
+  replayMode?: 'Cutoff' | 'Drain';
+  transferMode?: 'Registry' | 'Direct' | 'Agent';
+  identitySwapMode?: 'None' | 'Cutoff' | 'ExchangeFence';
+  /** Empty: Auto. */
+  migrationStrategy?: Strategy | '';
+  messageQueueConfig?: { queueName?: string; brokerUrl?: string; exchangeName?: string; routingKey?: string };
+  /** Ours. Who makes the checkpoint; default runc. */
+  checkpointDriver?: Driver;
+  /** Ours. true asks for an abort; refused after the commit. */
+  abort?: boolean;
+}
+
+/**
+ * Steps of one handoff, in order. Before `Committed` everything can be undone; `Committed` is reached by one status
+ * write alone (invariant 5).
+ *
+ * Warming: the copy's pod exists and waits in the runtime handler. Muting: the source's sidecar stops talking for the app.
+ * Cutting: frozen, paused, dumped. Transferring, Restoring. Attaching: the copy has its connections open, consumes nothing.
+ * Committed: the copy is going live. Settling: carried deliveries are settled through the source. Retiring: the source goes.
+ */
+export const STEPS = [
+  'Warming',
+  'Muting',
+  'Cutting',
+  'Transferring',
+  'Restoring',
+  'Attaching',
+  'Committed',
+  'Settling',
+  'Retiring',
+  'Done',
+  'Aborting',
+  'Aborted',
+] as const;
+export type Step = (typeof STEPS)[number];
+
+export interface PodRef {
+  name: string;
+  /** Empty until the pod exists. */
+  uid?: string;
+  node: string;
+  ip?: string;
+}
+
+/** The decision of a handoff: written once, with the resourceVersion read, by whoever is first (invariant 5). */
+export interface Decision {
+  verdict: 'commit' | 'abort';
+  /** RFC 3339 with milliseconds. */
+  at: string;
+  /** Lease transitions of the controller that wrote it. */
+  epoch: number;
+  code?: ErrorCode;
+  message?: string;
+}
+
+export interface Handoff {
+  /** 0: pod → shadow (to the target node). 1: shadow → successor (on the target node). */
+  index: number;
+  claim: string;
+  source: PodRef;
+  copy: PodRef;
+  step: Step;
+  /** RFC 3339 with milliseconds, when each step was entered. */
+  entered: Partial<Record<Step, string>>;
+  /** Raised at every attempt to freeze. */
+  freezeGeneration?: number;
+  decision?: Decision;
+  /** Unsettled deliveries that came over with the copy. */
+  carried?: number;
+  /** Bytes of the checkpoint, all containers. */
+  bytes?: number;
+  /** Milliseconds the app was paused by the cut until the copy's restore, as seen by the agents. */
+  pausedMs?: number;
+  /** Attempts at this handoff so far, from 1. */
+  attempt: number;
+}
+
+export interface Condition {
+  type: 'Preflight' | 'Progressing' | 'Committed' | 'Complete';
+  status: 'True' | 'False' | 'Unknown';
+  reason: string;
+  message: string;
+  observedGeneration?: number;
+  lastTransitionTime: string;
+}
+
+export interface MigrationStatus {
+  phase?: Phase;
+  observedGeneration?: number;
+  sourceNode?: string;
+  targetNode?: string;
+  checkpointID?: string;
+  targetPod?: string;
+  replacementPod?: string;
+  containerName?: string;
+  strategy?: Strategy;
+  /** Why the strategy was chosen, one line. */
+  strategyReason?: string;
+  conditions?: Condition[];
+  startTime?: string;
+  completionTime?: string;
+  /** Phase → Go duration string, e.g. "1.25s". */
+  phaseTimings?: Record<string, string>;
+  statefulSetName?: string;
+  deploymentName?: string;
+  originalReplicas?: number;
+  sourcePodLabels?: Record<string, string>;
+  sourceContainers?: { name: string; image: string }[];
+  swapSubPhase?: string;
+  handoffs?: Handoff[];
+  /** Code of the error that ended it. */
+  error?: { code: ErrorCode; message: string };
+}
+
+export interface StatefulMigration {
+  apiVersion?: string;
+  kind?: string;
+  metadata: {
+    name: string;
+    namespace: string;
+    uid: string;
+    resourceVersion: string;
+    generation?: number;
+    creationTimestamp?: string | Date;
+    deletionTimestamp?: string | Date;
+    finalizers?: string[];
+    labels?: Record<string, string>;
+    annotations?: Record<string, string>;
+  };
+  spec: MigrationSpec;
+  status?: MigrationStatus;
+}
+
+export const isEnded = (migration: Pick<StatefulMigration, 'status'>): boolean =>
+  migration.status?.phase !== undefined && ENDED.includes(migration.status.phase);
+
+/** A Go duration string of whole milliseconds: 1250 → "1.25s". */
+export const goDuration = (ms: number): string => `${Math.round(ms) / 1000}s`;

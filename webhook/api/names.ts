@@ -1,0 +1,117 @@
+/** Names shared by all parts: labels, annotations, objects, ports, and paths. No I/O here; everyone imports it. */
+
+export const DOMAIN = 'shadow.ms2m.io';
+
+export const LABEL = {
+  /** On a namespace: `enabled` opts all its pods in. */
+  injection: `${DOMAIN}/injection`,
+  /** On a pod: `true` opts in (and injection failure then denies), `false` opts out. */
+  inject: `${DOMAIN}/inject`,
+  /** On a pod the webhook injected: `true`. */
+  injected: `${DOMAIN}/injected`,
+  /** On the leading controller pod: `true`; the controller's Service selects by it. */
+  leader: `${DOMAIN}/leader`,
+  /** On pods a migration made and objects that carry the CA: uid of the StatefulMigration / `true`. */
+  migration: `${DOMAIN}/migration`,
+  ca: `${DOMAIN}/ca`,
+  /** The reference implementation's label on target pods: `target`. */
+  role: 'migration.ms2m.io/role',
+  /** Set by the StatefulSet controller (Kubernetes). */
+  statefulSetPod: 'statefulset.kubernetes.io/pod-name',
+} as const;
+
+export const ANNOTATION = {
+  /** Set by the webhook: `injected` or `skipped: <reason>`. Its presence makes injection idempotent. */
+  status: `${DOMAIN}/status`,
+  /** User: brokers of this pod, `host[:port][,host[:port]]`, where env does not tell. */
+  brokers: `${DOMAIN}/brokers`,
+  /** User: `messages` (all effects are broker messages) or `idempotent`. */
+  effects: `${DOMAIN}/effects`,
+  /** User: `false` keeps the webhook from setting seccompProfile RuntimeDefault. */
+  seccomp: `${DOMAIN}/seccomp`,
+  /** User: `allow` lets containers with postStart hooks migrate (the hook runs again). */
+  postStart: `${DOMAIN}/post-start`,
+  /** Only our controller or webhook may set it. Claim of the checkpoint this pod restores from: `<migration uid>-<handoff index>`. */
+  restore: `${DOMAIN}/restore`,
+  /** On the source pod: the commit, copied from the migration's status (JSON of Commit). */
+  commit: `${DOMAIN}/commit`,
+  /** On the dry-run pod that proves the restore webhook live. */
+  probe: `${DOMAIN}/probe`,
+} as const;
+
+export const FINALIZER = `${DOMAIN}/cleanup`;
+
+export const NAMESPACE = 'shadow-system';
+export const WEBHOOK = 'shadow-webhook';
+export const CONTROLLER = 'shadow-controller';
+export const AGENT = 'shadow-agent';
+/** RuntimeClass and its containerd handler share this name. */
+export const RUNTIME_CLASS = 'shadow';
+/** Secret with the CA key (namespace NAMESPACE), and ConfigMap with `ca.crt` (NAMESPACE and every namespace with injected pods). */
+export const CA = 'shadow-ca';
+/** Secrets of type kubernetes.io/tls (tls.crt, tls.key, ca.crt) in NAMESPACE. */
+export const TLS_SECRET = {
+  webhook: 'shadow-webhook-tls',
+  controller: 'shadow-controller-tls',
+  agent: 'shadow-agent-tls',
+} as const;
+export const LEASE = 'shadow-controller';
+export const INJECT_WEBHOOK_CONFIG = 'shadow-inject';
+export const RESTORE_WEBHOOK_CONFIG = 'shadow-restore';
+export const VALIDATE_WEBHOOK_CONFIG = 'shadow-validate';
+/** Audience of the sidecar's projected ServiceAccount token. */
+export const TOKEN_AUDIENCE = DOMAIN;
+
+/** The name of the copy of a pod: never one the StatefulSet controller takes for its own (it parses `-<ordinal>$`). */
+export const shadowName = (pod: string): string => `${pod}-shadow`;
+
+export const PORT = {
+  webhook: 8443,
+  controller: 8444,
+  agent: 9443,
+  /** Sidecar, in the pod: GET /started, /ready, /healthz, /metrics (plain HTTP). */
+  health: 15055,
+  /** Metrics and health of webhook, controller and agent. */
+  metrics: 9464,
+} as const;
+
+/** Broker ports relayed as AMQP 0-9-1, and those relayed blind. */
+export const AMQP_PORT = 5672;
+export const BLIND_PORTS: readonly number[] = [15672, 5552, 1883, 61613];
+
+export const SIDECAR = {
+  container: 'shadow-sidecar',
+  /** uid the sidecar runs as; the fence lets its sockets pass. */
+  uid: 64646,
+  /** emptyDir mounted in the sidecar only. */
+  runVolume: 'shadow-run',
+  runDir: '/shadow/run',
+  /** Projected volume mounted in the sidecar only: files uid, name, namespace, token, ca.crt (optional). */
+  idVolume: 'shadow-id',
+  idDir: '/shadow/id',
+} as const;
+
+/**
+ * Files in the sidecar's run directory; the agent sees them on the node under
+ * `/var/lib/kubelet/pods/<uid>/volumes/kubernetes.io~empty-dir/shadow-run/`.
+ */
+export const RUN_FILE = {
+  /** Written by the sidecar right before it stops all I/O; content: the freeze generation, decimal. Removed when it thaws. */
+  frozen: 'frozen',
+  /** Written by the agent; content: the freeze generation to thaw. */
+  thaw: 'thaw',
+  /** Written and synced by the sidecar before it calls itself mute: JSON {podUid, claim}. Removed on unmute. */
+  mute: 'mute',
+} as const;
+
+/** On the node. Claim directories of targets, of sources, and the record of restored containers. See staging.ts. */
+export const NODE_DIR = {
+  staged: '/var/lib/shadow/staged',
+  checkpoints: '/var/lib/shadow/checkpoints',
+  taken: '/var/lib/shadow/taken',
+  bin: '/opt/shadow/bin',
+  kubeletPods: '/var/lib/kubelet/pods',
+} as const;
+
+/** The claim of handoff `index` (0: pod → shadow, 1: shadow → successor) of a migration. */
+export const claimOf = (migrationUid: string, index: number): string => `${migrationUid}-${index}`;

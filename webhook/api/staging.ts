@@ -1,0 +1,41 @@
+/**
+ * The claim directory on the target node: the contract between the agent (TypeScript) and the runtime handler (sh).
+ *
+ * /var/lib/shadow/staged/<claim>/
+ *   pod                     "<namespace>/<name>" the checkpoint is for; the handler refuses any other pod
+ *   containers              names to restore, one a line, in start order
+ *   waiting/<container>     written by the handler while it waits in `create`
+ *   oldip                   IP of the source pod at the cut
+ *   READY                   written last, by rename: all images are there
+ *   CANCEL                  written by an abort: the wait ends, the create fails
+ *   <container>/checkpoint/ CRIU images
+ *   <container>/rootfs/     changed files, laid over the new rootfs (whiteouts and xattrs kept)
+ *   emptydir/<volume>/      contents of emptyDirs, put into the copy's volumes by the agent before READY
+ *   restored/<container>    written by the handler after runc restore: the container id
+ *   failed/<container>      written by the handler when runc restore failed: last lines of restore.log
+ *
+ * /var/lib/shadow/taken/<pod uid>/<container>: written after a successful restore; from then on `create` of that container
+ * in that pod is a plain one (a later crash starts fresh, never from stale memory).
+ */
+export const STAGED = {
+  pod: 'pod',
+  containers: 'containers',
+  waiting: 'waiting',
+  oldIP: 'oldip',
+  ready: 'READY',
+  cancel: 'CANCEL',
+  restored: 'restored',
+  failed: 'failed',
+  emptyDir: 'emptydir',
+} as const;
+
+/** nftables tables in the pod's network namespace, family inet. */
+export const NFT = {
+  /** While a pod is being restored: loopback TCP is dropped, nothing leaves with the old address. */
+  restore: 'shadow_restore',
+  /** A copy before its commit, a source's app from its cut on. */
+  fence: 'shadow_fence',
+} as const;
+
+/** Longest wait of the handler in `create`, seconds; the kubelet's own call has 120. */
+export const HANDLER_WAIT_SECONDS = 90;
