@@ -140,14 +140,17 @@ export type ErrorCode = keyof typeof CATALOGUE;
 export class ShadowError extends Error {
   readonly code: ErrorCode;
   readonly retryable: boolean;
-  constructor(code: ErrorCode, detail = '', options: { cause?: unknown; retryable?: boolean } = {}) {
+  /** Where the catalogue's does not fit the instance. */
+  readonly #hint: string | undefined;
+  constructor(code: ErrorCode, detail = '', options: { cause?: unknown; retryable?: boolean; hint?: string } = {}) {
     super(detail ? `${CATALOGUE[code].message}: ${detail}` : CATALOGUE[code].message, { cause: options.cause });
     this.name = 'ShadowError';
     this.code = code;
     this.retryable = options.retryable ?? false;
+    this.#hint = options.hint;
   }
   get hint(): string {
-    return CATALOGUE[this.code].hint;
+    return this.#hint ?? CATALOGUE[this.code].hint;
   }
   get exit(): 1 | 2 | 124 {
     const entry: Entry = CATALOGUE[this.code];

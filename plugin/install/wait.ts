@@ -1,0 +1,126 @@
+/** Waiting for what was installed: one task an object, polled. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ShadowError } from '../../webhook/api/errors.ts';
+import { NAMESPACE } from '../../webhook/api/names.ts';
+import { type Api, ApiError, getOrNone, listAll } from '../api.ts';
+import {
+  type DaemonSet,
+  type Deployment,
+  type Kind,
+  nameOf,
+  type Obj,
+  type Pod,
+  type WebhookConfiguration,
+} from '../kinds.ts';
+import type { Task } from '../tasks.ts';
+import { probeWebhook } from './probe.ts';
+import { daemonSetMissing, deploymentMissing, type Missing, webhookMissing } from './ready.ts';
+
+const POLL_MS = 500;
+
+export interface Deadline {
+  /** performance.now() at which the waiting ends. */
+  at: number;
+  /** As the user gave it, for the message. */
+  given: string;
+}
+
+/** No answer, or one that may be another the next time: the waiting goes on. */
+const hiccup = (error: unknown): boolean =>
+  error instanceof ApiError && (error.status === 0 || error.status === 429 || error.status >= 500);
+
+/** Asks until nothing is missing. Throws SHADOW_E_TIMEOUT with what was missing last and what `diagnose` finds. */
+export const until = async (
+  what: string,
+  deadline: Deadline,
+  ask: () => Promise<Missing>,
+  tell: (detail: string) => void,
+  diagnose: () => Promise<string> = async () => '',
+): Promise<void> => {
+  for (;;) {
+    const missing = await ask().catch((error: unknown) => {
+      if (hiccup(error)) return (error as Error).message;
+      throw error;
+    });
+    if (missing === undefined) return;
+    tell(missing);
+    if (performance.now() >= deadline.at) {
+      const found = await diagnose().catch(() => '');
+      throw new ShadowError(
+        'SHADOW_E_TIMEOUT',
+        `${what} after ${deadline.given}: ${missing}${found ? ` (${found})` : ''}`,
+        {
+          hint: `look at kubectl -n ${NAMESPACE} get pods; the same command again goes on waiting`,
+        },
+      );
+    }
+    await sleep(POLL_MS);
+  }
+};
+
+interface Statuses {
+  status?: {
+    containerStatuses?: ContainerStatus[];
+    initContainerStatuses?: ContainerStatus[];
+  };
+}
+interface ContainerStatus {
+  name: string;
+  restartCount?: number;
+  state?: { waiting?: { reason?: string; message?: string } };
+}
+
+/** Why pods of ours do not run: waiting containers and what the scheduler says. Pure. */
+export const troubles = (pods: readonly (Pod & Statuses)[]): string[] =>
+  pods.flatMap(({ metadata, status = {} }) => {
+    const waiting = [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])].flatMap(
+      (container) => {
+        const { reason, message } = container.state?.waiting ?? {};
+        if (!reason || reason === 'ContainerCreating' || reason === 'PodInitializing') return [];
+        return [`${metadata.name}/${container.name}: ${reason}${message ? `: ${message}` : ''}`];
+      },
+    );
+    const unscheduled = (status.conditions ?? [])
+      .filter((condition) => condition.type === 'PodScheduled' && condition.status === 'False')
+      .map((condition) => `${metadata.name}: ${condition.message ?? 'not scheduled'}`);
+    return [...waiting, ...unscheduled];
+  });
+
+const MISSING: Partial<Record<Kind, (object: never) => Missing>> = {
+  Deployment: deploymentMissing satisfies (object: Deployment) => Missing,
+  DaemonSet: daemonSetMissing satisfies (object: DaemonSet) => Missing,
+  MutatingWebhookConfiguration: webhookMissing satisfies (object: WebhookConfiguration) => Missing,
+  ValidatingWebhookConfiguration: webhookMissing satisfies (object: WebhookConfiguration) => Missing,
+};
+
+const readyTask = (api: Api, object: Obj, missing: (object: never) => Missing, deadline: Deadline): Task => {
+  const kind = object.kind as Kind;
+  const { name, namespace } = object.metadata;
+  const title = nameOf(kind, name);
+  const diagnose = async () =>
+    troubles(await listAll<Pod>(api, { kind: 'Pod', namespace: NAMESPACE }))
+      .slice(0, 3)
+      .join('; ');
+  const ask = async () => {
+    const now = await getOrNone(api, kind, name, namespace);
+    return now === undefined ? 'it is not there' : missing(now as never);
+  };
+  return { title, run: (tell) => until(title, deadline, ask, tell, diagnose) };
+};
+
+/** All that must be so before a migration can be asked for. Workloads first: they bring the CA and the webhook. */
+export const waitTasks = (api: Api, objects: readonly Obj[], deadline: Deadline): Task[] => {
+  const waited = objects
+    .flatMap((object) => {
+      const missing = MISSING[object.kind as Kind];
+      return missing ? [{ object, missing }] : [];
+    })
+    .sort((a, b) => Number('webhooks' in a.object) - Number('webhooks' in b.object));
+  const title = 'webhook';
+  const ask = async () =>
+    (await probeWebhook(api)) === 'silent' ? 'a pod created as a trial was not injected yet' : undefined;
+  return [
+    ...waited.map(({ object, missing }) => readyTask(api, object, missing, deadline)),
+    { title, run: (tell) => until(title, deadline, ask, tell) },
+  ];
+};

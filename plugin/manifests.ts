@@ -1,0 +1,69 @@
+/** The objects `install` applies: the kustomize base in manifests/, read without kustomize (a list of resources and labels). */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parse, parseAllDocuments } from 'yaml';
+import { z } from 'zod';
+import { ShadowError } from '../webhook/api/errors.ts';
+import { isKind, type Obj, rankOf } from './kinds.ts';
+
+/** More than this the base may not use: whoever applies it with kustomize must get the very same objects (issue 6). */
+const Kustomization = z.strictObject({
+  apiVersion: z.string().optional(),
+  kind: z.literal('Kustomization').optional(),
+  resources: z.array(z.string().regex(/^[\w./-]+\.ya?ml$/)).min(1),
+  /** Put on every object's metadata; selectors and templates stay as they are. */
+  labels: z.array(z.strictObject({ pairs: z.record(z.string(), z.string()) })).default([]),
+});
+
+const broken = (detail: string): ShadowError => new ShadowError('SHADOW_E_INTERNAL', `manifests: ${detail}`);
+
+const checked = (file: string, value: unknown): Obj => {
+  const object = value as Obj;
+  if (typeof object?.kind !== 'string' || typeof object.metadata?.name !== 'string') {
+    throw broken(`${file} holds a document without kind or name`);
+  }
+  if (!isKind(object.kind)) throw broken(`${file}: kind ${object.kind} is not known to install`);
+  return object;
+};
+
+/** In the order they are applied; equals keep the base's order. */
+export const loadManifests = (dir: string = join(import.meta.dirname, '..', 'manifests')): Obj[] => {
+  const base = Kustomization.safeParse(parse(readFileSync(join(dir, 'kustomization.yaml'), 'utf8')));
+  if (!base.success) throw broken(`kustomization.yaml: ${z.prettifyError(base.error)}`);
+  const objects = base.data.resources.flatMap((file) =>
+    parseAllDocuments(readFileSync(join(dir, file), 'utf8'))
+      .filter((document) => document.contents !== null)
+      .map((document) => {
+        if (document.errors[0]) throw broken(`${file}: ${document.errors[0].message}`);
+        return checked(file, document.toJS());
+      }),
+  );
+  const labels: Record<string, string> = Object.assign({}, ...base.data.labels.map(({ pairs }) => pairs));
+  if (Object.keys(labels).length > 0) {
+    for (const { metadata } of objects) metadata.labels = { ...metadata.labels, ...labels };
+  }
+  return objects.sort((a, b) => rankOf(a.kind) - rankOf(b.kind));
+};
+
+const replaced = (value: unknown, from: string, to: string): unknown => {
+  if (value === from) return to;
+  if (Array.isArray(value)) return value.map((item) => replaced(item, from, to));
+  if (value === null || typeof value !== 'object') return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, replaced(item, from, to)]));
+};
+
+/**
+ * The objects with another image: everywhere the base names its one image, in containers and in environment variables alike
+ * (the webhook is told by one which image to inject).
+ */
+export const withImage = (objects: readonly Obj[], image: string): Obj[] => {
+  const images = new Set(
+    objects.flatMap((object) => {
+      const workload = object as { spec?: { template?: { spec?: { containers?: { image: string }[] } } } };
+      return workload.spec?.template?.spec?.containers?.map((container) => container.image) ?? [];
+    }),
+  );
+  const [from, ...others] = images;
+  if (from === undefined || others.length > 0) throw broken(`one image is expected, found: ${[...images].join(', ')}`);
+  return objects.map((object) => replaced(object, from, image) as Obj);
+};
