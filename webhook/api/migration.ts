@@ -114,6 +114,13 @@ export interface Handoff {
   pausedMs?: number;
   /** Attempts at this handoff so far, from 1. */
   attempt: number;
+  /**
+   * For the restore webhook. How the sidecar runs in the copy: first ordinary container (default; the kubelet starts all in
+   * one pass) or native sidecar.
+   */
+  sidecarForm?: 'init' | 'container';
+  /** For the restore webhook: controller-revision-hash of the source; a successor of another revision is refused. */
+  revision?: string;
 }
 
 export interface Condition {
