@@ -1,0 +1,19 @@
+/** Reads the example's outputs straight from the broker, and when each came. */
+import type { Channel } from 'amqplib';
+import { OUTPUTS, type Output } from '../../manifests/examples/broker.ts';
+import type { SeenOutput } from './oracle.ts';
+
+/** Returns the growing list. Times are those of performance.now(). */
+export const collectOutputs = async (channel: Channel, queue: string = OUTPUTS.queue): Promise<SeenOutput[]> => {
+  const seen: SeenOutput[] = [];
+  await channel.consume(
+    queue,
+    (message) => {
+      if (!message) return;
+      const output = JSON.parse(message.content.toString()) as Output;
+      seen.push({ ...output, at: performance.now() });
+    },
+    { noAck: true },
+  );
+  return seen;
+};

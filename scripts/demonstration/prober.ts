@@ -1,0 +1,65 @@
+/** Probes a URL at a fixed rhythm, each probe on a connection of its own, whatever became of the one before. */
+import { get } from 'node:http';
+
+export interface Probe {
+  /** performance.now() when it was sent. */
+  at: number;
+  ok: boolean;
+}
+
+export interface ProbeReport {
+  probes: number;
+  failed: number;
+  /** From the first failed probe of the longest failed run to the next good one (or the last), ms. */
+  longestFailureMs: number;
+}
+
+const probe = (url: string, timeoutMs: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const request = get(url, { agent: false, signal: AbortSignal.timeout(timeoutMs) }, (response) => {
+      response.resume();
+      response.on('end', () => resolve(response.statusCode === 200));
+      response.on('error', () => resolve(false));
+    });
+    request.on('error', () => resolve(false));
+  });
+
+export interface Prober {
+  readonly probes: readonly Probe[];
+  /** Resolves when the last probe is answered. */
+  stop(): Promise<void>;
+}
+
+export const startProber = (url: string, everyMs = 10, timeoutMs = 1000): Prober => {
+  const probes: Probe[] = [];
+  const open = new Set<Promise<void>>();
+  const timer = setInterval(() => {
+    const entry: Probe = { at: performance.now(), ok: false };
+    probes.push(entry);
+    const running = probe(url, timeoutMs).then((ok) => {
+      entry.ok = ok;
+      open.delete(running);
+    });
+    open.add(running);
+  }, everyMs);
+  return {
+    probes,
+    async stop() {
+      clearInterval(timer);
+      await Promise.all(open);
+    },
+  };
+};
+
+/** Of the probes sent in [from, to]. */
+export const probeReport = (probes: readonly Probe[], from: number, to: number): ProbeReport => {
+  const window = probes.filter(({ at }) => at >= from && at <= to);
+  let longestFailureMs = 0;
+  let failingSince: number | undefined;
+  for (const { at, ok } of window) {
+    if (!ok) failingSince ??= at;
+    if (failingSince !== undefined) longestFailureMs = Math.max(longestFailureMs, at - failingSince);
+    if (ok) failingSince = undefined;
+  }
+  return { probes: window.length, failed: window.filter(({ ok }) => !ok).length, longestFailureMs };
+};
