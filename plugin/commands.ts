@@ -1,31 +1,135 @@
 /** Every command, its flags, and which module does it. That module is imported only when its command is called. */
 import type { Argv } from 'yargs';
+import { DRIVERS, STRATEGIES } from '../webhook/api/migration.ts';
 import type { Io } from './io.ts';
-import { COMMON } from './options.ts';
+import { COMMON, usage } from './options.ts';
 
 const OBJECT_OUTPUTS = ['json', 'yaml', 'name'] as const;
-const yes = (describe: string) => ({ type: 'boolean', default: true, describe }) as const;
+const TABLE_OUTPUTS = ['json', 'yaml', 'wide', 'name'] as const;
+
+const flag = <const D extends boolean>(given: D, describe: string) =>
+  ({ type: 'boolean', default: given, describe }) as const;
 const output = <const C extends readonly string[]>(choices: C) =>
   ({ alias: 'o', choices, describe: 'how the result is printed' }) as const;
-const timeout = (given: string) => ({ type: 'string', default: given, describe: 'longest wait' }) as const;
+const timeout = (given: string) =>
+  ({ type: 'string', default: given, requiresArg: true, describe: 'longest wait (exit code 124 after it)' }) as const;
+const all = { alias: 'A', type: 'boolean', default: false, describe: 'all namespaces' } as const;
 
-const cluster = (cli: Argv, io: Io) =>
-  cli.options(COMMON).command(
-    'install',
-    'install kubectl-shadow in the cluster, or bring it up to date',
-    (command) =>
-      command.options({
-        image: { type: 'string', describe: 'image of the components' },
-        wait: yes('wait until all is ready'),
-        timeout: timeout('5m'),
-        'dry-run': {
-          choices: ['none', 'client', 'server'] as const,
-          default: 'none' as const,
-          describe: 'change nothing',
-        },
-        output: output(OBJECT_OUTPUTS),
-      }),
-    async (flags) => (await import('./install/install.ts')).install(flags, io),
+/** A command that returns a number says its exit code. */
+const ends = async (running: Promise<unknown>): Promise<void> => {
+  const code = await running;
+  if (typeof code === 'number') process.exitCode = code;
+};
+
+const shared = (cli: Argv) => cli.options(COMMON);
+type Shared = ReturnType<typeof shared>;
+
+const installation = (cli: Shared, io: Io) =>
+  cli
+    .command(
+      'install',
+      'install kubectl-shadow in the cluster, or bring it up to date',
+      (command) =>
+        command.options({
+          image: { type: 'string', requiresArg: true, describe: 'image of the components' },
+          wait: flag(true, 'wait until all is ready'),
+          timeout: timeout('5m'),
+          'dry-run': {
+            choices: ['none', 'client', 'server'] as const,
+            default: 'none' as const,
+            describe: 'change nothing',
+          },
+          output: output(OBJECT_OUTPUTS),
+        }),
+      async (flags) => ends((await import('./install/install.ts')).install(flags, io)),
+    )
+    .command(
+      'uninstall',
+      'remove kubectl-shadow from the cluster',
+      (command) =>
+        command.options({
+          yes: { ...flag(false, 'do not ask'), alias: 'y' },
+          force: flag(false, 'even while migrations run or injected pods remain'),
+          timeout: timeout('3m'),
+        }),
+      async (flags) => ends((await import('./install/uninstall.ts')).uninstall(flags, io)),
+    );
+
+const migrations = (cli: Shared, io: Io) =>
+  cli
+    .command(
+      'migrate <pod>',
+      'move a running pod to another node',
+      (command) =>
+        command.positional('pod', { type: 'string', demandOption: true, describe: 'NAME or pod/NAME' }).options({
+          to: { type: 'string', requiresArg: true, describe: 'target node (default: the controller chooses)' },
+          strategy: { choices: STRATEGIES, describe: 'how it is moved (default: Auto)' },
+          driver: { choices: DRIVERS, describe: 'who makes the checkpoint (default: runc)' },
+          wait: flag(true, 'wait for the end, and report'),
+          timeout: timeout('5m'),
+          output: output(OBJECT_OUTPUTS),
+        }),
+      async (flags) => ends((await import('./migration/migrate.ts')).migrate(flags, io)),
+    )
+    .command(
+      'status [name]',
+      'show a migration in detail',
+      (command) =>
+        command
+          .positional('name', {
+            type: 'string',
+            describe: 'NAME of a migration, or pod/NAME for its newest (default: the newest)',
+          })
+          .options({ output: output(TABLE_OUTPUTS) }),
+      async (flags) => ends((await import('./migration/list.ts')).status(flags, io)),
+    )
+    .command(
+      ['list', 'ls'],
+      'list migrations',
+      (command) => command.options({ 'all-namespaces': all, output: output(TABLE_OUTPUTS) }),
+      async (flags) => ends((await import('./migration/list.ts')).list(flags, io)),
+    )
+    .command(
+      'abort <name>',
+      'abort a migration that is not committed',
+      (command) =>
+        command
+          .positional('name', { type: 'string', demandOption: true, describe: 'NAME of a migration, or pod/NAME' })
+          .options({
+            wait: flag(false, 'wait until it is aborted'),
+            timeout: timeout('2m'),
+            output: output(OBJECT_OUTPUTS),
+          }),
+      async (flags) => ends((await import('./migration/abort.ts')).abort(flags, io)),
+    );
+
+const version = (cli: Shared, io: Io) =>
+  cli.command(
+    'version',
+    'print the versions of the plugin and of what is installed',
+    (command) => command.options({ client: flag(false, 'the plugin only'), output: output(['json', 'yaml'] as const) }),
+    async (flags) => ends((await import('./version.ts')).version(flags, io)),
   );
 
-export const commands = (cli: Argv, io: Io) => cluster(cli, io);
+/** The whole command line. It throws: SHADOW_E_USAGE for a wrong one, else what the command throws. */
+export const commandLine = (cli: Argv, io: Io): Argv => {
+  const withShared = shared(cli);
+  installation(withShared, io);
+  migrations(withShared, io);
+  version(withShared, io);
+  return withShared
+    .scriptName('kubectl shadow')
+    .usage('kubectl shadow: move a running pod to another node, with its memory, its name and its broker connection')
+    .alias('h', 'help')
+    .version(false)
+    .strict()
+    .demandCommand(1, 'a command is missing')
+    .recommendCommands()
+    .showHelpOnFail(false)
+    .exitProcess(false)
+    .parserConfiguration({ 'duplicate-arguments-array': false })
+    .wrap(null)
+    .fail((message: string | null, error?: Error) => {
+      throw error ?? usage((message ?? '').replace(/\s*\n\s*/g, ' '));
+    });
+};

@@ -47,6 +47,10 @@ const loadConfig = (flags: ConnectionFlags): KubeConfig => {
     else if (process.env.KUBECONFIG) throw new Error(`no such file: ${process.env.KUBECONFIG} (KUBECONFIG)`);
     else config.loadFromDefault();
   }
+  // What the library makes up where it finds nothing.
+  if (config.getCurrentCluster()?.server === 'http://localhost:8080') {
+    throw new Error('no kubeconfig was found; set KUBECONFIG or give --kubeconfig');
+  }
   if (flags.context) config.setCurrentContext(flags.context);
   const context = config.getContextObject(config.currentContext);
   if (!context) {

@@ -1,0 +1,96 @@
+/** kubectl shadow uninstall. */
+import { ShadowError } from '../../webhook/api/errors.ts';
+import { isEnded, type StatefulMigration } from '../../webhook/api/migration.ts';
+import { LABEL } from '../../webhook/api/names.ts';
+import { type Api, isNotFound, listAll } from '../api.ts';
+import type { Io } from '../io.ts';
+import type { Pod } from '../kinds.ts';
+import { loadManifests } from '../manifests.ts';
+import { type Common, durationMs, usage } from '../options.ts';
+import { connectTo } from '../session.ts';
+import { runTasks } from '../tasks.ts';
+import { type Doomed, dropMigrations, removalOf, remove, strayMaps } from './remove.ts';
+import { until } from './wait.ts';
+
+export interface UninstallFlags extends Common {
+  yes: boolean;
+  force: boolean;
+  timeout: string;
+}
+
+const NAMED = 5;
+const some = (names: readonly string[]): string =>
+  names.length <= NAMED ? names.join(', ') : `${names.slice(0, NAMED).join(', ')} and ${names.length - NAMED} more`;
+
+const fullName = ({ metadata }: { metadata: { namespace?: string; name: string } }): string =>
+  `${metadata.namespace}/${metadata.name}`;
+
+/** What still needs us, one line; empty: nothing. Pure. */
+export const usedBy = (migrations: readonly StatefulMigration[], pods: readonly Pod[]): string => {
+  const running = migrations.filter((migration) => !isEnded(migration)).map(fullName);
+  const injected = pods.filter(({ metadata }) => metadata.deletionTimestamp === undefined).map(fullName);
+  return [
+    ...(running.length > 0 ? [`running migrations: ${some(running)}`] : []),
+    ...(injected.length > 0 ? [`injected pods: ${some(injected)}`] : []),
+  ].join('; ');
+};
+
+const migrationsOrNone = async (api: Api): Promise<StatefulMigration[]> => {
+  try {
+    return await listAll<StatefulMigration>(api, { kind: 'StatefulMigration' });
+  } catch (error) {
+    if (isNotFound(error)) return [];
+    throw error;
+  }
+};
+
+const refuseInUse = async (api: Api, migrations: readonly StatefulMigration[]): Promise<void> => {
+  const pods = await listAll<Pod>(api, { kind: 'Pod', query: { labelSelector: `${LABEL.injected}=true` } });
+  const used = usedBy(migrations, pods);
+  if (used) {
+    throw new ShadowError('SHADOW_E_IN_USE', used, {
+      hint: 'finish or abort the migrations; take the opt-in label off and restart the pods; or use --force (injected pods run on, but can no longer migrate)',
+    });
+  }
+};
+
+const confirm = async (io: Io): Promise<boolean> => {
+  if (!io.ask) throw usage('there is no terminal to ask on; say --yes');
+  return /^y(es)?$/.test(await io.ask('Remove kubectl-shadow and all StatefulMigrations from the cluster? [y/N] '));
+};
+
+export const uninstall = async (flags: UninstallFlags, io: Io): Promise<number> => {
+  const timeoutMs = durationMs('timeout', flags.timeout);
+  if (!flags.yes && !io.ask) throw usage('there is no terminal to ask on; say --yes');
+  const { api } = await connectTo(flags);
+  const migrations = await migrationsOrNone(api);
+  if (!flags.force) await refuseInUse(api, migrations);
+  if (!flags.yes && !(await confirm(io))) {
+    io.err('nothing was removed');
+    return 1;
+  }
+  const deadline = { at: performance.now() + timeoutMs, given: flags.timeout };
+  const { hooks, rest } = removalOf(loadManifests());
+  const doomed: Doomed[] = [];
+  const drop = async (each: Doomed): Promise<void> => {
+    if (!(await remove(api, each))) return;
+    doomed.push(each);
+    io.out(each.line);
+  };
+  // First nothing calls us any more; then the controller, still running, lets its migrations go; then it goes itself.
+  for (const hook of hooks) await drop(hook);
+  await dropMigrations(api, migrations, Math.min(timeoutMs, 30_000));
+  for (const each of [...(await strayMaps(api)), ...rest]) await drop(each);
+  if (doomed.length === 0) {
+    io.err('kubectl-shadow is not installed; nothing was removed');
+    return 0;
+  }
+  await runTasks(
+    io,
+    doomed.map(({ name, gone }) => ({
+      title: `${name} gone`,
+      run: (tell) => until(name, deadline, async () => ((await gone(api)) ? undefined : 'still there'), tell),
+    })),
+  );
+  return 0;
+};

@@ -1,0 +1,95 @@
+/** `list` and `status` as text. Pure. */
+import type { StatefulMigration } from '../../webhook/api/migration.ts';
+import { age, columns, seconds } from '../format.ts';
+import {
+  errorOf,
+  fromNode,
+  handoffsOf,
+  phaseOf,
+  podOf,
+  startOf,
+  stepsOf,
+  strategyOf,
+  timeOf,
+  toNode,
+  totalMs,
+} from './model.ts';
+import { handoffTable, phaseTable } from './report.ts';
+
+export const migrationTable = (
+  migrations: readonly StatefulMigration[],
+  now: number,
+  { namespaces, wide }: { namespaces: boolean; wide: boolean },
+): string =>
+  columns(
+    [
+      ...(namespaces ? ['NAMESPACE'] : []),
+      ...['NAME', 'POD', 'FROM', 'TO', 'STRATEGY', 'PHASE', 'AGE'],
+      ...(wide ? ['SECONDS', 'ERROR'] : []),
+    ],
+    migrations.map((migration) => [
+      ...(namespaces ? [migration.metadata.namespace] : []),
+      migration.metadata.name,
+      podOf(migration),
+      fromNode(migration),
+      toNode(migration),
+      strategyOf(migration),
+      phaseOf(migration),
+      age(now - (timeOf(migration.metadata.creationTimestamp) ?? now)),
+      ...(wide ? [seconds(totalMs(migration, now)), errorOf(migration)?.code ?? ''] : []),
+    ]),
+  );
+
+const stepLines = (migration: StatefulMigration, now: number): string[] =>
+  handoffsOf(migration).flatMap((handoff) => {
+    const steps = stepsOf(handoff).map(({ step, from, to }) => `${step} ${seconds((to ?? now) - from)}`);
+    const decided = handoff.decision ? `, decided ${handoff.decision.verdict} at ${handoff.decision.at}` : '';
+    const why = handoff.decision?.code ? ` (${handoff.decision.code}: ${handoff.decision.message ?? ''})` : '';
+    return [
+      `  ${handoff.source.name} (${handoff.source.node}) -> ${handoff.copy.name} (${handoff.copy.node}): ${handoff.step}${decided}${why}`,
+      ...(steps.length > 0 ? [`    ${steps.join(', ')}`] : []),
+    ];
+  });
+
+const conditionTable = (migration: StatefulMigration, now: number): string =>
+  columns(
+    ['TYPE', 'STATUS', 'REASON', 'AGE', 'MESSAGE'],
+    (migration.status?.conditions ?? []).map(({ type, status, reason, lastTransitionTime, message }) => [
+      type,
+      status,
+      reason,
+      age(now - (timeOf(lastTransitionTime) ?? now)),
+      message,
+    ]),
+    '  ',
+  );
+
+/** A migration in detail, as kubectl describe sets it. */
+export const details = (migration: StatefulMigration, now: number): string => {
+  const { metadata, status } = migration;
+  const start = startOf(migration);
+  const error = errorOf(migration);
+  const reason = status?.strategyReason ? ` (${status.strategyReason})` : '';
+  const facts: [string, string][] = [
+    ['Name:', metadata.name],
+    ['Namespace:', metadata.namespace],
+    ['Pod:', podOf(migration)],
+    ['From:', fromNode(migration) || '<unknown>'],
+    ['To:', toNode(migration) || '<not chosen yet>'],
+    ['Strategy:', `${strategyOf(migration)}${reason}`],
+    ['Phase:', phaseOf(migration)],
+    ...(start === undefined
+      ? []
+      : ([['Started:', `${new Date(start).toISOString()} (${age(now - start)} ago)`]] as [string, string][])),
+    ['Took:', seconds(totalMs(migration, now))],
+  ];
+  const lines = facts.map(([name, value]) => `${name.padEnd(12)}${value}`);
+  if (error) lines.push(`${'Error:'.padEnd(12)}${error.message} [${error.code}]`, `${'Hint:'.padEnd(12)}${error.hint}`);
+  if (handoffsOf(migration).length > 0) {
+    lines.push('Handoffs:', handoffTable(migration, now, '  '), 'Steps:', ...stepLines(migration, now));
+  }
+  const phases = phaseTable(migration, '  ');
+  if (phases) lines.push('Phases:', phases);
+  if (status?.conditions?.length) lines.push('Conditions:', conditionTable(migration, now));
+  return lines.join('\n');
+};

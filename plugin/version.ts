@@ -1,0 +1,45 @@
+/** kubectl shadow version. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CONTROLLER, NAMESPACE } from '../webhook/api/names.ts';
+import { getOrNone } from './api.ts';
+import type { Io } from './io.ts';
+import type { Deployment } from './kinds.ts';
+import type { Common } from './options.ts';
+import { connectTo } from './session.ts';
+
+export interface VersionFlags extends Common {
+  client: boolean;
+  output?: 'json' | 'yaml' | undefined;
+}
+
+export const clientVersion = (root: string = join(import.meta.dirname, '..')): string => {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+  return version;
+};
+
+/** The image the controller runs, or why it is not known: this command answers without a cluster, too. */
+const installed = async (flags: VersionFlags): Promise<{ image?: string; unknown?: string }> => {
+  try {
+    const { api } = await connectTo(flags);
+    const controller = await getOrNone<Deployment>(api, 'Deployment', CONTROLLER, NAMESPACE);
+    const image = controller?.spec.template.spec.containers[0]?.image;
+    return image ? { image } : { unknown: 'not installed' };
+  } catch (error) {
+    const { problemOf } = await import('./problems.ts');
+    return { unknown: problemOf(error).message };
+  }
+};
+
+export const version = async (flags: VersionFlags, io: Io): Promise<void> => {
+  const client = clientVersion();
+  const server = flags.client ? undefined : await installed(flags);
+  if (flags.output) {
+    const { printDocument } = await import('./migration/print.ts');
+    await printDocument(io, flags.output, { client: { version: client }, ...(server ? { server } : {}) });
+    return;
+  }
+  io.out(`Client Version: ${client}`);
+  if (server?.image) io.out(`Server Image: ${server.image}`);
+  else if (server) io.err(`Server Image: unknown (${server.unknown})`);
+};
