@@ -1,0 +1,99 @@
+/** Injection: an opted-in pod with the sidecar. Pure; fed its own output it changes nothing. */
+import type { V1Container, V1Pod } from '@kubernetes/client-node';
+import { asShadowError, ShadowError } from '../api/errors.ts';
+import { AMQP_PORT, ANNOTATION, LABEL, PORT } from '../api/names.ts';
+import { planBrokers } from './brokers.ts';
+import { rewritten } from './mentions.ts';
+import { isNative, sidecarOf } from './pods.ts';
+import { SIDECAR_VOLUMES, sidecarContainer } from './sidecar.ts';
+
+export interface InjectOptions {
+  image: string;
+  /** Of the request: the object itself need not carry it. */
+  namespace: string;
+}
+
+export interface Injection {
+  outcome: 'injected' | 'skipped' | 'unchanged';
+  pod: V1Pod;
+  /** Of a skip, one line. */
+  reason?: string;
+}
+
+const refuse = (reason: string): never => {
+  throw new ShadowError('SHADOW_E_INJECT', reason);
+};
+
+/** What makes a pod impossible to inject, apart from its brokers. */
+const check = (pod: V1Pod): void => {
+  const spec = pod.spec!;
+  if (spec.hostNetwork) refuse('it uses the network of its node (hostNetwork)');
+  if (spec.os?.name === 'windows') refuse('it runs on Windows');
+  if (pod.metadata?.ownerReferences?.some(({ kind }) => kind === 'Job')) refuse('it belongs to a Job');
+  for (const { name, ports } of spec.containers) {
+    for (const { containerPort } of ports ?? []) {
+      if (containerPort === AMQP_PORT) refuse(`container ${name} declares port ${AMQP_PORT}: it is a broker itself`);
+      if (containerPort === PORT.health)
+        refuse(`container ${name} declares port ${PORT.health}, which the sidecar uses`);
+    }
+  }
+};
+
+/** io_uring can't be dumped; the RuntimeDefault filter forbids it and the apps fall back to epoll. */
+const withSeccomp = (pod: V1Pod): V1Container[] => {
+  const { containers, securityContext } = pod.spec!;
+  if (securityContext?.seccompProfile || pod.metadata?.annotations?.[ANNOTATION.seccomp] === 'false') return containers;
+  return containers.map((container) =>
+    container.securityContext?.seccompProfile || container.securityContext?.privileged
+      ? container
+      : { ...container, securityContext: { ...container.securityContext, seccompProfile: { type: 'RuntimeDefault' } } },
+  );
+};
+
+const annotated = (pod: V1Pod, status: string): V1Pod => ({
+  ...pod,
+  metadata: { ...pod.metadata, annotations: { ...pod.metadata?.annotations, [ANNOTATION.status]: status } },
+});
+
+const injected = (pod: V1Pod, { image, namespace }: InjectOptions): V1Pod => {
+  check(pod);
+  const plan = planBrokers(pod, namespace);
+  const spec = pod.spec!;
+  const replace = (host: string): string | undefined => plan.rewrites.get(host);
+  const led = <T extends V1Container[] | undefined>(list: T): T =>
+    plan.rewrites.size > 0 ? (list?.map((c) => (isNative(c) ? c : rewritten(c, replace))) as T) : list;
+  const own = SIDECAR_VOLUMES.map(({ name }) => name);
+  if (spec.volumes?.some(({ name }) => own.includes(name))) refuse(`a volume of it is called ${own.join(' or ')}`);
+  const sidecar = sidecarContainer(pod, plan.brokers, image);
+  const after = annotated(pod, 'injected');
+  return {
+    ...after,
+    metadata: { ...after.metadata, labels: { ...pod.metadata?.labels, [LABEL.injected]: 'true' } },
+    spec: {
+      ...spec,
+      containers: led(withSeccomp(pod)),
+      // First: everything after it, other init containers too, finds the broker's name served.
+      initContainers: [sidecar, ...led(spec.initContainers ?? [])],
+      volumes: [...(spec.volumes ?? []), ...SIDECAR_VOLUMES],
+      ...(plan.aliases.length > 0 && { hostAliases: [...(spec.hostAliases ?? []), ...plan.aliases] }),
+    },
+  };
+};
+
+/**
+ * A pod that asks for it by label is injected or refused (throws SHADOW_E_INJECT, SHADOW_E_NO_BROKER); one that is opted in by
+ * its namespace is injected or admitted untouched but for an annotation saying why.
+ */
+export const inject = (pod: V1Pod, options: InjectOptions): Injection => {
+  const wish = pod.metadata?.labels?.[LABEL.inject];
+  // A mirror pod only shows what a kubelet runs already.
+  const mirror = pod.metadata?.annotations?.['kubernetes.io/config.mirror'] !== undefined;
+  if (wish === 'false' || mirror || sidecarOf(pod)) return { outcome: 'unchanged', pod };
+  try {
+    return { outcome: 'injected', pod: injected(pod, options) };
+  } catch (thrown) {
+    const error = asShadowError(thrown);
+    if (wish === 'true' || error.code === 'SHADOW_E_INTERNAL') throw error;
+    return { outcome: 'skipped', pod: annotated(pod, `skipped: ${error.message}`), reason: error.message };
+  }
+};

@@ -1,0 +1,72 @@
+/** What injection adds to a pod: the container and its two volumes. Pure. */
+import type { V1Container, V1Pod, V1ResourceRequirements, V1SecurityContext, V1Volume } from '@kubernetes/client-node';
+import { BLIND_PORTS, CA, PORT, SIDECAR, TOKEN_AUDIENCE } from '../api/names.ts';
+import type { Broker } from './brokers.ts';
+
+/** Meets PodSecurity restricted, whatever the pod's own settings are. */
+export const RESTRICTED: V1SecurityContext = {
+  runAsUser: SIDECAR.uid,
+  runAsGroup: SIDECAR.uid,
+  runAsNonRoot: true,
+  allowPrivilegeEscalation: false,
+  readOnlyRootFilesystem: true,
+  capabilities: { drop: ['ALL'] },
+  seccompProfile: { type: 'RuntimeDefault' },
+};
+
+const complete = ({ resources }: V1Container): boolean =>
+  (['cpu', 'memory'] as const).every((what) => {
+    const limit = resources?.limits?.[what];
+    return limit !== undefined && (resources?.requests?.[what] ?? limit) === limit;
+  });
+
+/** The pod's QoS class must stay what it was: a Guaranteed pod gets a sidecar with limits = requests. */
+const resourcesFor = (pod: V1Pod): V1ResourceRequirements => {
+  const all = [...pod.spec!.containers, ...(pod.spec!.initContainers ?? [])];
+  return all.every(complete)
+    ? { requests: { cpu: '200m', memory: '256Mi' }, limits: { cpu: '200m', memory: '256Mi' } }
+    : { requests: { cpu: '10m', memory: '48Mi' }, limits: { memory: '256Mi' } };
+};
+
+export const sidecarContainer = (pod: V1Pod, brokers: readonly Broker[], image: string): V1Container => {
+  const declared = new Set(pod.spec!.containers.flatMap(({ ports }) => ports?.map((port) => port.containerPort) ?? []));
+  return {
+    name: SIDECAR.container,
+    image,
+    imagePullPolicy: 'IfNotPresent',
+    args: ['/app/sidecar.cjs'],
+    restartPolicy: 'Always',
+    env: [
+      { name: 'SHADOW_BROKERS', value: JSON.stringify(brokers) },
+      // Ports of the broker's hosts that are relayed blind: those the pod does not listen on itself.
+      { name: 'SHADOW_BLIND_PORTS', value: JSON.stringify(BLIND_PORTS.filter((port) => !declared.has(port))) },
+    ],
+    resources: resourcesFor(pod),
+    securityContext: RESTRICTED,
+    // httpGet, never exec: an exec in a pod that is being dumped would be dumped too.
+    startupProbe: { httpGet: { path: '/started', port: PORT.health }, periodSeconds: 1, failureThreshold: 60 },
+    readinessProbe: { httpGet: { path: '/ready', port: PORT.health }, periodSeconds: 1, failureThreshold: 1 },
+    volumeMounts: [
+      { name: SIDECAR.runVolume, mountPath: SIDECAR.runDir },
+      { name: SIDECAR.idVolume, mountPath: SIDECAR.idDir, readOnly: true },
+    ],
+  };
+};
+
+export const SIDECAR_VOLUMES: readonly V1Volume[] = [
+  { name: SIDECAR.runVolume, emptyDir: {} },
+  {
+    name: SIDECAR.idVolume,
+    projected: {
+      sources: [
+        {
+          downwardAPI: {
+            items: ['uid', 'name', 'namespace'].map((path) => ({ path, fieldRef: { fieldPath: `metadata.${path}` } })),
+          },
+        },
+        { serviceAccountToken: { path: 'token', audience: TOKEN_AUDIENCE, expirationSeconds: 3600 } },
+        { configMap: { name: CA, optional: true, items: [{ key: 'ca.crt', path: 'ca.crt' }] } },
+      ],
+    },
+  },
+];

@@ -1,0 +1,53 @@
+/** StatefulMigrations at admission: what no schema can say. Pure. The controller's preflight looks at the cluster. */
+import { isDeepStrictEqual } from 'node:util';
+import { ShadowError } from '../api/errors.ts';
+import { isEnded, type MigrationSpec, type StatefulMigration } from '../api/migration.ts';
+
+/** A DNS-1123 subdomain, as names of pods and nodes are. */
+const NAME = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+
+const invalid = (detail: string): ShadowError => new ShadowError('SHADOW_E_INVALID', detail);
+
+const checkSpec = (spec: MigrationSpec): void => {
+  if (!spec.sourcePod) throw invalid('spec.sourcePod is empty: name the pod to migrate');
+  if (!NAME.test(spec.sourcePod)) throw invalid(`spec.sourcePod: "${spec.sourcePod}" is no name of a pod`);
+  if (spec.targetNode && !NAME.test(spec.targetNode)) {
+    throw invalid(`spec.targetNode: "${spec.targetNode}" is no name of a node; leave it empty to have one chosen`);
+  }
+};
+
+const FIELDS = [
+  'sourcePod',
+  'containerName',
+  'targetNode',
+  'checkpointImageRepository',
+  'replayCutoffSeconds',
+  'replayMode',
+  'transferMode',
+  'identitySwapMode',
+  'migrationStrategy',
+  'messageQueueConfig',
+  'checkpointDriver',
+] as const satisfies readonly (keyof MigrationSpec)[];
+
+const checkUpdate = (now: StatefulMigration, old: StatefulMigration): void => {
+  const changed = FIELDS.find((field) => !isDeepStrictEqual(now.spec[field], old.spec[field]));
+  if (changed) {
+    throw invalid(`spec.${changed} cannot be changed once the migration has begun; abort it and create another`);
+  }
+  if (old.spec.abort && !now.spec.abort) throw invalid('spec.abort cannot be taken back');
+  if (!now.spec.abort || old.spec.abort) return;
+  if (isEnded(old)) throw new ShadowError('SHADOW_E_FINISHED', now.metadata.name);
+  // Invariant 5. The commit itself is the status write; this only tells the user at once.
+  if (old.status?.handoffs?.some(({ decision }) => decision?.verdict === 'commit')) {
+    throw new ShadowError('SHADOW_E_COMMITTED', now.metadata.name);
+  }
+};
+
+/** Throws SHADOW_E_INVALID, SHADOW_E_FINISHED or SHADOW_E_COMMITTED; `old` on updates. */
+export const checkMigration = (now: StatefulMigration, old?: StatefulMigration): void => {
+  // Taking a finalizer away must always be possible.
+  if (now.metadata.deletionTimestamp) return;
+  if (old?.status?.phase !== undefined) checkUpdate(now, old);
+  else checkSpec(now.spec ?? {});
+};
