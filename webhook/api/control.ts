@@ -28,6 +28,8 @@ export const Hello = z.object({
   state: SidecarState,
   /** Claim of the handoff it is in, if any. */
   claim: z.string().optional(),
+  /** mute: why its session is gone (broker connection lost, sidecar restarted): the broker requeued, it can't be cut. */
+  lost: z.string().optional(),
 });
 export type Hello = z.infer<typeof Hello>;
 
@@ -138,6 +140,8 @@ export const StateChange = z.object({
   claim: z.string().optional(),
   /** In state superseded or closed. */
   outstanding: z.number().int().optional(),
+  /** As in Hello. */
+  lost: z.string().optional(),
 });
 export type StateChange = z.infer<typeof StateChange>;
 

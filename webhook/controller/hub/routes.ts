@@ -1,0 +1,90 @@
+/** Settle-through between the two sidecars of a claim: the copy's settlements to the source, its answers back. */
+import type { Settle, Settled } from '../../api/control.ts';
+import type { Session } from './session.ts';
+
+export interface Route {
+  readonly sourceUid: string;
+  readonly copyUid: string;
+  /** The source is gone for good; see `abandon`. */
+  readonly abandoned: boolean;
+}
+
+/** Why a message closes its connection. */
+export type Refusal = { readonly refused: string } | undefined;
+
+/** More than a sidecar has under way (its window); beyond it, it is none of ours. */
+const KEPT_PER_SESSION = 64;
+
+export interface Routes {
+  set(claim: string, sourceUid: string, copyUid: string): void;
+  remove(claim: string): void;
+  /** The source's broker connections are gone: all the copy settles counts as settled, since there is nothing left to settle. */
+  abandon(claim: string): void;
+  settle(from: Session, message: Settle): Refusal;
+  settled(from: Session, message: Settled): Refusal;
+  /** A sidecar said hello: what waits for it goes out. */
+  arrived(podUid: string): void;
+}
+
+export const createRoutes = (session: (podUid: string) => Session | undefined): Routes => {
+  const routes = new Map<string, Route>();
+
+  const answer = (copy: Session, message: Settled): void => {
+    for (const seq of copy.unanswered.keys()) if (seq <= message.seq) copy.unanswered.delete(seq);
+    copy.send(message);
+  };
+
+  const forward = (route: Route, message: Settle): void => {
+    if (!route.abandoned) session(route.sourceUid)?.send(message);
+    else {
+      const copy = session(route.copyUid);
+      if (copy) answer(copy, { type: 'settled', claim: message.claim, seq: message.seq, outstanding: 0 });
+    }
+  };
+
+  /** All the copy waits for, in order; the source applies each once, however often it comes. */
+  const forwardAll = (claim: string, route: Route): void => {
+    const kept = [...(session(route.copyUid)?.unanswered.values() ?? [])];
+    for (const message of kept.sort((a, b) => a.seq - b.seq)) if (message.claim === claim) forward(route, message);
+  };
+
+  const put = (claim: string, route: Route): void => {
+    routes.set(claim, route);
+    forwardAll(claim, route);
+  };
+
+  return {
+    set: (claim, sourceUid, copyUid) => {
+      const known = routes.get(claim);
+      const same = known?.sourceUid === sourceUid && known.copyUid === copyUid;
+      if (!same) put(claim, { sourceUid, copyUid, abandoned: false });
+    },
+    remove: (claim) => {
+      routes.delete(claim);
+    },
+    abandon: (claim) => {
+      const route = routes.get(claim);
+      if (route) put(claim, { ...route, abandoned: true });
+    },
+    settle: (from, message) => {
+      const route = routes.get(message.claim);
+      if (route !== undefined && route.copyUid !== from.identity.uid) return { refused: 'not the copy of that claim' };
+      if (from.unanswered.size >= KEPT_PER_SESSION) return { refused: 'too many settlements under way' };
+      from.unanswered.set(message.seq, message);
+      if (route !== undefined) forward(route, message);
+      return undefined;
+    },
+    settled: (from, message) => {
+      const route = routes.get(message.claim);
+      if (route === undefined) return undefined;
+      if (route.sourceUid !== from.identity.uid) return { refused: 'not the source of that claim' };
+      from.outstanding = message.outstanding;
+      const copy = session(route.copyUid);
+      if (copy !== undefined) answer(copy, message);
+      return undefined;
+    },
+    arrived: (podUid) => {
+      for (const [claim, route] of routes) if (route.sourceUid === podUid) forwardAll(claim, route);
+    },
+  };
+};

@@ -1,0 +1,308 @@
+/** Carries out the controller's commands: asks handoff.ts what is allowed, acts on the relay, answers. */
+import type {
+  Answer,
+  Command,
+  FromController,
+  Hello,
+  MuteResult,
+  SessionReport,
+  Settle,
+  Settled,
+  Settlement,
+  SidecarState,
+} from '../api/control.ts';
+import { asShadowError, type ErrorCode, ShadowError } from '../api/errors.ts';
+import type { Log } from '../log.ts';
+import type { Control } from './control.ts';
+import { freeze, uidAfterWaking } from './freeze.ts';
+import * as pure from './handoff.ts';
+import { type Paths, readUid } from './identity.ts';
+import { putMarker, removeMarker } from './marker.ts';
+import { createSettleThrough } from './settle.ts';
+
+/** What the handoff needs of the relay. */
+export interface RelayLike {
+  start(): Promise<void>;
+  report(): SessionReport;
+  mute(timeoutMs: number): Promise<MuteResult>;
+  unmute(): Promise<void>;
+  becomeCopy(): void;
+  attach(timeoutMs: number): Promise<void>;
+  live(): void | Promise<void>;
+  supersede(): void;
+  /** Resolves when the settlements are proven by a barrier. */
+  settle(items: Settlement[]): Promise<void>;
+  outstanding(): number;
+  close(): Promise<void>;
+  carriedOutstanding(): number;
+  quiescent(): boolean;
+  onSettlements(callback: (items: Settlement[]) => void): void;
+  onLost(callback: (why: string) => void): void;
+}
+
+export interface CommandsOptions {
+  readonly relay: RelayLike;
+  readonly control: () => Pick<Control, 'connection' | 'send' | 'flush' | 'redial'>;
+  /** Listeners of our own that must not be open while frozen: an unaccepted connection makes the dump fail. */
+  readonly health: { pause(): void; resume(): void };
+  readonly paths: Paths;
+  readonly uid: string;
+  readonly handoff: pure.Handoff;
+  /** Ends the process: it can't tell any more who it is. */
+  readonly die: (why: string) => void;
+  readonly log: Pick<Log, 'info' | 'warn' | 'error' | 'debug'>;
+}
+
+export interface Commands {
+  state(): pure.Handoff;
+  hello(): Pick<Hello, 'state' | 'claim' | 'lost'>;
+  /** The connection is open and hello is said. */
+  opened(): void;
+  handle(message: FromController, connection: number): void;
+  /** live → idle and superseded → closed also come about without a message: call it now and then. */
+  check(): void;
+  /** Whether nothing of this pod is needed any more, so that a SIGTERM is heeded at once. */
+  finished(): boolean;
+}
+
+/** What a failure of the command means when the relay does not say. */
+const FAILURE: Partial<Record<Command['type'], ErrorCode>> = {
+  mute: 'SHADOW_E_MUTE',
+  freeze: 'SHADOW_E_FREEZE',
+  attach: 'SHADOW_E_ATTACH',
+  live: 'SHADOW_E_ATTACH',
+};
+
+const QUIESCENT_WITHIN_MS = 500;
+/** The id files are there from the pod's start: this long without them means a broken volume. */
+const UID_PATIENCE_MS = 10_000;
+
+const until = async (condition: () => boolean, withinMs: number): Promise<boolean> => {
+  const deadline = performance.now() + withinMs;
+  while (!condition()) {
+    if (performance.now() > deadline) return false;
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  return true;
+};
+
+export const createCommands = (options: CommandsOptions): Commands => {
+  const { relay, control, paths, log } = options;
+  let { handoff, uid } = options;
+  let queue: Promise<void> = Promise.resolve();
+  let copyMarker: Promise<void> = Promise.resolve();
+  let closing: Promise<void> | undefined;
+
+  const outstanding = (): number => (handoff.session && handoff.state === 'superseded' ? relay.outstanding() : 0);
+
+  const hello = (): Pick<Hello, 'state' | 'claim' | 'lost'> => ({
+    state: handoff.state,
+    ...(handoff.state === 'idle' || handoff.claim === '' ? {} : { claim: handoff.claim }),
+    ...(handoff.state === 'mute' && !handoff.session ? { lost: 'the sidecar restarted' } : {}),
+    ...(handoff.state === 'mute' && handoff.lost !== '' ? { lost: handoff.lost } : {}),
+  });
+
+  const tell = (): void => {
+    const { state } = handoff;
+    const left = state === 'superseded' || state === 'closed' ? { outstanding: outstanding() } : {};
+    control().send({ type: 'state', ...hello(), ...left });
+  };
+
+  const enter = (state: SidecarState, change: Partial<pure.Handoff> = {}): void => {
+    log.info({ from: handoff.state, to: state, claim: change.claim ?? handoff.claim }, 'state');
+    handoff = { ...handoff, ...change, state };
+    tell();
+  };
+
+  const check = (): void => {
+    if (handoff.state === 'live' && through.answered() && relay.carriedOutstanding() === 0) enter('idle');
+    void closeIfSettled();
+  };
+
+  const closeIfSettled = (): Promise<void> => {
+    if (handoff.state !== 'superseded' || relay.outstanding() > 0 || through.busy())
+      return closing ?? Promise.resolve();
+    closing ??= relay
+      .close()
+      .catch((error: unknown) => log.warn({ err: error }, 'closing the upstream connections'))
+      .then(() => enter('closed'));
+    return closing;
+  };
+
+  const through = createSettleThrough({
+    handoff: () => handoff,
+    control,
+    settle: (items) => relay.settle(items),
+    outstanding,
+    progressed: check,
+    log,
+  });
+
+  const mute = async ({ claim, timeoutMs }: Extract<Command, { type: 'mute' }>): Promise<MuteResult> => {
+    enter('muting', { claim, lost: '' });
+    through.reset();
+    closing = undefined;
+    let muted = false;
+    try {
+      const { carried } = await relay.mute(timeoutMs);
+      muted = true;
+      await putMarker(paths.runDir, { podUid: uid, claim });
+      enter('mute', { carried });
+      return { carried };
+    } catch (error) {
+      await removeMarker(paths.runDir).catch((left: unknown) => log.error({ err: left }, 'removing the mute marker'));
+      if (muted) await relay.unmute();
+      enter('idle');
+      throw error;
+    }
+  };
+
+  /** Begins to relay after a restart that was mute: the app connects anew. */
+  const comeBack = async (): Promise<void> => {
+    await relay.start();
+    await removeMarker(paths.runDir);
+    enter('idle', { session: true });
+  };
+
+  const unmute = async (): Promise<void> => {
+    if (!handoff.session) return comeBack();
+    await removeMarker(paths.runDir);
+    await relay.unmute();
+    enter('idle');
+  };
+
+  const attach = async (timeoutMs: number): Promise<void> => {
+    // From here on this pod has a voice upstream; a restart of its sidecar must be mute for sure.
+    await copyMarker;
+    await relay.attach(timeoutMs);
+    enter('attached');
+  };
+
+  const live = async (): Promise<void> => {
+    if (!handoff.session) return comeBack();
+    // Committed: whatever happens now, this pod is to serve. Not waited for, since the app is waiting.
+    removeMarker(paths.runDir).catch((error: unknown) => log.error({ err: error }, 'removing the mute marker'));
+    await relay.live();
+    enter('live');
+    check();
+  };
+
+  const supersede = (): void => {
+    if (handoff.session) {
+      relay.supersede();
+      enter('superseded');
+    } else {
+      enter('closed');
+    }
+    through.begin();
+    check();
+  };
+
+  const becomeCopy = (newUid: string): void => {
+    relay.becomeCopy();
+    uid = newUid;
+    through.reset();
+    handoff = { ...handoff, state: 'copy' };
+    copyMarker = putMarker(paths.runDir, { podUid: uid, claim: handoff.claim });
+    copyMarker.catch((error: unknown) => log.error({ err: error }, 'writing the mute marker'));
+    control().redial();
+  };
+
+  const frozen = async (command: Extract<Command, { type: 'freeze' }>): Promise<void> => {
+    const quiescent = (): boolean => relay.quiescent();
+    if (!(await until(quiescent, QUIESCENT_WITHIN_MS))) throw new ShadowError('SHADOW_E_FREEZE', 'bytes are under way');
+    const answer: Answer = { type: 'answer', id: command.id, ok: true, result: {} };
+    if (!(await control().flush(answer))) return;
+    // Without the marker file the agent's cut fails and the attempt is repeated: not freezing is always safe.
+    if (!(await until(quiescent, QUIESCENT_WITHIN_MS))) return log.warn('not frozen: bytes are under way again');
+    options.health.pause();
+    const woken = freeze({ runDir: paths.runDir, generation: command.generation, deadlineMs: command.deadlineMs });
+    try {
+      const now = uidAfterWaking(() => readUid(paths.idDir), UID_PATIENCE_MS);
+      if (now !== uid) becomeCopy(now);
+    } catch (error) {
+      options.die(`not knowing who wakes: ${asShadowError(error).message}`);
+    }
+    options.health.resume();
+    log.info({ woken, generation: command.generation, as: handoff.state }, 'woke');
+  };
+
+  const status = (): { outstanding: number } => ({ outstanding: outstanding() });
+
+  const act = async (command: Exclude<Command, { type: 'freeze' }>): Promise<unknown> => {
+    switch (command.type) {
+      case 'inspect':
+        return relay.report();
+      case 'mute':
+        return mute(command);
+      case 'unmute':
+        return unmute().then(() => ({}));
+      case 'attach':
+        return attach(command.timeoutMs).then(() => ({}));
+      case 'live':
+        return live().then(() => ({}));
+      case 'supersede':
+        supersede();
+        return status();
+      case 'settleStatus':
+        await closeIfSettled();
+        return status();
+    }
+  };
+
+  const same = ({ type }: Command): unknown => {
+    if (type === 'mute') return { carried: handoff.carried };
+    return type === 'supersede' || type === 'settleStatus' ? status() : {};
+  };
+
+  const carryOut = async (command: Command): Promise<unknown> => {
+    handoff = pure.heed(handoff, command);
+    const verdict = pure.judge(handoff, command);
+    // A marker that could not be read named no claim: the first command that concerns it does.
+    if (handoff.claim === '' && command.type !== 'inspect') handoff = { ...handoff, claim: command.claim };
+    if (verdict === 'same') return same(command);
+    return command.type === 'freeze' ? frozen(command) : act(command);
+  };
+
+  const answer = async (command: Command, connection: number): Promise<void> => {
+    // Asked by a connection that is gone: whoever leads now knows our state from hello and asks for what it wants.
+    if (control().connection() !== connection) return;
+    let reply: Answer;
+    try {
+      const result = await carryOut(command);
+      if (result === undefined) return;
+      reply = { type: 'answer', id: command.id, ok: true, result };
+    } catch (error) {
+      const { code, message } = asShadowError(error, FAILURE[command.type]);
+      log.warn({ command: command.type, code, err: error }, 'command failed');
+      reply = { type: 'answer', id: command.id, ok: false, error: { code, message } };
+    }
+    if (control().connection() === connection) control().send(reply);
+  };
+
+  relay.onSettlements(through.enqueue);
+  relay.onLost((why) => {
+    log.warn({ why, state: handoff.state }, 'a broker connection is lost');
+    if (handoff.state === 'mute' || handoff.state === 'muting') handoff = { ...handoff, lost: why };
+    if (handoff.state === 'mute') tell();
+    check();
+  });
+
+  return {
+    state: () => handoff,
+    hello,
+    opened: () => {
+      through.resend();
+      if (handoff.state === 'superseded' || handoff.state === 'closed') tell();
+    },
+    handle: (message, connection) => {
+      if (message.type === 'settle') through.onSettle(message);
+      else if (message.type === 'settled') through.onSettled(message);
+      else if (message.type === 'inspect') void answer(message, connection);
+      else queue = queue.then(() => answer(message, connection));
+    },
+    check,
+    finished: () =>
+      !handoff.session || handoff.state === 'closed' || (handoff.state === 'superseded' && relay.outstanding() === 0),
+  };
+};

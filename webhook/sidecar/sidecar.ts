@@ -1,0 +1,151 @@
+/** One sidecar: relay, health and control, wired. main.ts adds the process around it. */
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import packageJson from '../../package.json' with { type: 'json' };
+import { CONTROL_PATH } from '../api/control.ts';
+import { asShadowError, ShadowError } from '../api/errors.ts';
+import { BLIND_PORTS, PORT } from '../api/names.ts';
+import type { Log } from '../log.ts';
+import { type Commands, createCommands, type RelayLike } from './commands.ts';
+import { createControl, SERVER_NAME } from './control.ts';
+import { restarted } from './handoff.ts';
+import { createHealth } from './health.ts';
+import { pathsOf, readCredentials, readIdentity } from './identity.ts';
+import { claimOfMarker, clearFreeze, removeMarker } from './marker.ts';
+
+const Brokers = z
+  .array(z.object({ host: z.string().min(1), port: z.number().int().min(1).max(65535), listen: z.ipv4() }))
+  .min(1);
+type Brokers = z.infer<typeof Brokers>;
+
+export interface Settings {
+  readonly brokers: Brokers;
+  readonly blindPorts: readonly number[];
+  readonly controllerUrl: string;
+  readonly healthPort: number;
+  readonly graceMs: number;
+}
+
+const Port = z.coerce.number<string>().int().min(0).max(65535);
+/** "15672,1883" or "[15672,1883]"; '' for none. */
+const Ports = z
+  .string()
+  .transform((text) =>
+    text
+      .replace(/[[\]\s]/g, '')
+      .split(',')
+      .filter((port) => port !== ''),
+  )
+  .pipe(z.array(Port));
+const Environment = z.object({
+  SHADOW_BROKERS: z
+    .string()
+    .transform((text): unknown => JSON.parse(text))
+    .pipe(Brokers),
+  SHADOW_BLIND_PORTS: Ports.optional(),
+  SHADOW_CONTROLLER_URL: z.url().default(`wss://${SERVER_NAME}:${PORT.controller}${CONTROL_PATH}`),
+  SHADOW_HEALTH_PORT: Port.default(PORT.health),
+  SHADOW_GRACE_SECONDS: z.coerce.number().min(0).default(25),
+});
+
+/** Throws SHADOW_E_INVALID naming the variable. */
+export const settingsOf = (env: NodeJS.ProcessEnv): Settings => {
+  try {
+    const parsed = Environment.parse(env);
+    return {
+      brokers: parsed.SHADOW_BROKERS,
+      blindPorts: parsed.SHADOW_BLIND_PORTS ?? BLIND_PORTS,
+      controllerUrl: parsed.SHADOW_CONTROLLER_URL,
+      healthPort: parsed.SHADOW_HEALTH_PORT,
+      graceMs: parsed.SHADOW_GRACE_SECONDS * 1000,
+    };
+  } catch (error) {
+    const detail =
+      error instanceof z.ZodError ? z.prettifyError(error) : `SHADOW_BROKERS: ${asShadowError(error).message}`;
+    throw new ShadowError('SHADOW_E_INVALID', detail, { cause: error });
+  }
+};
+
+export interface StoppableRelay extends RelayLike {
+  /** Lets the app's connections end by themselves, for at most graceMs. */
+  stop(graceMs: number): Promise<void>;
+}
+export type CreateRelay = (options: { brokers: Brokers; blindPorts: readonly number[]; log: Log }) => StoppableRelay;
+
+export interface Sidecar {
+  /** Where health listens, and what it is in. */
+  healthPort(): number;
+  commands: Commands;
+  /** Returns when nothing of the app is left here. */
+  stop(): Promise<void>;
+}
+
+const CHECK_MS = 500;
+
+export const startSidecar = async (env: NodeJS.ProcessEnv, createRelay: CreateRelay, log: Log): Promise<Sidecar> => {
+  const settings = settingsOf(env);
+  const paths = pathsOf(env);
+  const identity = readIdentity(paths.idDir);
+  const process_ = randomUUID();
+  const relay = createRelay({ brokers: settings.brokers, blindPorts: settings.blindPorts, log });
+  const handoff = restarted(claimOfMarker(paths.runDir, identity.uid));
+  clearFreeze(paths.runDir);
+  // Another pod's marker, come along with its emptyDir.
+  if (handoff.session) await removeMarker(paths.runDir);
+
+  let started = false;
+  const health = createHealth({
+    port: settings.healthPort,
+    state: () => commands.state().state,
+    started: () => started,
+    report: () => relay.report(),
+    outstanding: () => ({
+      carried: commands.state().state === 'live' ? relay.carriedOutstanding() : 0,
+      settling: commands.state().state === 'superseded' ? relay.outstanding() : 0,
+    }),
+    log,
+  });
+  const commands = createCommands({
+    relay,
+    control: () => control,
+    health,
+    paths,
+    uid: identity.uid,
+    handoff,
+    die: (why) => {
+      log.fatal(why);
+      process.exit(1);
+    },
+    log,
+  });
+  const control = createControl({
+    url: settings.controllerUrl,
+    credentials: () => readCredentials(paths.idDir),
+    hello: () => ({ type: 'hello', version: packageJson.version, process: process_, ...commands.hello() }),
+    urgent: () => commands.state().state !== 'idle',
+    onOpen: commands.opened,
+    onMessage: commands.handle,
+    log,
+  });
+
+  log.info({ ...identity, version: packageJson.version, state: handoff.state }, 'sidecar starts');
+  await health.start();
+  // Mute by its predecessor's marker: it does not listen, so that the app's connections are refused until the controller decides.
+  if (handoff.session) await relay.start();
+  started = true;
+  control.start();
+  const checking = setInterval(commands.check, CHECK_MS);
+
+  const stop = async (): Promise<void> => {
+    const deadline = performance.now() + settings.graceMs;
+    // A superseded source still settles for its copy; everyone else waits for its app to close its connections.
+    while (commands.state().state === 'superseded' && !commands.finished() && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    await relay.stop(commands.finished() ? 0 : Math.max(0, deadline - performance.now()));
+    clearInterval(checking);
+    control.stop();
+    health.stop();
+  };
+  return { healthPort: health.port, commands, stop };
+};
