@@ -22,7 +22,8 @@ const ask = async (question: string): Promise<string> => {
 };
 
 export const terminal = (env: NodeJS.ProcessEnv = process.env): Io => {
-  const live = Boolean(process.stderr.isTTY) && env.TERM !== 'dumb';
+  // A terminal that does not know its width (0) can't be redrawn.
+  const live = process.stderr.isTTY && process.stderr.columns > 0 && env.TERM !== 'dumb';
   return {
     out: (text) => void process.stdout.write(`${text}\n`),
     err: (text) => void process.stderr.write(`${text}\n`),

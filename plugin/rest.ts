@@ -3,7 +3,6 @@ import { existsSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import { delimiter } from 'node:path';
-import { createInterface } from 'node:readline';
 import { KubeConfig } from '@kubernetes/client-node';
 import { ShadowError } from '../webhook/api/errors.ts';
 import { type Api, ApiError, type Call, contentTypeOf, methodOf, pathOf, type WatchEvent } from './api.ts';
@@ -118,6 +117,19 @@ const textOf = async (call: Call, response: http.IncomingMessage): Promise<strin
   return Buffer.concat(chunks).toString('utf8');
 };
 
+/** A connection that is cut just ends the lines: a watch may end at any time, and its reader lists again. */
+async function* linesOf(response: http.IncomingMessage): AsyncGenerator<string> {
+  response.setEncoding('utf8');
+  let rest = '';
+  try {
+    for await (const chunk of response) {
+      const lines = (rest + (chunk as string)).split('\n');
+      rest = lines.pop()!;
+      yield* lines;
+    }
+  } catch {}
+}
+
 const refusalOf = (call: Call, status: number, text: string): ApiError => {
   try {
     const body = JSON.parse(text) as { reason?: string; message?: string };
@@ -147,10 +159,7 @@ export const connect = (flags: ConnectionFlags): Connection => {
       const response = await open(config, flags, { ...call, verb: 'watch' }, signal);
       const status = response.statusCode ?? 0;
       if (status !== 200) throw refusalOf(call, status, await textOf(call, response));
-      const lines = createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY });
-      // readline does not pass on the stream's errors; a cut connection just ends the lines, and the caller lists again.
-      response.on('error', () => lines.close());
-      for await (const line of lines) if (line) yield JSON.parse(line) as WatchEvent<T>;
+      for await (const line of linesOf(response)) if (line) yield JSON.parse(line) as WatchEvent<T>;
     },
   };
   return { api, namespace: config.getContextObject(config.currentContext)?.namespace || 'default' };
