@@ -1,0 +1,185 @@
+/**
+ * The cut, and everything that undoes it. Between the first pause and the return either all containers are dumped at one
+ * instant and the app stays paused, or all runs as before (invariant 5): also across a crash of the agent, which finds the
+ * record of an unfinished cut when it starts.
+ */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import type { AgentRequest, AgentResponse } from '../api/agent.ts';
+import { asShadowError, ShadowError } from '../api/errors.ts';
+import { NFT } from '../api/staging.ts';
+import { checkpoint } from './claims.ts';
+import { containersOf, pidsOf, type RunningContainer } from './containers.ts';
+import type { Driver } from './drivers.ts';
+import { namesIn, removeTree, writeWhole } from './files.ts';
+import { isPaused, pause, resume } from './freezer.ts';
+import { applyRules, fenceRules, removeTable } from './network.ts';
+import { type Node, textOf } from './node.ts';
+import { isLoopback, parseTcp } from './sockets.ts';
+import { bytesIn } from './transfer.ts';
+import { frozenGeneration, packVolumes, thaw } from './volumes.ts';
+
+type Cut = AgentRequest<'cut'>;
+type CutResult = AgentResponse<'cut'>;
+
+const CUT_FILE = 'cut.json';
+const CutRecord = z.object({
+  podUid: z.string(),
+  sidecars: z.array(z.string()),
+  generation: z.number(),
+  /** Absent while the cut is under way. */
+  result: z.object({ bytes: z.number(), pausedAt: z.string(), pauseMs: z.number(), dumpMs: z.number() }).optional(),
+});
+type CutRecord = z.infer<typeof CutRecord>;
+
+export const imagesOf = (node: Node, claim: string): string => join(checkpoint(node, claim), 'images');
+
+const readRecord = async (node: Node, claim: string): Promise<CutRecord | undefined> => {
+  const text = await textOf(node.at(join(checkpoint(node, claim), CUT_FILE)));
+  return text === undefined ? undefined : CutRecord.parse(JSON.parse(text));
+};
+const writeRecord = (node: Node, claim: string, record: CutRecord): Promise<void> =>
+  writeWhole(node.at(join(checkpoint(node, claim), CUT_FILE)), JSON.stringify(record));
+
+const running = async (node: Node, request: Cut): Promise<RunningContainer[]> => {
+  const found = await containersOf(node, request.pod.uid);
+  return request.containers.map(({ name }) => {
+    const container = found.find((candidate) => candidate.name === name && !candidate.sandbox);
+    if (container === undefined)
+      throw new ShadowError('SHADOW_E_POD_NOT_RUNNING', `container ${name} of ${request.pod.name} is not running here`);
+    return container;
+  });
+};
+
+const checkFrozen = async (node: Node, request: Cut): Promise<void> => {
+  const seen = await frozenGeneration(node, request.pod.uid);
+  if (seen !== request.freezeGeneration)
+    throw new ShadowError('SHADOW_E_FREEZE', `generation ${seen ?? 'none'} instead of ${request.freezeGeneration}`, {
+      retryable: true,
+    });
+};
+
+/**
+ * A connection over loopback that nobody accepted yet would be cloned with one end only. Those from outside (probes, HTTP
+ * clients) are skipped by the dump: they belong to the source.
+ */
+const checkBacklog = async (node: Node, containers: readonly RunningContainer[]): Promise<void> => {
+  const net = join(node.layout.proc, String(containers[0]?.pid), 'net');
+  const tables = await Promise.all(['tcp', 'tcp6'].map((file) => textOf(join(net, file))));
+  const waiting = tables
+    .flatMap((table) => parseTcp(table ?? ''))
+    .find((row) => row.listening && row.backlog > 0 && isLoopback(row.localAddress));
+  if (waiting)
+    throw new ShadowError('SHADOW_E_CHECKPOINT', `a connection to port ${waiting.localPort} is not yet accepted`, {
+      retryable: true,
+    });
+};
+
+/** Everything as before the cut. Keeps going: what can be undone is. */
+const undo = async (node: Node, podUid: string, generation: number | undefined): Promise<void> => {
+  const containers = await containersOf(node, podUid);
+  if (generation !== undefined) await thaw(node, podUid, generation);
+  // Opened before the app runs again, so that it never meets the fence.
+  const netns = containers[0]?.netns;
+  if (netns !== undefined) await removeTable(node, netns, NFT.fence);
+  await Promise.all(containers.filter(({ sandbox }) => !sandbox).map((container) => resume(node, container)));
+};
+
+const since = (start: number): number => Math.round(performance.now() - start);
+
+const cutNow = async (node: Node, driver: Driver, request: Cut, containers: RunningContainer[]): Promise<CutResult> => {
+  const directory = checkpoint(node, request.claim);
+  const images = imagesOf(node, request.claim);
+  const netns = containers[0]?.netns ?? '';
+  const isSidecar = (container: RunningContainer): boolean =>
+    request.containers.some(({ name, sidecar }) => sidecar && name === container.name);
+  const apps = containers.filter((container) => !isSidecar(container));
+  const start = performance.now();
+  const pausedAt = new Date().toISOString();
+  const paused = driver.paused ? containers : [];
+  await Promise.all([applyRules(node, netns, fenceRules()), ...paused.map((container) => pause(node, container))]);
+  await checkFrozen(node, request);
+  await checkBacklog(node, containers);
+  const dumping = performance.now();
+  const dump = { containers, images, work: join(directory, 'work'), pod: request.pod };
+  if (driver.paused) {
+    await settleAll([driver.dump(dump), packVolumes(node, request.pod.uid, images)]);
+  } else {
+    await driver.dump(dump);
+    await Promise.all(apps.map((container) => pause(node, container)));
+    // Its own deadline may have woken the sidecar in between: then the dump is of a running one.
+    await checkFrozen(node, request);
+    await packVolumes(node, request.pod.uid, images);
+  }
+  const dumpMs = since(dumping);
+  await thaw(node, request.pod.uid, request.freezeGeneration);
+  await Promise.all(containers.filter(isSidecar).map((container) => resume(node, container)));
+  const pauseMs = since(start);
+  return { bytes: await bytesIn(node.at(images)), pausedAt, pauseMs, dumpMs };
+};
+
+/** Like Promise.all, but nothing is left running when it rejects: what follows is an undo. */
+const settleAll = async (work: readonly Promise<void>[]): Promise<void> => {
+  for (const outcome of await Promise.allSettled(work)) if (outcome.status === 'rejected') throw outcome.reason;
+};
+
+export const cut = async (node: Node, driver: Driver, request: Cut): Promise<CutResult> => {
+  const { claim, pod, freezeGeneration: generation } = request;
+  const before = await readRecord(node, claim);
+  if (before?.result !== undefined && before.generation === generation) return before.result;
+  const containers = await running(node, request);
+  await removeTree(node.at(checkpoint(node, claim)));
+  await mkdir(node.at(imagesOf(node, claim)), { recursive: true });
+  const sidecars = request.containers.filter(({ sidecar }) => sidecar).map(({ name }) => name);
+  const record: CutRecord = { podUid: pod.uid, sidecars, generation };
+  await writeRecord(node, claim, record);
+  try {
+    const result = await cutNow(node, driver, request, containers);
+    await writeRecord(node, claim, { ...record, result });
+    return result;
+  } catch (error) {
+    await undo(node, pod.uid, generation);
+    await removeTree(node.at(checkpoint(node, claim)));
+    throw asShadowError(error, 'SHADOW_E_CHECKPOINT');
+  }
+};
+
+/** Source, abort: the app runs on, unfenced. The generation thaws a sidecar that the cut did not reach. */
+export const resumeSource = async (node: Node, claim: string, podUid: string): Promise<void> => {
+  await undo(node, podUid, (await readRecord(node, claim))?.generation);
+};
+
+/** SIGKILL while paused, then thaw: not one more instruction of the app runs, no shutdown code of a superseded copy. */
+export const killApp = async (node: Node, request: AgentRequest<'kill'>): Promise<void> => {
+  const apps = request.containers.filter(({ sidecar }) => !sidecar).map(({ name }) => name);
+  const containers = (await containersOf(node, request.pod.uid)).filter(
+    ({ name, sandbox }) => !sandbox && apps.includes(name),
+  );
+  await Promise.all(
+    containers.map(async (container) => {
+      if (!(await isPaused(node, container))) await pause(node, container);
+      for (const pid of await pidsOf(node, container)) {
+        try {
+          process.kill(pid, 'SIGKILL');
+        } catch (error) {
+          if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+        }
+      }
+      await resume(node, container);
+    }),
+  );
+};
+
+/** At the agent's start: a cut that no agent finished left a pod standing still. */
+export const recoverCuts = async (node: Node): Promise<string[]> => {
+  const undone: string[] = [];
+  for (const claim of await namesIn(node.at(node.layout.checkpoints))) {
+    const record = await readRecord(node, claim);
+    if (record === undefined || record.result !== undefined) continue;
+    await undo(node, record.podUid, record.generation);
+    await removeTree(node.at(checkpoint(node, claim)));
+    undone.push(claim);
+  }
+  return undone;
+};

@@ -1,0 +1,129 @@
+/** The node the agent works on: its files, seen under a prefix, and its tools, run in its own namespaces. */
+import { spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { NODE_DIR } from '../api/names.ts';
+
+export interface Layout {
+  /** Prefix under which this process sees the node's files; '' when it is the same mount namespace. */
+  root: string;
+  /** runc's state directory for containerd's namespace k8s.io. */
+  runcRoot: string;
+  /** containerd's bundles. */
+  tasks: string;
+  staged: string;
+  checkpoints: string;
+  taken: string;
+  epochs: string;
+  bin: string;
+  kubelet: string;
+  criuConfig: string;
+  /** This process's view of the node's processes (hostPID). */
+  proc: string;
+  runc: string;
+}
+
+export const LAYOUT: Layout = {
+  root: '/proc/1/root',
+  runcRoot: '/run/containerd/runc/k8s.io',
+  tasks: '/run/containerd/io.containerd.runtime.v2.task/k8s.io',
+  staged: NODE_DIR.staged,
+  checkpoints: NODE_DIR.checkpoints,
+  taken: NODE_DIR.taken,
+  epochs: '/var/lib/shadow/epochs',
+  bin: NODE_DIR.bin,
+  kubelet: '/var/lib/kubelet',
+  criuConfig: '/etc/criu/runc.conf',
+  proc: '/proc',
+  runc: 'runc',
+};
+
+export interface RunOptions {
+  /** Path (on the node) of the network namespace to run in. */
+  netns?: string;
+  input?: string | Uint8Array;
+  timeoutMs?: number;
+}
+
+export interface Node {
+  readonly name: string;
+  readonly layout: Layout;
+  /** A path of the node as this process sees it. */
+  at(path: string): string;
+  /** Runs a tool of the node; stdout. Rejects with CommandError. */
+  run(command: string, args: readonly string[], options?: RunOptions): Promise<string>;
+}
+
+export class CommandError extends Error {
+  readonly status: number | null;
+  readonly stderr: string;
+  constructor(command: string, status: number | null, stderr: string) {
+    super(`${command} ended with ${status ?? 'a signal'}: ${stderr.trim().slice(-2000)}`);
+    this.name = 'CommandError';
+    this.status = status;
+    this.stderr = stderr;
+  }
+}
+
+const PATH = '/opt/shadow/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const OUTPUT_LIMIT = 4 << 20;
+
+const execute = (argv: readonly string[], options: RunOptions, path: string): Promise<string> =>
+  new Promise((resolve, reject) => {
+    const [file = '', ...args] = argv;
+    const child = spawn(file, args, {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { PATH: path },
+      timeout: options.timeoutMs ?? 60_000,
+      killSignal: 'SIGKILL',
+    });
+    let out = '';
+    let err = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      if (out.length < OUTPUT_LIMIT) out += text;
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      err = (err + text).slice(-8192);
+    });
+    child.on('error', (error) => reject(new CommandError(file, null, error.message)));
+    child.on('close', (status) => {
+      if (status === 0) resolve(out);
+      else reject(new CommandError(argv.slice(0, 8).join(' '), status, err));
+    });
+    // A tool that does not read its input closes the pipe: its exit status tells, not EPIPE.
+    child.stdin.on('error', () => undefined).end(options.input ?? '');
+  });
+
+/** `prefix` enters the node's namespaces, e.g. nsenter -t 1 -m -n -p -u --. */
+export const nodeOf = (name: string, layout: Layout, prefix: readonly string[], path = PATH): Node => ({
+  name,
+  layout,
+  at: (file) => (layout.root === '' ? file : join(layout.root, file)),
+  run: (command, args, options = {}) =>
+    execute(
+      [
+        ...prefix,
+        ...(options.netns === undefined ? [] : ['nsenter', `--net=${options.netns}`, '--']),
+        command,
+        ...args,
+      ],
+      options,
+      path,
+    ),
+});
+
+export const ENTER_NODE = ['nsenter', '-t', '1', '-m', '-n', '-p', '-u', '--'] as const;
+
+/** The file's text, or undefined when it is not there. */
+export const textOf = async (file: string): Promise<string | undefined> => {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+};
+
+/** Gone, or going: a process that ends while its /proc files are read gives ESRCH. */
+export const isMissing = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && ['ENOENT', 'ENOTDIR', 'ESRCH'].includes(String(error.code));

@@ -1,0 +1,62 @@
+/** What the agent does once at its start: the handler and CRIU's settings on the node, and what earlier lives left behind. */
+import { randomBytes } from 'node:crypto';
+import { chmod, copyFile, mkdir, rename, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { CLAIM_FILE } from './claims.ts';
+import { namesIn, removeTree, writeWhole } from './files.ts';
+import { type Node, textOf } from './node.ts';
+
+/**
+ * The pause of all containers already keeps bytes from moving; CRIU's own network lock forks iptables, costs 0.15 s and
+ * collides when two dumps share a namespace. It can be set in runc's CRIU configuration only.
+ */
+const NETWORK_LOCK = 'network-lock skip';
+
+/** runc's CRIU configuration with our line in it; what the node's owner wrote stays. Pure. */
+export const withNetworkLock = (config: string | undefined): string => {
+  const lines = (config ?? '').split('\n').filter((line) => line.trim() !== '' && !/^\s*network-lock\b/.test(line));
+  return `${[...lines, NETWORK_LOCK].join('\n')}\n`;
+};
+
+export const install = async (node: Node, handler: string): Promise<void> => {
+  const { staged, checkpoints, taken, epochs, bin, criuConfig } = node.layout;
+  for (const directory of [staged, checkpoints, taken, epochs])
+    await mkdir(node.at(directory), { recursive: true, mode: 0o700 });
+  await mkdir(node.at(bin), { recursive: true, mode: 0o755 });
+  const target = node.at(join(bin, 'shadow-runc'));
+  const fresh = `${target}.${randomBytes(4).toString('hex')}`;
+  // By rename: containerd may be starting it this instant.
+  await copyFile(handler, fresh);
+  await chmod(fresh, 0o755);
+  await rename(fresh, target);
+  const config = await textOf(node.at(criuConfig));
+  if (config !== withNetworkLock(config)) {
+    await mkdir(dirname(node.at(criuConfig)), { recursive: true });
+    await writeWhole(node.at(criuConfig), withNetworkLock(config));
+  }
+};
+
+const DAY_MS = 86_400_000;
+
+const podsHere = async (node: Node): Promise<Set<string>> =>
+  new Set(await namesIn(node.at(join(node.layout.kubelet, 'pods'))));
+
+const isOld = async (file: string, now: number): Promise<boolean> => now - (await stat(file)).mtimeMs > DAY_MS;
+
+/** Removes records of pods that are gone, and claims older than a day whose copy is. What it removed. */
+export const collectGarbage = async (node: Node, now = Date.now()): Promise<string[]> => {
+  const { staged, checkpoints, taken, epochs } = node.layout;
+  const pods = await podsHere(node);
+  const doomed: string[] = [];
+  for (const uid of await namesIn(node.at(taken))) if (!pods.has(uid)) doomed.push(join(taken, uid));
+  for (const directory of [staged, checkpoints, epochs]) {
+    for (const name of await namesIn(node.at(directory))) {
+      const path = join(directory, name);
+      if (!(await isOld(node.at(path), now))) continue;
+      const copy = (await textOf(node.at(join(path, CLAIM_FILE.copy))))?.trim();
+      if (copy === undefined || !pods.has(copy)) doomed.push(path);
+    }
+  }
+  for (const path of doomed) await removeTree(node.at(path));
+  return doomed;
+};
