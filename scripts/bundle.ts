@@ -1,0 +1,98 @@
+/** Bundles each entry of the repository: dist/<part>.cjs, dist/examples/<name>.cjs. */
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { type BuildFailure, type BuildOptions, build } from 'esbuild';
+
+const REPOSITORY = join(import.meta.dirname, '..');
+const DIST = join(REPOSITORY, 'dist');
+const EXAMPLES = join(REPOSITORY, 'manifests/examples');
+
+const PARTS: Readonly<Record<string, string>> = {
+  webhook: 'webhook/admission/main.ts',
+  controller: 'webhook/controller/main.ts',
+  sidecar: 'webhook/sidecar/main.ts',
+  agent: 'webhook/agent/main.ts',
+};
+
+/** `manifests/examples/<name>/main.ts` becomes `examples/<name>`. */
+const exampleEntries = (): Record<string, string> =>
+  Object.fromEntries(
+    (existsSync(EXAMPLES) ? readdirSync(EXAMPLES) : [])
+      .map((name) => [`examples/${name}`, `manifests/examples/${name}/main.ts`] as const)
+      .filter(([, path]) => existsSync(join(REPOSITORY, path))),
+  );
+
+const COMMON: BuildOptions = {
+  absWorkingDir: REPOSITORY,
+  bundle: true,
+  platform: 'node',
+  target: 'node26',
+  logLevel: 'silent',
+};
+
+const isBuildFailure = (error: unknown): error is BuildFailure =>
+  error instanceof Error && Array.isArray((error as Partial<BuildFailure>).errors);
+
+const needsModule = (error: unknown): boolean =>
+  isBuildFailure(error) && error.errors.every(({ text }) => text.startsWith('Top-level await'));
+
+/** CommonJS; an entry with top-level await becomes a module beside a one-line .cjs that loads it. */
+const bundleOne = async (name: string, path: string): Promise<void> => {
+  const out = join(DIST, name);
+  try {
+    await build({
+      ...COMMON,
+      entryPoints: [path],
+      outfile: `${out}.cjs`,
+      format: 'cjs',
+      // A CommonJS bundle has no import.meta; what asks for its own place gets the bundle's.
+      define: { 'import.meta.dirname': '__dirname', 'import.meta.filename': '__filename' },
+    });
+  } catch (error) {
+    if (!needsModule(error)) throw error;
+    await build({
+      ...COMMON,
+      entryPoints: [path],
+      outfile: `${out}.mjs`,
+      format: 'esm',
+      // Dependencies in CommonJS go on calling require for Node's own modules.
+      banner: { js: "import { createRequire as __createRequire } from 'node:module';const require = __createRequire(import.meta.url);" },
+    });
+    mkdirSync(dirname(out), { recursive: true });
+    writeFileSync(`${out}.cjs`, `import('./${basename(out)}.mjs');\n`);
+  }
+};
+
+export interface Bundled {
+  /** Entries that are not there. */
+  readonly missing: readonly string[];
+  /** Entries that do not bundle, with the first error. */
+  readonly failed: readonly string[];
+}
+
+const firstError = (error: unknown): string => {
+  if (!isBuildFailure(error)) return String(error);
+  const [first] = error.errors;
+  return first === undefined ? error.message : `${first.location?.file ?? ''}:${first.location?.line ?? 0}: ${first.text}`;
+};
+
+/** Bundles all entries that exist into an emptied dist/. */
+export const bundle = async (): Promise<Bundled> => {
+  const entries = Object.entries({ ...PARTS, ...exampleEntries() });
+  const missing = entries.map(([, path]) => path).filter((path) => !existsSync(join(REPOSITORY, path)));
+  rmSync(DIST, { recursive: true, force: true });
+  const failed: string[] = [];
+  for (const [name, path] of entries) {
+    if (missing.includes(path)) continue;
+    await bundleOne(name, path).catch((error: unknown) => failed.push(`${path}: ${firstError(error)}`));
+  }
+  return { missing, failed };
+};
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  const { missing, failed } = await bundle();
+  for (const path of missing) console.log(`${path} is not there: skipped`);
+  for (const line of failed) console.error(line);
+  if (failed.length > 0) process.exitCode = 1;
+}

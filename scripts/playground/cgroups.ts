@@ -1,0 +1,101 @@
+/** A cgroup per node, on cgroup v1, v2 and both at once. */
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type NodeName, nodeCgroup } from './layout.ts';
+import { poll } from './run.ts';
+
+export interface Hierarchy {
+  readonly path: string;
+  readonly version: 1 | 2;
+}
+
+/** The cgroup hierarchies of /proc/mounts. */
+export const hierarchies = (mounts: string): Hierarchy[] =>
+  mounts
+    .split('\n')
+    .map((line) => line.split(' '))
+    .filter(([, path, type]) => path?.startsWith('/sys/fs/cgroup') && (type === 'cgroup' || type === 'cgroup2'))
+    .map(([, path, type]) => ({ path: path ?? '', version: type === 'cgroup' ? 1 : 2 }));
+
+const mounted = (): Hierarchy[] => hierarchies(readFileSync('/proc/mounts', 'utf8'));
+
+/** What the kubelet manages of what a v2 hierarchy has. */
+const WANTED = ['cpu', 'cpuset', 'io', 'memory', 'pids', 'hugetlb'];
+
+const words = (path: string): string[] => readFileSync(path, 'utf8').trim().split(/\s+/).filter(Boolean);
+
+const enable = (dir: string): void => {
+  const on = words(join(dir, 'cgroup.subtree_control'));
+  const missing = words(join(dir, 'cgroup.controllers')).filter((name) => WANTED.includes(name) && !on.includes(name));
+  if (missing.length > 0) writeFileSync(join(dir, 'cgroup.subtree_control'), missing.map((name) => `+${name}`).join(' '));
+};
+
+/** A new cpuset (v1) has no CPU and takes no process until it is given some. */
+const inheritCpus = (parent: string, dir: string): void => {
+  for (const file of ['cpuset.cpus', 'cpuset.mems']) {
+    if (existsSync(join(dir, file))) writeFileSync(join(dir, file), readFileSync(join(parent, file)));
+  }
+};
+
+const make = ({ path, version }: Hierarchy, name: string): void => {
+  const parent = join(path, name, '..');
+  if (version === 2) enable(parent);
+  mkdirSync(join(path, name), { recursive: true });
+  if (version === 1) inheritCpus(parent, join(path, name));
+};
+
+/** The node's cgroup, and below it `init` for its own processes: on v2 those may not share one with kubepods. */
+export const makeCgroups = (node: NodeName): void => {
+  for (const hierarchy of mounted()) {
+    make(hierarchy, nodeCgroup(node));
+    make(hierarchy, join(nodeCgroup(node), 'init'));
+    if (hierarchy.version === 2) enable(join(hierarchy.path, nodeCgroup(node)));
+  }
+};
+
+/** A cgroup and all below it, the deepest first. */
+const tree = (dir: string): string[] => [
+  ...readdirSync(dir, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .flatMap((entry) => tree(join(dir, entry.name))),
+  dir,
+];
+
+const killIn = (dir: string): void => {
+  // A frozen task (v1) does not die before it is thawed.
+  const freezer = join(dir, 'freezer.state');
+  if (existsSync(freezer)) writeFileSync(freezer, 'THAWED');
+  for (const pid of words(join(dir, 'cgroup.procs')).map(Number)) {
+    try {
+      if (pid > 0) process.kill(pid, 'SIGKILL');
+    } catch {
+      // Gone by itself.
+    }
+  }
+};
+
+const tryRemove = (dir: string): boolean => {
+  try {
+    rmdirSync(dir);
+  } catch {
+    return !existsSync(dir);
+  }
+  return true;
+};
+
+/** Kills what is left in the node's cgroups and removes them; true when there were any. */
+export const removeCgroups = async (node: NodeName): Promise<boolean> => {
+  let found = false;
+  for (const { path } of mounted()) {
+    const top = join(path, nodeCgroup(node));
+    if (!existsSync(top)) continue;
+    found = true;
+    await poll(10_000, 50, () => {
+      if (!existsSync(top)) return true;
+      const dirs = tree(top);
+      for (const dir of dirs) killIn(dir);
+      return dirs.map(tryRemove).every(Boolean) ? true : undefined;
+    });
+  }
+  return found;
+};

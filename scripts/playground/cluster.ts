@@ -1,0 +1,95 @@
+/** Up and down of the whole. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { V1Node, V1NodeList } from '@kubernetes/client-node';
+import { ShadowError } from '../../webhook/api/errors.ts';
+import { importEverywhere } from '../images/import.ts';
+import { pauseImage } from '../images/ours.ts';
+import { obtainParts, type Parts, type Say } from './build/parts.ts';
+import { clean, readSysctl } from './clean.ts';
+import type { Host } from './config.ts';
+import { PKI } from './config.ts';
+import { apiGet, applyBase, brokerReady, startBroker, startControlPlane } from './control.ts';
+import { checkHost } from './host.ts';
+import { NODES, RUN } from './layout.ts';
+import { buildNetwork } from './network.ts';
+import { containerdReady, initPid, layOutNode, startNode } from './node.ts';
+import { writePki } from './pki.ts';
+import { poll } from './run.ts';
+import { emptyState, isAlive, readState, type State, writeState } from './state.ts';
+
+/** Settings of the machine the kubelet writes at its start (kubelet's setupKernelTunables) and we put back. */
+const KUBELET_SYSCTLS = [
+  'vm/overcommit_memory',
+  'vm/panic_on_oom',
+  'kernel/panic',
+  'kernel/panic_on_oops',
+  'kernel/keys/root_maxkeys',
+  'kernel/keys/root_maxbytes',
+];
+
+const sysctlsNow = (): Record<string, string> =>
+  Object.fromEntries(
+    KUBELET_SYSCTLS.map((path) => [path, readSysctl(path)] as const).filter(
+      (pair): pair is readonly [string, string] => pair[1] !== undefined,
+    ),
+  );
+
+const isReady = (node: V1Node): boolean =>
+  node.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
+
+export const getNodes = async (): Promise<V1Node[]> => {
+  const text = await apiGet('/api/v1/nodes');
+  return text === undefined ? [] : (JSON.parse(text) as V1NodeList).items;
+};
+
+/** Everything that was started lives, and both nodes say Ready. */
+export const isHealthy = async (): Promise<boolean> => {
+  const processes = Object.values(readState().processes);
+  if (processes.length === 0 || !processes.every(isAlive) || NODES.some((node) => initPid(node) === undefined)) return false;
+  const nodes = await getNodes();
+  return nodes.length === NODES.length && nodes.every(isReady);
+};
+
+const nodesReady = async (): Promise<void> => {
+  const ready = await poll(90_000, 250, async () => ((await getNodes()).filter(isReady).length === NODES.length ? true : undefined));
+  if (!ready) throw new ShadowError('SHADOW_E_INTERNAL', `the nodes do not get ready, logs in ${join(RUN, 'logs')}`);
+};
+
+const startAll = async (state: State, parts: Parts, host: Host, say: Say): Promise<void> => {
+  writePki(PKI);
+  await buildNetwork();
+  say('network is up');
+  startBroker(state);
+  const control = startControlPlane(state, parts);
+  for (const node of NODES) layOutNode(state, node, parts, host);
+  await control;
+  say('API server is up');
+  for (const node of NODES) startNode(state, node, parts);
+  const sandbox = pauseImage(parts.pause);
+  await Promise.all([
+    applyBase(parts),
+    Promise.all(NODES.map(containerdReady)).then(async () => importEverywhere(await sandbox)),
+    nodesReady(),
+    brokerReady(),
+  ]);
+  say('both nodes are ready');
+};
+
+/** From whatever is there to a healthy cluster. Harmless on a healthy one; anything else is cleaned away first. */
+export const bringUp = async (say: Say): Promise<Parts> => {
+  const host = await checkHost(say);
+  const parts = await obtainParts(say);
+  if (await isHealthy()) {
+    say('the playground is up already');
+    return parts;
+  }
+  const left = await clean();
+  if (left.length > 0) say(`cleaned up after an earlier run: ${left.join(', ')}`);
+  mkdirSync(RUN, { recursive: true, mode: 0o700 });
+  const state = { ...emptyState(), sysctls: sysctlsNow() };
+  writeState(state);
+  writeFileSync(join(RUN, 'parts.json'), JSON.stringify(parts));
+  await startAll(state, parts, host, say);
+  return parts;
+};

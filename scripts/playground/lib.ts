@@ -1,0 +1,37 @@
+/** The playground for tests, demo and benchmarks. Everything here needs root. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { importEverywhere } from '../images/import.ts';
+import type { Parts } from './build/parts.ts';
+import { bringUp } from './cluster.ts';
+import { deploy } from './deploy.ts';
+import { ADDRESS, BROKER, KUBECONFIG, type NodeName, RUN } from './layout.ts';
+import { powerOn as powerOnNode } from './node.ts';
+
+export { importImage } from '../images/import.ts';
+export { buildImage } from '../images/oci.ts';
+export { clean as down } from './clean.ts';
+export { rabbitmqctl } from './control.ts';
+export type { NodeName } from './layout.ts';
+export { nodeExec, powerCut } from './node.ts';
+export { importEverywhere };
+
+export const kubeconfigPath = (): string => KUBECONFIG;
+
+/** Reachable from the machine itself; pods use rabbitmq.rabbitmq.svc. */
+export const brokerUrl = (): string => `amqp://${BROKER.user}:${BROKER.password}@${ADDRESS.broker}:${BROKER.port}`;
+
+export const powerOn = (node: NodeName): Promise<void> =>
+  powerOnNode(node, JSON.parse(readFileSync(join(RUN, 'parts.json'), 'utf8')) as Parts);
+
+export interface UpOptions {
+  readonly log: (line: string) => void;
+  /** false: the bare cluster, without kubectl-shadow in it. */
+  readonly install?: boolean;
+}
+
+/** A healthy playground with our images and components in it; quick when it is there already. */
+export const ensureUp = async ({ log, install = true }: UpOptions): Promise<void> => {
+  await bringUp(log);
+  await deploy(log, install);
+};

@@ -1,0 +1,69 @@
+import { existsSync, readFileSync } from 'node:fs';
+import yargs from 'yargs';
+import { hideBin } from 'yargs/helpers';
+import { asShadowError, ShadowError } from '../../webhook/api/errors.ts';
+import { clean } from './clean.ts';
+import { deploy } from './deploy.ts';
+import { bringUp } from './cluster.ts';
+import { KUBECONFIG } from './layout.ts';
+import { printStatus } from './status.ts';
+
+const needRoot = (): void => {
+  if (process.getuid?.() !== 0) throw new ShadowError('SHADOW_E_ROOT');
+};
+
+/** One plain line a step, with the seconds since the start: the same on a terminal and in a log. */
+const clock = (): ((line: string) => void) => {
+  const start = performance.now();
+  return (line) => console.log(`${((performance.now() - start) / 1000).toFixed(1).padStart(6)} s  ${line}`);
+};
+
+const up = async (install: boolean): Promise<void> => {
+  needRoot();
+  const say = clock();
+  await bringUp(say);
+  await deploy(say, install);
+  say(`up; export KUBECONFIG=${KUBECONFIG}`);
+};
+
+const down = async (): Promise<void> => {
+  needRoot();
+  const removed = await clean();
+  console.log(removed.length === 0 ? 'nothing is up' : `removed:\n${removed.map((line) => `  ${line}`).join('\n')}`);
+};
+
+const kubeconfig = (raw: boolean): void => {
+  if (!existsSync(KUBECONFIG)) throw new ShadowError('SHADOW_E_HOST', 'the playground is not up (npm run playground -- up)');
+  console.log(raw ? readFileSync(KUBECONFIG, 'utf8') : KUBECONFIG);
+};
+
+try {
+  await yargs(hideBin(process.argv))
+    .scriptName('playground')
+    .usage('$0 <command>\n\nA real two-node Kubernetes on this one machine: no Docker, no virtual machine.')
+    .command(
+      'up',
+      'build what is missing, start the cluster and install kubectl-shadow',
+      (args) => args.option('install', { type: 'boolean', default: true, describe: '--no-install: the bare cluster' }),
+      (args) => up(args.install),
+    )
+    .command('down', 'end it and leave nothing behind', {}, down)
+    .command('status', 'nodes, components, versions and memory', {}, printStatus)
+    .command(
+      'kubeconfig',
+      'print the path of its kubeconfig',
+      (args) => args.option('raw', { type: 'boolean', default: false, describe: 'print the content' }),
+      (args) => kubeconfig(args.raw),
+    )
+    .demandCommand(1, 'name a command')
+    .strict()
+    .version(false)
+    .fail((message, error) => {
+      throw error ?? new ShadowError('SHADOW_E_USAGE', message);
+    })
+    .parseAsync();
+} catch (thrown) {
+  const error = asShadowError(thrown);
+  console.error(`${error.code}: ${error.message}\n${error.hint}`);
+  process.exitCode = error.exit;
+}

@@ -1,0 +1,137 @@
+/** A node: network, mount, pid and host name namespaces of its own. Killing its init is a power loss. */
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ShadowError } from '../../webhook/api/errors.ts';
+import type { Parts } from './build/parts.ts';
+import { makeCgroups, removeCgroups } from './cgroups.ts';
+import { CRIU_CONF, cniConfig, containerdToml, type Host, kubeletArgs, kubeletConfig, proxyArgs } from './config.ts';
+import {
+  DNS_SERVICE,
+  LOGS,
+  NODE_DISK,
+  NODE_RAM,
+  type NodeName,
+  netnsPath,
+  nodeAddress,
+  nodeDir,
+  nodeNetns,
+} from './layout.ts';
+import { plugNode, unplugNode } from './network.ts';
+import { poll, type Ran, type RunOptions, run, start } from './run.ts';
+import { isAlive, makeDir, readState, record, type State } from './state.ts';
+
+const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+const disk = (node: NodeName, path: string): string => join(nodeDir(node), 'disk', path);
+
+/** What stands on the PATH of all processes of a node. */
+const tools = (parts: Parts): Readonly<Record<string, string>> => ({
+  containerd: join(parts.containerd, 'containerd'),
+  'containerd-shim-runc-v2': join(parts.containerd, 'containerd-shim-runc-v2'),
+  criu: join(parts.criu, 'criu'),
+  ctr: join(parts.containerd, 'ctr'),
+  runc: join(parts.runc, 'runc'),
+});
+
+/** Writes the node's disk and configuration. Existing disks stay: a node that powers on again finds its own. */
+export const layOutNode = (state: State, node: NodeName, parts: Parts, host: Host): void => {
+  for (const path of NODE_DISK) {
+    mkdirSync(disk(node, path), { recursive: true });
+    makeDir(state, path);
+  }
+  const put = (path: string, text: string): void => writeFileSync(path, text);
+  put(join(nodeDir(node), 'containerd.toml'), containerdToml(host));
+  put(join(nodeDir(node), 'kubelet.json'), kubeletConfig(node));
+  put(join(nodeDir(node), 'resolv.conf'), `nameserver ${DNS_SERVICE}\n`);
+  put(disk(node, '/etc/cni/net.d/10-pods.conflist'), cniConfig(node));
+  put(disk(node, '/etc/criu/runc.conf'), CRIU_CONF);
+  for (const [name, path] of Object.entries(tools(parts))) {
+    rmSync(disk(node, join('/usr/local/sbin', name)), { force: true });
+    symlinkSync(path, disk(node, join('/usr/local/sbin', name)));
+  }
+};
+
+const processName = (node: NodeName): string => node;
+
+/** Starts the node's init; the node's network is up already. */
+export const startNode = (state: State, node: NodeName, parts: Parts): void => {
+  makeCgroups(node);
+  const kube = (name: string): string => join(parts.kubernetes, name);
+  const pid = start(
+    [
+      'nsenter',
+      `--net=${netnsPath(nodeNetns(node))}`,
+      'unshare',
+      '--mount',
+      '--uts',
+      '--pid',
+      '--fork',
+      '--kill-child',
+      '--mount-proc',
+      '--propagation=private',
+      join(import.meta.dirname, 'node-init.sh'),
+      node,
+      nodeDir(node),
+    ],
+    join(LOGS, `init-${node}.log`),
+    {
+      NODE_DISK: NODE_DISK.join(' '),
+      NODE_RAM: NODE_RAM.join(' '),
+      LOGS,
+      CONTAINERD: '/usr/local/sbin/containerd',
+      KUBELET: kube('kubelet'),
+      KUBELET_ARGS: kubeletArgs(node).join(' '),
+      PROXY: kube('kube-proxy'),
+      PROXY_ARGS: proxyArgs(node, nodeAddress(node)).join(' '),
+    },
+  );
+  record(state, processName(node), pid);
+};
+
+/** Host pid of the node's first process; undefined when the node is off. */
+export const initPid = (node: NodeName): number | undefined => {
+  const outer = readState().processes[processName(node)];
+  if (outer === undefined || !isAlive(outer)) return undefined;
+  try {
+    const children = readFileSync(`/proc/${outer.pid}/task/${outer.pid}/children`, 'utf8').trim();
+    return children === '' ? undefined : Number(children.split(' ')[0]);
+  } catch {
+    return undefined;
+  }
+};
+
+/** Runs a program in all namespaces of a node, with the PATH of its services. */
+export const nodeExec = async (node: NodeName, argv: readonly string[], options: RunOptions = {}): Promise<Ran> => {
+  const pid = initPid(node);
+  if (pid === undefined) throw new ShadowError('SHADOW_E_NODE_UNFIT', `${node} is off`);
+  const inside = ['nsenter', '-t', `${pid}`, '--mount', '--net', '--pid', '--uts', '--', ...argv];
+  return run(inside, { ...options, env: { PATH, ...options.env } });
+};
+
+/** Waits until containerd answers. */
+export const containerdReady = async (node: NodeName): Promise<void> => {
+  const ready = await poll(60_000, 100, async () => {
+    if (initPid(node) === undefined) return undefined;
+    const { code } = await nodeExec(node, ['ctr', 'version']);
+    return code === 0 ? true : undefined;
+  });
+  if (!ready) throw new ShadowError('SHADOW_E_INTERNAL', `containerd of ${node} does not answer, log ${LOGS}/containerd-${node}.log`);
+};
+
+/** The power fails: every process of the node dies at once, its network falls silent. Its disk stays as it was. */
+export const powerCut = async (node: NodeName): Promise<void> => {
+  const outer = readState().processes[processName(node)];
+  const init = initPid(node);
+  if (init !== undefined) process.kill(init, 'SIGKILL');
+  await poll(10_000, 10, () => (isAlive(outer) ? undefined : true));
+  await unplugNode(node);
+  await removeCgroups(node);
+};
+
+/** The power is back: the node boots from its disk. Harmless when it is on. */
+export const powerOn = async (node: NodeName, parts: Parts): Promise<void> => {
+  if (initPid(node) !== undefined) return;
+  if (!existsSync(netnsPath(nodeNetns(node)))) await plugNode(node);
+  startNode(readState(), node, parts);
+  await containerdReady(node);
+};

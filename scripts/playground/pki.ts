@@ -1,0 +1,129 @@
+/** The cluster's certificates, made anew at every `up` from nothing; they live in the run directory. */
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import forge from 'node-forge';
+import { ADDRESS, API_SERVICE, API_URL, NODES, nodeAddress } from './layout.ts';
+
+const YEARS = 5;
+
+interface Issuer {
+  readonly key: forge.pki.rsa.PrivateKey;
+  readonly cert: forge.pki.Certificate;
+}
+
+interface Pair {
+  readonly key: string;
+  readonly cert: string;
+}
+
+export interface Subject {
+  readonly cn: string;
+  readonly o?: string;
+  readonly dns?: readonly string[];
+  readonly ip?: readonly string[];
+}
+
+/** Who gets a certificate. Each may serve and call: the Kubernetes parts do both with one. */
+export const subjects = (): Readonly<Record<string, Subject>> => ({
+  apiserver: {
+    cn: 'kube-apiserver',
+    dns: ['kubernetes', 'kubernetes.default', 'kubernetes.default.svc', 'kubernetes.default.svc.cluster.local', 'localhost'],
+    ip: ['127.0.0.1', ADDRESS.control, API_SERVICE],
+  },
+  'kubelet-client': { cn: 'kube-apiserver-kubelet-client', o: 'system:masters' },
+  admin: { cn: 'playground-admin', o: 'system:masters' },
+  'controller-manager': { cn: 'system:kube-controller-manager' },
+  scheduler: { cn: 'system:kube-scheduler' },
+  proxy: { cn: 'system:kube-proxy' },
+  coredns: { cn: 'system:coredns' },
+  ...Object.fromEntries(
+    NODES.map((node) => [node, { cn: `system:node:${node}`, o: 'system:nodes', dns: [node], ip: [nodeAddress(node)] }]),
+  ),
+});
+
+/** Those of subjects() that call the API, and so get a kubeconfig. */
+const CALLERS = ['admin', 'controller-manager', 'scheduler', 'proxy', 'coredns', ...NODES];
+
+const newKey = (): forge.pki.rsa.PrivateKey => {
+  // OpenSSL's generator: forge's own is JavaScript and takes a second a key.
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  return forge.pki.privateKeyFromPem(privateKey.export({ type: 'pkcs1', format: 'pem' }).toString());
+};
+
+const blank = (key: forge.pki.rsa.PrivateKey, subject: Subject): forge.pki.Certificate => {
+  const cert = forge.pki.createCertificate();
+  cert.publicKey = forge.pki.setRsaPublicKey(key.n, key.e);
+  // A leading 00 keeps the serial positive, as RFC 5280 wants it.
+  cert.serialNumber = `00${randomBytes(15).toString('hex')}`;
+  cert.validity.notBefore = new Date(Date.now() - 3_600_000);
+  cert.validity.notAfter = new Date(Date.now() + YEARS * 365 * 86_400_000);
+  cert.setSubject([
+    { name: 'commonName', value: subject.cn },
+    ...(subject.o === undefined ? [] : [{ name: 'organizationName', value: subject.o }]),
+  ]);
+  return cert;
+};
+
+const authority = (): Issuer => {
+  const key = newKey();
+  const cert = blank(key, { cn: 'playground-ca' });
+  cert.setIssuer(cert.subject.attributes);
+  cert.setExtensions([
+    { name: 'basicConstraints', critical: true, cA: true },
+    { name: 'keyUsage', critical: true, keyCertSign: true, cRLSign: true, digitalSignature: true },
+    { name: 'subjectKeyIdentifier' },
+  ]);
+  cert.sign(key, forge.md.sha256.create());
+  return { key, cert };
+};
+
+/** A certificate of `subject`, signed by `issuer`, both as PEM. */
+const issue = (issuer: Issuer, subject: Subject): Pair => {
+  const key = newKey();
+  const cert = blank(key, subject);
+  cert.setIssuer(issuer.cert.subject.attributes);
+  const names = [
+    ...(subject.dns ?? []).map((value) => ({ type: 2, value })),
+    ...(subject.ip ?? []).map((ip) => ({ type: 7, ip })),
+  ];
+  cert.setExtensions([
+    { name: 'basicConstraints', critical: true, cA: false },
+    { name: 'keyUsage', critical: true, digitalSignature: true, keyEncipherment: true },
+    { name: 'extKeyUsage', serverAuth: names.length > 0, clientAuth: true },
+    ...(names.length > 0 ? [{ name: 'subjectAltName', altNames: names }] : []),
+  ]);
+  cert.sign(issuer.key, forge.md.sha256.create());
+  return { key: forge.pki.privateKeyToPem(key), cert: forge.pki.certificateToPem(cert) };
+};
+
+const base64 = (text: string): string => Buffer.from(text).toString('base64');
+
+const kubeconfig = (ca: string, { key, cert }: Pair): string =>
+  JSON.stringify({
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [{ name: 'playground', cluster: { server: API_URL, 'certificate-authority-data': base64(ca) } }],
+    users: [{ name: 'me', user: { 'client-certificate-data': base64(cert), 'client-key-data': base64(key) } }],
+    contexts: [{ name: 'playground', context: { cluster: 'playground', user: 'me' } }],
+    'current-context': 'playground',
+  });
+
+/** Writes `<name>.crt`, `<name>.key` for all subjects, `<name>.conf` for the callers, `ca.crt` and the token key `sa`. */
+export const writePki = (dir: string): void => {
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  const put = (name: string, text: string): void => writeFileSync(join(dir, name), text, { mode: 0o600 });
+  const ca = authority();
+  const caCert = forge.pki.certificateToPem(ca.cert);
+  put('ca.crt', caCert);
+  put('ca.key', forge.pki.privateKeyToPem(ca.key));
+  for (const [name, subject] of Object.entries(subjects())) {
+    const pair = issue(ca, subject);
+    put(`${name}.crt`, pair.cert);
+    put(`${name}.key`, pair.key);
+    if (CALLERS.includes(name)) put(`${name}.conf`, kubeconfig(caCert, pair));
+  }
+  const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  put('sa.key', privateKey.export({ type: 'pkcs1', format: 'pem' }).toString());
+  put('sa.pub', publicKey.export({ type: 'spki', format: 'pem' }).toString());
+};
