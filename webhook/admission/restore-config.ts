@@ -5,6 +5,7 @@ import { RESTRICTED } from './sidecar.ts';
 
 export interface SwappingPod {
   namespace: string;
+  /** Its name. */
   pod: string;
 }
 

@@ -1,5 +1,12 @@
 /** What injection adds to a pod: the container and its two volumes. Pure. */
-import type { V1Container, V1Pod, V1ResourceRequirements, V1SecurityContext, V1Volume } from '@kubernetes/client-node';
+import type {
+  V1Container,
+  V1EnvVar,
+  V1Pod,
+  V1ResourceRequirements,
+  V1SecurityContext,
+  V1Volume,
+} from '@kubernetes/client-node';
 import { BLIND_PORTS, CA, PORT, SIDECAR, TOKEN_AUDIENCE } from '../api/names.ts';
 import type { Broker } from './brokers.ts';
 
@@ -28,6 +35,12 @@ const resourcesFor = (pod: V1Pod): V1ResourceRequirements => {
     : { requests: { cpu: '10m', memory: '48Mi' }, limits: { memory: '256Mi' } };
 };
 
+/** The sidecar lets the app's connections end by themselves for nearly as long as the pod may take; its default fits 30 s. */
+const graceOf = (pod: V1Pod): V1EnvVar[] => {
+  const seconds = pod.spec!.terminationGracePeriodSeconds ?? 30;
+  return seconds === 30 ? [] : [{ name: 'SHADOW_GRACE_SECONDS', value: `${Math.max(1, seconds - 5)}` }];
+};
+
 export const sidecarContainer = (pod: V1Pod, brokers: readonly Broker[], image: string): V1Container => {
   const declared = new Set(pod.spec!.containers.flatMap(({ ports }) => ports?.map((port) => port.containerPort) ?? []));
   return {
@@ -40,6 +53,7 @@ export const sidecarContainer = (pod: V1Pod, brokers: readonly Broker[], image: 
       { name: 'SHADOW_BROKERS', value: JSON.stringify(brokers) },
       // Ports of the broker's hosts that are relayed blind: those the pod does not listen on itself.
       { name: 'SHADOW_BLIND_PORTS', value: JSON.stringify(BLIND_PORTS.filter((port) => !declared.has(port))) },
+      ...graceOf(pod),
     ],
     resources: resourcesFor(pod),
     securityContext: RESTRICTED,
