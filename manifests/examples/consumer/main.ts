@@ -23,21 +23,21 @@ const exit = (why: string, code: number): never => {
   process.exit(code);
 };
 
-/** Resolves when the broker has confirmed the output. */
-const publish = (channel: ConfirmChannel, output: Output): Promise<void> =>
-  new Promise((resolve, reject) => {
-    const body = Buffer.from(JSON.stringify(output));
-    const options = { persistent: true, contentType: 'application/json' };
-    channel.publish(OUTPUTS.exchange, '', body, options, (error) => (error ? reject(error) : resolve()));
-  });
+/** Calls `confirmed` when the broker has the output. */
+const publish = (channel: ConfirmChannel, output: Output, confirmed: () => void): void => {
+  const body = Buffer.from(JSON.stringify(output));
+  const options = { persistent: true, contentType: 'application/json' };
+  channel.publish(OUTPUTS.exchange, '', body, options, (error) =>
+    error ? exit(`output ${output.seq} refused`, 1) : confirmed(),
+  );
+};
 
-/** Work, apply, publish, ack; in this order. */
+/** Work, apply, publish; the ack follows the broker's confirm, while the next message is worked on. */
 const handle = async (channel: ConfirmChannel, message: ConsumeMessage): Promise<void> => {
   const { seq } = JSON.parse(message.content.toString()) as Event;
   await sleep(delayMs);
   const index = state.apply(seq, message.content, message.fields.redelivered);
-  await publish(channel, { consumer, seq, index });
-  channel.ack(message);
+  publish(channel, { consumer, seq, index }, () => channel.ack(message));
 };
 
 /** Runs `work` for one message at a time, in the order they came. */
@@ -64,7 +64,7 @@ createServer((request, response) => {
 
 process.on('SIGTERM', () => exit('terminated', 0));
 
-const connection = await connect(url);
+const connection = await connect(url, { noDelay: true });
 connection.on('error', (error: Error) => console.log(JSON.stringify({ why: error.message })));
 connection.on('close', () => exit('connection closed', 1));
 const channel = await connection.createConfirmChannel();

@@ -1,0 +1,72 @@
+"""A stateful consumer with pika's blocking connection: one message at a time, state in memory, no reconnect."""
+import datetime
+import hashlib
+import http.server
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import uuid
+
+import pika
+
+topic = os.environ["TOPIC"]
+name = socket.gethostname()
+memory = {
+    "consumer": name,
+    "instance": str(uuid.uuid4()),
+    "startedAt": datetime.datetime.now(datetime.timezone.utc).isoformat(),
+    "count": 0,
+    "hash": "00" * 32,
+    "last": None,
+    "list": [],
+    "redelivered": 0,
+    "received": [],
+    "ticks": 0,
+}
+
+
+class Tell(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps(memory).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def handle(channel, method, _properties, body):
+    seq = json.loads(body)["seq"]
+    memory["received"].append(seq)
+    time.sleep(0.005)
+    memory["hash"] = hashlib.sha256(bytes.fromhex(memory["hash"]) + body).hexdigest()
+    memory["list"].append(seq)
+    memory["count"] += 1
+    memory["last"] = seq
+    memory["redelivered"] += 1 if method.redelivered else 0
+    output = {"consumer": name, "seq": seq, "index": memory["count"]}
+    # With confirms on, a blocking channel returns once the broker has it, and raises if not.
+    channel.basic_publish(topic + ".out", "", json.dumps(output).encode(), pika.BasicProperties(delivery_mode=2))
+    channel.basic_ack(method.delivery_tag)
+
+
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+connection = pika.BlockingConnection(pika.URLParameters(os.environ["AMQP_URL"]))
+channel = connection.channel()
+channel.confirm_delivery()
+channel.basic_qos(prefetch_count=20)
+channel.basic_consume(topic + ".in", handle)
+threading.Thread(target=http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Tell).serve_forever, daemon=True).start()
+print("consuming", flush=True)
+try:
+    channel.start_consuming()
+except pika.exceptions.AMQPError as error:
+    print("connection lost:", repr(error), flush=True)
+sys.exit(1)
