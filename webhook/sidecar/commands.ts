@@ -6,8 +6,6 @@ import type {
   Hello,
   MuteResult,
   SessionReport,
-  Settle,
-  Settled,
   Settlement,
   SidecarState,
 } from '../api/control.ts';

@@ -54,7 +54,9 @@ const ANY_CLAIM_IN_IDLE: readonly CommandType[] = ['mute', 'unmute', 'freeze', '
 
 const ofThisHandoff = ({ state, claim }: Handoff, command: Command): boolean =>
   command.claim === claim ||
-  (state === 'idle' ? ANY_CLAIM_IN_IDLE.includes(command.type) : claim === '' && state === 'mute');
+  (state === 'idle' ? ANY_CLAIM_IN_IDLE.includes(command.type) : claim === '' && state === 'mute') ||
+  // The next handoff of the pod, too early: not stale, but refused below.
+  (state === 'live' && command.type === 'mute');
 
 /** Raises the epoch, or throws SHADOW_E_STALE. */
 export const heed = (handoff: Handoff, command: Command): Handoff => {
