@@ -6,7 +6,8 @@ import { type BuildFailure, type BuildOptions, build } from 'esbuild';
 
 const REPOSITORY = join(import.meta.dirname, '..');
 const DIST = join(REPOSITORY, 'dist');
-const EXAMPLES = join(REPOSITORY, 'manifests/examples');
+/** Apps: the examples, and those of the cluster tests. */
+const APPS: readonly string[] = ['manifests/examples', 'test/cluster/apps'];
 
 const PARTS: Readonly<Record<string, string>> = {
   webhook: 'webhook/admission/main.ts',
@@ -16,10 +17,12 @@ const PARTS: Readonly<Record<string, string>> = {
 };
 
 /** `manifests/examples/<name>/main.ts` becomes `examples/<name>`. */
-const exampleEntries = (): Record<string, string> =>
+const appEntries = (): Record<string, string> =>
   Object.fromEntries(
-    (existsSync(EXAMPLES) ? readdirSync(EXAMPLES) : [])
-      .map((name) => [`examples/${name}`, `manifests/examples/${name}/main.ts`] as const)
+    APPS.filter((dir) => existsSync(join(REPOSITORY, dir)))
+      .flatMap((dir) =>
+        readdirSync(join(REPOSITORY, dir)).map((name) => [`examples/${name}`, `${dir}/${name}/main.ts`] as const),
+      )
       .filter(([, path]) => existsSync(join(REPOSITORY, path))),
   );
 
@@ -57,7 +60,9 @@ const bundleOne = async (name: string, path: string): Promise<void> => {
       outfile: `${out}.mjs`,
       format: 'esm',
       // Dependencies in CommonJS go on calling require for Node's own modules.
-      banner: { js: "import { createRequire as __createRequire } from 'node:module';const require = __createRequire(import.meta.url);" },
+      banner: {
+        js: "import { createRequire as __createRequire } from 'node:module';const require = __createRequire(import.meta.url);",
+      },
     });
     mkdirSync(dirname(out), { recursive: true });
     writeFileSync(`${out}.cjs`, `import('./${basename(out)}.mjs');\n`);
@@ -74,12 +79,14 @@ export interface Bundled {
 const firstError = (error: unknown): string => {
   if (!isBuildFailure(error)) return String(error);
   const [first] = error.errors;
-  return first === undefined ? error.message : `${first.location?.file ?? ''}:${first.location?.line ?? 0}: ${first.text}`;
+  return first === undefined
+    ? error.message
+    : `${first.location?.file ?? ''}:${first.location?.line ?? 0}: ${first.text}`;
 };
 
 /** Bundles all entries that exist into an emptied dist/. */
 export const bundle = async (): Promise<Bundled> => {
-  const entries = Object.entries({ ...PARTS, ...exampleEntries() });
+  const entries = Object.entries({ ...PARTS, ...appEntries() });
   const missing = entries.map(([, path]) => path).filter((path) => !existsSync(join(REPOSITORY, path)));
   rmSync(DIST, { recursive: true, force: true });
   const failed: string[] = [];

@@ -1,0 +1,118 @@
+/** Manifests of the test apps: a StatefulSet named after its topic, under PodSecurity restricted. */
+import type { V1ConfigMap, V1Container, V1Namespace, V1StatefulSet } from '@kubernetes/client-node';
+import { LABEL } from '../../../webhook/api/names.ts';
+import { PIKA_IMAGE } from './pika-image.ts';
+
+export interface AppSpec {
+  /** Name of the set and topic of its queues. */
+  topic: string;
+  mode: string;
+  namespace: string;
+  replicas?: number;
+  prefetch?: number;
+  /** Names of the containers; each has a connection of its own. Default: one. */
+  containers?: readonly string[];
+  labels?: Record<string, string>;
+}
+
+const BROKER = 'amqp://shadow:shadow@rabbitmq.rabbitmq.svc.cluster.local:5672';
+const FIRST_PORT = 8080;
+
+export const namespaceObject = (name: string): V1Namespace => ({
+  apiVersion: 'v1',
+  kind: 'Namespace',
+  metadata: { name, labels: { [LABEL.injection]: 'enabled', 'pod-security.kubernetes.io/enforce': 'restricted' } },
+});
+
+const envOf = (env: Record<string, string | number>): { name: string; value: string }[] =>
+  Object.entries(env).map(([name, value]) => ({ name, value: String(value) }));
+
+const restricted = (
+  part: Pick<V1Container, 'name' | 'image' | 'args' | 'env' | 'volumeMounts'>,
+  port: number,
+): V1Container => ({
+  ...part,
+  imagePullPolicy: 'IfNotPresent',
+  ports: [{ name: `http-${port}`, containerPort: port }],
+  readinessProbe: { httpGet: { path: '/', port }, periodSeconds: 1 },
+  resources: { requests: { cpu: '20m', memory: '64Mi' }, limits: { memory: '192Mi' } },
+  securityContext: { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
+});
+
+const workerContainers = ({ topic, mode, prefetch = 20, containers = [''] }: AppSpec): V1Container[] =>
+  containers.map((name, index) => {
+    const port = FIRST_PORT + index;
+    const env = { AMQP_URL: BROKER, TOPIC: topic, MODE: mode, PREFETCH: prefetch, CONTAINER: name, PORT: port };
+    return restricted(
+      {
+        name: name || 'app',
+        image: 'localhost/shadow-examples:dev',
+        args: ['--max-old-space-size=64', '/app/examples/worker.cjs'],
+        env: envOf(env),
+        volumeMounts: [{ name: 'tmp', mountPath: '/tmp' }],
+      },
+      port,
+    );
+  });
+
+const pikaContainer = ({ topic }: AppSpec): V1Container =>
+  restricted(
+    {
+      name: 'app',
+      image: PIKA_IMAGE,
+      args: ['/script/app.py'],
+      env: envOf({ AMQP_URL: `${BROKER}/%2f`, TOPIC: topic }),
+      volumeMounts: [
+        { name: 'tmp', mountPath: '/tmp' },
+        { name: 'script', mountPath: '/script' },
+      ],
+    },
+    FIRST_PORT,
+  );
+
+export const scriptMap = (namespace: string, text: string): V1ConfigMap => ({
+  apiVersion: 'v1',
+  kind: 'ConfigMap',
+  metadata: { name: 'pika-script', namespace },
+  data: { 'app.py': text },
+});
+
+export const appSet = (spec: AppSpec): V1StatefulSet => {
+  const labels = { app: spec.topic };
+  const pika = spec.mode === 'pika';
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'StatefulSet',
+    metadata: { name: spec.topic, namespace: spec.namespace },
+    spec: {
+      serviceName: spec.topic,
+      replicas: spec.replicas ?? 1,
+      podManagementPolicy: 'Parallel',
+      selector: { matchLabels: labels },
+      template: {
+        metadata: { labels: { ...labels, ...spec.labels } },
+        spec: {
+          terminationGracePeriodSeconds: 5,
+          securityContext: {
+            runAsNonRoot: true,
+            runAsUser: 1000,
+            runAsGroup: 1000,
+            seccompProfile: { type: 'RuntimeDefault' },
+          },
+          containers: pika ? [pikaContainer(spec)] : workerContainers(spec),
+          volumes: [
+            { name: 'tmp', emptyDir: {} },
+            ...(pika ? [{ name: 'script', configMap: { name: 'pika-script' } }] : []),
+          ],
+        },
+      },
+    },
+  };
+};
+
+/** Ports at which the app's containers tell their state. */
+export const statePorts = ({ containers = [''] }: AppSpec): number[] =>
+  containers.map((_, index) => FIRST_PORT + index);
+
+export const podNames = ({ topic, replicas = 1 }: AppSpec): string[] =>
+  Array.from({ length: replicas }, (_, ordinal) => `${topic}-${ordinal}`);
