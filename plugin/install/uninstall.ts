@@ -85,12 +85,12 @@ export const uninstall = async (flags: UninstallFlags, io: Io): Promise<number> 
     io.err('kubectl-shadow is not installed; nothing was removed');
     return 0;
   }
-  await runTasks(
-    io,
-    doomed.map(({ name, gone }) => ({
-      title: `${name} gone`,
-      run: (tell) => until(name, deadline, async () => ((await gone(api)) ? undefined : 'still there'), tell),
-    })),
-  );
+  const left = async (): Promise<string | undefined> => {
+    const gone = await Promise.all(doomed.map((each) => each.gone(api)));
+    const names = doomed.filter((_, index) => !gone[index]).map(({ name }) => name);
+    return names.length > 0 ? `still there: ${some(names)}` : undefined;
+  };
+  const title = 'waiting until all is gone';
+  await runTasks(io, [{ title, run: (tell) => until(title, deadline, left, tell) }]);
   return 0;
 };

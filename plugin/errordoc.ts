@@ -1,0 +1,70 @@
+/** docs/errors.md from the catalogue: `node plugin/errordoc.ts` writes it; a test fails when it is stale. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { CATALOGUE, type ErrorCode, reasonOf, ShadowError } from '../webhook/api/errors.ts';
+
+/** What message and hint have no room for. Codes without an entry need none. */
+const MORE: Partial<Record<ErrorCode, string>> = {
+  SHADOW_E_USAGE: 'Nothing was sent to the cluster. `kubectl shadow COMMAND --help` lists the flags of a command.',
+  SHADOW_E_TIMEOUT:
+    'Only the waiting ended, with exit code 124. A migration that was waited for goes on in the cluster, and so does an installation; the same command, or `kubectl shadow status`, shows how it ended.',
+  SHADOW_E_FORBIDDEN:
+    'The message names the verb, the resource and the namespace that were refused. The ClusterRole `shadow-migrate` has what `migrate`, `abort`, `status` and `list` need: bind it in the namespaces of the pods, e.g. `kubectl create rolebinding shadow --clusterrole=shadow-migrate --user=NAME -n NAMESPACE`. `install` and `uninstall` need cluster-admin.',
+  SHADOW_E_API:
+    'Either the API server was not reached (the message says how that failed: no kubeconfig, connection refused, unknown name, no answer in `--request-timeout`), or it refused the call for the reason given.',
+  SHADOW_E_NOT_INSTALLED:
+    'The kind StatefulMigration is unknown to the cluster. It may be another cluster than you think: see `kubectl config current-context`.',
+  SHADOW_E_NOT_INJECTED:
+    'Only pods created after their namespace (or pod template) was labelled have the sidecar. The annotation `shadow.ms2m.io/status` of a pod says why it was passed over; a pod created while the webhook was down has none: delete it once and it comes back with the sidecar.',
+  SHADOW_E_NODE_UNFIT:
+    'The message names what the node lacks: the agent (is its pod running there?), the runtime handler, a version of CRIU, runc or containerd that fits the source node, a CPU feature the process may use, room for the checkpoint, or resources for the pod.',
+  SHADOW_E_BUSY: 'A pod, and a StatefulSet that starts its pods in order, can be in one migration at a time.',
+  SHADOW_E_UNSUPPORTED:
+    'Some things belong to one node or one instance and cannot be taken along: host namespaces (hostPID, hostIPC, hostNetwork), a process namespace shared by the containers, user namespaces (`hostUsers: false`), privileged containers and devices, a runtimeClassName of its own, local PersistentVolumes, sockets bound to the pod IP, unix sockets between containers, MPTCP and io_uring. For io_uring let the container run under `seccompProfile: RuntimeDefault`, which makes Node.js and others fall back to epoll. A postStart hook would run again in the copy: annotate the pod `shadow.ms2m.io/post-start: allow` if it may.',
+  SHADOW_E_SESSION:
+    'The message names connection, channel and queue. Give the queue a name and make it durable, not exclusive and not auto-delete; answer to a named queue instead of amq.rabbitmq.reply-to.',
+  SHADOW_E_WEBHOOK:
+    'The successor of a pod is restored only if the webhook answers, so this is proven by a dry run before the source is touched.',
+  SHADOW_E_MUTE:
+    'Before the source is muted, the outcome of every publish it has begun must be known and every consumer cancelled. A broker that is blocked (memory or disk alarm) or very slow does not answer in time.',
+  SHADOW_E_CHECKPOINT:
+    "Nothing was given up: the source was resumed with its connections. The message ends with the line of CRIU's log that names the cause.",
+  SHADOW_E_RESTORE:
+    'Before the commit the copy is removed and the source resumed. In the second half of a migration (the shadow becomes the new pod of the old name) the shadow goes on serving and the restore is tried again, three times in all.',
+  SHADOW_E_SOURCE_LOST:
+    'The source was deleted, evicted or its node died. Before the commit that is an ordinary loss of a pod: its controller makes a new one, and the broker delivers again what was not settled.',
+  SHADOW_E_COMMITTED:
+    'From the commit on the copy serves; going back would be another migration. When it has completed, migrate the pod back with `--to`.',
+  SHADOW_E_INJECT:
+    'Only an explicit `shadow.ms2m.io/inject=true` makes this an error. Under a namespace label such a pod is admitted as it is, with the reason in its annotation `shadow.ms2m.io/status`.',
+  SHADOW_E_IN_USE:
+    '`kubectl shadow uninstall --force` removes everything all the same: running migrations are aborted where they can be, injected pods keep their sidecar and run on, and new pods are no longer injected.',
+  SHADOW_E_INTERNAL: '`SHADOW_DEBUG=1` before the command adds the stack to the message.',
+};
+
+const section = (code: ErrorCode): string =>
+  [
+    `## ${code}`,
+    `${CATALOGUE[code].message}.`,
+    `- Exit code: ${new ShadowError(code).exit}`,
+    `- Condition reason: \`${reasonOf(code)}\``,
+    `- What to do: ${CATALOGUE[code].hint}.`,
+    ...(MORE[code] ? ['', MORE[code]] : []),
+  ].join('\n');
+
+export const errorDoc = (): string =>
+  [
+    '<!-- Written by plugin/errordoc.ts from webhook/api/errors.ts. Change those, then run: node plugin/errordoc.ts -->',
+    '# Errors',
+    'Each error has a code. It stands in brackets behind the message of `kubectl shadow`, and the condition and the event of a migration that failed by it have its reason.',
+    '',
+    ...(Object.keys(CATALOGUE) as ErrorCode[]).map((code) => `${section(code)}\n`),
+  ]
+    .join('\n')
+    .trimEnd()
+    .concat('\n');
+
+export const ERROR_DOC = join(import.meta.dirname, '..', 'docs', 'errors.md');
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(ERROR_DOC, errorDoc());

@@ -1,0 +1,165 @@
+import { describe, expect, test } from 'vitest';
+import { type Api, ApiError, type Call, methodOf, pathOf } from '../../../plugin/api.ts';
+import { applyAll } from '../../../plugin/install/apply.ts';
+import { probeWebhook } from '../../../plugin/install/probe.ts';
+import { daemonSetMissing, deploymentMissing, webhookMissing } from '../../../plugin/install/ready.ts';
+import { removalOf } from '../../../plugin/install/remove.ts';
+import { usedBy } from '../../../plugin/install/uninstall.ts';
+import { type Kind, RESOURCE } from '../../../plugin/kinds.ts';
+import { loadManifests, withImage } from '../../../plugin/manifests.ts';
+import { completed, running } from './sample.ts';
+
+const objects = loadManifests();
+const keyOf = ({ kind, metadata }: { kind: string; metadata: { name: string; namespace?: string } }): string =>
+  `${kind} ${metadata.namespace ?? ''}/${metadata.name}`;
+
+describe('the base', () => {
+  test('names each object once, in a namespace if and only if its kind has one', () => {
+    expect(new Set(objects.map(keyOf)).size).toBe(objects.length);
+    for (const object of objects) {
+      expect([keyOf(object), object.metadata.namespace !== undefined]).toEqual([
+        keyOf(object),
+        RESOURCE[object.kind as Kind].namespaced,
+      ]);
+    }
+  });
+  test('is applied so that what others need comes first', () => {
+    const at = (kind: string): number => objects.findIndex((object) => object.kind === kind);
+    const order = [
+      'Namespace',
+      'CustomResourceDefinition',
+      'ServiceAccount',
+      'ClusterRoleBinding',
+      'MutatingWebhookConfiguration',
+      'Deployment',
+    ].map(at);
+    expect(order).toEqual([...order].sort((a, b) => a - b));
+    expect(order[0]).toBe(0);
+  });
+  test('another image is used everywhere, also in what is told the webhook to inject', () => {
+    const changed = JSON.stringify(withImage(objects, 'registry.example/shadow:2'));
+    const old = (
+      objects.find(({ kind }) => kind === 'Deployment') as unknown as {
+        spec: { template: { spec: { containers: { image: string }[] } } };
+      }
+    ).spec.template.spec.containers[0]!.image;
+    expect(changed).not.toContain(old);
+    expect(changed).toContain('{"name":"SHADOW_IMAGE","value":"registry.example/shadow:2"}');
+  });
+});
+
+const recorder = (answer: (call: Call) => unknown): Api & { calls: Call[] } => {
+  const calls: Call[] = [];
+  return {
+    calls,
+    async call<T>(call: Call) {
+      calls.push(call);
+      return (await answer(call)) as T;
+    },
+    watch: () => {
+      throw new Error('no watch');
+    },
+  };
+};
+
+test('apply: server-side, forced, in our name; a busy server is asked again', async () => {
+  let busy = 1;
+  const api = recorder((call) => {
+    if (busy-- > 0) throw new ApiError(call, 500, '', 'webhook not ready');
+    return call.body;
+  });
+  const lines: string[] = [];
+  await applyAll(api, objects.slice(0, 2), 'none', (_, line) => lines.push(line));
+  expect(api.calls).toHaveLength(3);
+  expect(`${methodOf(api.calls[0]!)} ${pathOf(api.calls[0]!)}`).toBe(
+    'PATCH /api/v1/namespaces/shadow-system?fieldManager=kubectl-shadow&force=true',
+  );
+  expect(lines).toEqual([
+    'namespace/shadow-system serverside-applied',
+    'customresourcedefinition.apiextensions.k8s.io/statefulmigrations.migration.ms2m.io serverside-applied',
+  ]);
+});
+
+test('apply: a refusal is not hidden', async () => {
+  const api = recorder((call) => Promise.reject(new ApiError(call, 403, 'Forbidden', 'no')));
+  await expect(applyAll(api, objects, 'none', () => {})).rejects.toMatchObject({ status: 403 });
+  expect(api.calls).toHaveLength(1);
+});
+
+describe('ready', () => {
+  const spec = { replicas: 2, template: { spec: { containers: [] } } };
+  const metadata = { name: 'x', generation: 2 };
+  const good = { observedGeneration: 2, replicas: 2, updatedReplicas: 2, availableReplicas: 2 };
+  test.each([
+    [undefined, good],
+    [/controller/, { ...good, observedGeneration: 1 }],
+    [/1 of 2 pods updated/, { ...good, updatedReplicas: 1 }],
+    [/1 old/, { ...good, replicas: 3 }],
+    [/1 of 2 pods ready/, { ...good, availableReplicas: 1 }],
+  ])('Deployment: %s', (missing, status) => {
+    const found = deploymentMissing({ metadata, spec, status });
+    if (missing) expect(found).toMatch(missing);
+    else expect(found).toBeUndefined();
+  });
+  test('DaemonSet: every node, and at least one', () => {
+    const status = { observedGeneration: 2, desiredNumberScheduled: 2, updatedNumberScheduled: 2, numberAvailable: 2 };
+    expect(daemonSetMissing({ metadata, status })).toBeUndefined();
+    expect(daemonSetMissing({ metadata, status: { ...status, numberAvailable: 1 } })).toBe('1 of 2 nodes ready');
+    expect(daemonSetMissing({ metadata, status: { ...status, updatedNumberScheduled: 0 } })).toBe(
+      '0 of 2 nodes updated',
+    );
+    expect(daemonSetMissing({ metadata, status: { observedGeneration: 2, desiredNumberScheduled: 0 } })).toBeDefined();
+  });
+  test('webhooks: every one has the CA', () => {
+    const webhooks = [
+      { name: 'a', clientConfig: { caBundle: 'x' } },
+      { name: 'b', clientConfig: {} },
+    ];
+    expect(webhookMissing({ metadata, webhooks })).toContain('b');
+    expect(webhookMissing({ metadata, webhooks: webhooks.slice(0, 1) })).toBeUndefined();
+  });
+  test('the webhook answers only if the trial pod comes back touched', async () => {
+    const touched = { metadata: { name: '', annotations: { 'shadow.ms2m.io/status': 'injected' } } };
+    const refuse = (status: number, message: string) =>
+      recorder((call) => Promise.reject(new ApiError(call, status, '', message)));
+    expect(await probeWebhook(recorder(() => touched))).toBe('answers');
+    expect(await probeWebhook(recorder(() => ({ metadata: { name: '' } })))).toBe('silent');
+    expect(await probeWebhook(refuse(403, 'denied: SHADOW_E_INJECT'))).toBe('answers');
+    expect(await probeWebhook(refuse(403, 'violates PodSecurity'))).toBe('unknown');
+    await expect(probeWebhook(refuse(500, 'etcd'))).rejects.toThrow('etcd');
+    const api = recorder(() => touched);
+    await probeWebhook(api);
+    expect(api.calls[0]?.query?.dryRun).toBe('All');
+  });
+});
+
+describe('uninstall', () => {
+  const pod = { metadata: { name: 'web-0', namespace: 'shop' }, spec: {} };
+  test('names what still needs us', () => {
+    expect(usedBy([completed], [])).toBe('');
+    expect(usedBy([completed, running], [pod])).toBe(
+      'running migrations: shop/consumer-0-bbbbb; injected pods: shop/web-0',
+    );
+    expect(
+      usedBy(
+        [],
+        Array.from({ length: 7 }, () => pod),
+      ),
+    ).toMatch(/ and 2 more$/);
+    expect(usedBy([], [{ ...pod, metadata: { ...pod.metadata, deletionTimestamp: 'x' } }])).toBe('');
+  });
+  test('removes what was applied and the restore configuration; hooks first, the namespace last', () => {
+    const { hooks, rest } = removalOf(objects);
+    const names = [...hooks, ...rest].map(({ call }) =>
+      keyOf({
+        kind: call.kind,
+        metadata: { name: call.name!, ...(call.namespace ? { namespace: call.namespace } : {}) },
+      }),
+    );
+    expect(names).toEqual(expect.arrayContaining(objects.map(keyOf)));
+    expect(names[0]).toBe('MutatingWebhookConfiguration /shadow-restore');
+    expect(hooks.map(({ call }) => call.kind).every((kind) => kind.endsWith('WebhookConfiguration'))).toBe(true);
+    expect(rest.some(({ call }) => call.kind.endsWith('WebhookConfiguration'))).toBe(false);
+    expect(names.at(-1)).toBe('Namespace /shadow-system');
+  });
+});
