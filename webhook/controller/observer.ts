@@ -1,0 +1,69 @@
+/** What is told of each write: log line, metrics, events. None of it is waited for, none of it is a record. */
+import { goDuration, type Handoff, isEnded, type StatefulMigration } from '../api/migration.ts';
+import type { Log } from '../log.ts';
+import type { Cluster } from './context.ts';
+import type { Observer } from './reconcile.ts';
+
+export interface Measures {
+  step(step: string, ms: number): void;
+  /** From muting the source until the copy is live. */
+  pause(ms: number): void;
+  ended(phase: string): void;
+}
+
+export interface Entered {
+  handoff: Handoff;
+  /** The step before, and how long it took. */
+  left?: string;
+  ms?: number;
+}
+
+/** The steps a write entered. */
+export const enteredBy = (before: StatefulMigration, after: StatefulMigration): Entered[] =>
+  (after.status?.handoffs ?? []).flatMap((handoff) => {
+    const old = before.status?.handoffs?.find(({ claim }) => claim === handoff.claim);
+    if (old === undefined) return [{ handoff }];
+    if (old.step === handoff.step) return [];
+    const ms = Date.parse(handoff.entered[handoff.step] ?? '') - Date.parse(old.entered[old.step] ?? '');
+    return [{ handoff, left: old.step, ms }];
+  });
+
+export const observerOf = (
+  cluster: Pick<Cluster, 'event'>,
+  log: Pick<Log, 'info'>,
+  measures: Measures,
+): Observer => {
+  const tellStep = ({ metadata }: StatefulMigration, { handoff, left, ms = 0 }: Entered): void => {
+    const { namespace, name, uid } = metadata;
+    const { index, step, claim, source, copy, attempt, decision, entered } = handoff;
+    log.info({ migration: `${namespace}/${name}`, claim, index, step, left, ms, attempt }, 'step');
+    if (left !== undefined) measures.step(left, ms);
+    if (step === 'Settling') measures.pause(Date.parse(entered.Settling ?? '') - Date.parse(entered.Muting ?? ''));
+    const about = { kind: 'StatefulMigration', namespace, name, uid } as const;
+    const text = `handoff ${index}, ${source.name} to ${copy.name} on ${copy.node}`;
+    const took = left === undefined ? text : `${text}: ${left} took ${goDuration(ms)}`;
+    if (step === 'Aborting') cluster.event(about, 'Warning', step, `${text}: ${decision?.message ?? ''}`);
+    else cluster.event(about, 'Normal', step, took);
+    if (step !== 'Muting' && step !== 'Committed') return;
+    const pod = { kind: 'Pod', namespace, name: source.name, uid: source.uid ?? '' } as const;
+    const reason = step === 'Muting' ? 'Migrating' : 'Migrated';
+    cluster.event(pod, 'Normal', reason, `${text} (StatefulMigration ${name})`);
+  };
+
+  const tellEnd = ({ metadata, status = {} }: StatefulMigration): void => {
+    const { namespace, name, uid } = metadata;
+    const { phase = '', error, phaseTimings } = status;
+    log.info({ migration: `${namespace}/${name}`, phase, error, phaseTimings }, 'ended');
+    measures.ended(phase);
+    const about = { kind: 'StatefulMigration', namespace, name, uid } as const;
+    if (error === undefined) cluster.event(about, 'Normal', phase, 'the pod was migrated');
+    else cluster.event(about, 'Warning', phase, `${error.code}: ${error.message}`);
+  };
+
+  return {
+    written: (before, after) => {
+      for (const entered of enteredBy(before, after)) tellStep(after, entered);
+      if (!isEnded(before) && isEnded(after)) tellEnd(after);
+    },
+  };
+};

@@ -1,0 +1,68 @@
+/** The source goes: deleted, its app killed (a superseded copy runs no shutdown code), its traces removed. */
+import type { V1Pod } from '@kubernetes/client-node';
+import type { Handoff, StatefulMigration } from '../../api/migration.ts';
+import { claimOf } from '../../api/names.ts';
+import type { Context } from '../context.ts';
+import { attemptsOf, clonedContainers, isLeaving, podId, uidOf } from '../pods.ts';
+import { proveRestoreWebhook, writeRestoreConfig } from '../restore-config.ts';
+import { stamp } from '../transition.ts';
+import { all, enterStep, findPod, type StepFunction, type StepResult, tolerant, wait } from './step.ts';
+import { prepare } from './warming.ts';
+
+/** A node that does not answer for so long is gone; what it holds goes with it, or by its agent's own sweep. */
+const GRACE_MS = 20_000;
+const TELL_AFTER_MS = 30_000;
+
+/** Every file, rule and address of every attempt, on both nodes. */
+export const clean = (ctx: Context, migration: StatefulMigration, handoff: Handoff, graceMs = GRACE_MS) => {
+  const nodes = new Set([handoff.source.node, handoff.copy.node]);
+  const claims = attemptsOf(handoff).map((attempt) => claimOf(migration.metadata.uid, handoff.index, attempt));
+  const call = async (node: string, claim: string) => ctx.agents.of(node).clean({ claim, epoch: ctx.epoch });
+  return all([...nodes].flatMap((node) => claims.map((claim) => tolerant(ctx, handoff, graceMs, call(node, claim)))));
+};
+
+/** Before the name is free: room for the successor's checkpoint, and a webhook proven to catch it. */
+const readyForSuccessor = async (ctx: Context, migration: StatefulMigration, next: Handoff): Promise<void> => {
+  const shadow = await findPod(ctx, migration.metadata.namespace, next.source);
+  if (shadow === undefined) return;
+  await all([prepare(ctx, migration, next, shadow), proveRestoreWebhook(ctx, migration)]);
+};
+
+const sendAway = async (
+  ctx: Context,
+  migration: StatefulMigration,
+  handoff: Handoff,
+  pod: V1Pod,
+): Promise<StepResult> => {
+  const { namespace } = migration.metadata;
+  const { claim, source } = handoff;
+  if (!isLeaving(pod)) await ctx.cluster.deletePod(namespace, source.name, uidOf(pod), 1);
+  const kill = async () =>
+    ctx.agents
+      .of(source.node)
+      .kill({ claim, epoch: ctx.epoch, pod: podId(namespace, source), containers: clonedContainers(pod) });
+  await tolerant(ctx, handoff, GRACE_MS, kill());
+  const since = ctx.now() - Date.parse(handoff.entered.Retiring ?? '');
+  return wait(
+    1_000,
+    since > TELL_AFTER_MS
+      ? { message: `pod ${source.name} is being deleted, its node does not confirm it` }
+      : undefined,
+  );
+};
+
+export const retiring: StepFunction = async (ctx, migration, handoff) => {
+  const pod = await findPod(ctx, migration.metadata.namespace, handoff.source);
+  const next = migration.status?.handoffs?.find(({ index }) => index === handoff.index + 1);
+  const lost = migration.status?.error !== undefined;
+  if (pod !== undefined && !isLeaving(pod)) {
+    if (next !== undefined && !lost) await readyForSuccessor(ctx, migration, next);
+    // Nobody is to be restored any more: from here on the set's pod starts as any other.
+    else await writeRestoreConfig(ctx, migration);
+  }
+  if (pod !== undefined) return sendAway(ctx, migration, handoff, pod);
+  await clean(ctx, migration, handoff);
+  // Its bound counts from when the name is free.
+  const others = next === undefined ? [] : [{ ...next, entered: { Warming: stamp(ctx.now()) } }];
+  return enterStep('Done', {}, { others });
+};

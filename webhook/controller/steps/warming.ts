@@ -1,0 +1,79 @@
+/**
+ * The copy's pod comes up and waits in the runtime handler. Nothing of the source is touched yet; everything that can be
+ * done before the pause is done here.
+ */
+import type { V1Pod } from '@kubernetes/client-node';
+import { shadowPod } from '../../admission/restore.ts';
+import { ShadowError } from '../../api/errors.ts';
+import type { Handoff, StatefulMigration } from '../../api/migration.ts';
+import { ANNOTATION, LABEL } from '../../api/names.ts';
+import type { Context } from '../context.ts';
+import { clonedContainers, imagesOf, isLeaving, isOver, refOf, serves, uidOf } from '../pods.ts';
+import { proveRestoreWebhook } from '../restore-config.ts';
+import { all, enterStep, findPod, type StepFunction, type StepResult, wait } from './step.ts';
+
+/** The handler's wait is asked for this often: what it waits for is a file on the node, no event tells. */
+const POLL_MS = 40;
+
+/** The target's agent makes room for the claim: before the copy's pod can reach the handler. */
+export const prepare = (ctx: Context, migration: StatefulMigration, handoff: Handoff, copy: V1Pod): Promise<unknown> =>
+  ctx.agents.of(handoff.copy.node).prepare({
+    claim: handoff.claim,
+    epoch: ctx.epoch,
+    copy: { namespace: migration.metadata.namespace, name: handoff.copy.name },
+    containers: clonedContainers(copy),
+    images: imagesOf(copy),
+  });
+
+const awaitHandler = async (ctx: Context, handoff: Handoff, copy: V1Pod): Promise<StepResult> => {
+  if (isOver(copy) || isLeaving(copy))
+    throw new ShadowError('SHADOW_E_RESTORE', `pod ${handoff.copy.name} ended before it was restored`);
+  const { waiting } = await ctx.agents.of(handoff.copy.node).waiting({ claim: handoff.claim, epoch: ctx.epoch });
+  return waiting ? enterStep('Muting', { copy: refOf(copy, handoff.copy) }) : wait(POLL_MS);
+};
+
+const sourcePod = async (ctx: Context, migration: StatefulMigration, handoff: Handoff): Promise<V1Pod> => {
+  const source = await findPod(ctx, migration.metadata.namespace, handoff.source);
+  if (!serves(source, handoff.source)) throw new ShadowError('SHADOW_E_SOURCE_LOST', handoff.source.name);
+  return source;
+};
+
+export const shadowOf = (source: V1Pod, migration: StatefulMigration, handoff: Handoff): V1Pod =>
+  shadowPod(source, {
+    node: handoff.copy.node,
+    claim: handoff.claim,
+    migrationUid: migration.metadata.uid,
+    sidecarForm: handoff.sidecarForm ?? 'container',
+    images: Object.fromEntries((migration.status?.sourceContainers ?? []).map(({ name, image }) => [name, image])),
+  });
+
+/** Handoff 0: the shadow is ours to create. The way back to the name is proven in the same breath, while nothing is touched. */
+const warmShadow: StepFunction = async (ctx, migration, handoff) => {
+  const { namespace, uid } = migration.metadata;
+  const present = await findPod(ctx, namespace, handoff.copy);
+  if (present !== undefined && present.metadata?.labels?.[LABEL.migration] !== uid)
+    throw new ShadowError('SHADOW_E_BUSY', `a pod ${handoff.copy.name} of another migration exists`);
+  if (present !== undefined) return awaitHandler(ctx, handoff, present);
+  const source = await sourcePod(ctx, migration, handoff);
+  const shadow = shadowOf(source, migration, handoff);
+  await all([prepare(ctx, migration, handoff, shadow), proveRestoreWebhook(ctx, migration)]);
+  await ctx.cluster.createPod(shadow);
+  return wait(POLL_MS);
+};
+
+/** Handoff 1: the set's controller makes the successor, the restore webhook points it at our claim. */
+const warmSuccessor: StepFunction = async (ctx, migration, handoff) => {
+  const { namespace } = migration.metadata;
+  const present = await findPod(ctx, namespace, handoff.copy);
+  if (present?.metadata?.annotations?.[ANNOTATION.restore] === handoff.claim)
+    return awaitHandler(ctx, handoff, present);
+  const shadow = await sourcePod(ctx, migration, handoff);
+  await all([prepare(ctx, migration, handoff, shadow), proveRestoreWebhook(ctx, migration)]);
+  // One of an earlier attempt, or (one voice) one that would run fresh beside the shadow: it goes, the set makes another.
+  if (present !== undefined && !isLeaving(present))
+    await ctx.cluster.deletePod(namespace, handoff.copy.name, uidOf(present), 1);
+  return wait(200);
+};
+
+export const warming: StepFunction = (ctx, migration, handoff) =>
+  handoff.index === 0 ? warmShadow(ctx, migration, handoff) : warmSuccessor(ctx, migration, handoff);

@@ -1,0 +1,59 @@
+/** Edits of the record. Values in, values out; nothing here knows a clock or a client. */
+import type { ErrorCode } from '../api/errors.ts';
+import type { Handoff, MigrationStatus, PodRef, StatefulMigration, Step } from '../api/migration.ts';
+import { claimOf } from '../api/names.ts';
+
+export const stamp = (ms: number): string => new Date(ms).toISOString();
+
+export const withHandoff = (status: MigrationStatus, handoff: Handoff): MigrationStatus => {
+  const others = (status.handoffs ?? []).filter(({ index }) => index !== handoff.index);
+  return { ...status, handoffs: [...others, handoff].sort((a, b) => a.index - b.index) };
+};
+
+/** A step entered again keeps its first stamp: its bound counts from there. */
+export const enter = (handoff: Handoff, step: Step, at: number, patch: Partial<Handoff> = {}): Handoff => ({
+  ...handoff,
+  ...patch,
+  step,
+  entered: { ...handoff.entered, [step]: handoff.entered[step] ?? stamp(at) },
+});
+
+export const commit = (handoff: Handoff, at: number, epoch: number): Handoff =>
+  enter(handoff, 'Committed', at, { decision: { verdict: 'commit', at: stamp(at), epoch } });
+
+export const abort = (handoff: Handoff, at: number, epoch: number, code: ErrorCode, message: string): Handoff =>
+  enter(handoff, 'Aborting', at, { decision: { verdict: 'abort', at: stamp(at), epoch, code, message } });
+
+export const firstAttempt = (
+  migration: StatefulMigration,
+  index: number,
+  source: PodRef,
+  copy: PodRef,
+  at: number,
+): Handoff => ({
+  index,
+  claim: claimOf(migration.metadata.uid, index),
+  source,
+  copy,
+  step: 'Warming',
+  entered: { Warming: stamp(at) },
+  attempt: 1,
+});
+
+/** A new claim: nothing that an earlier attempt left anywhere can be taken for this one's. */
+export const nextAttempt = (migration: StatefulMigration, handoff: Handoff, at: number): Handoff => ({
+  ...firstAttempt(migration, handoff.index, handoff.source, { name: handoff.copy.name, node: handoff.copy.node }, at),
+  ...(handoff.revision === undefined ? {} : { revision: handoff.revision }),
+  ...(handoff.sidecarForm === undefined ? {} : { sidecarForm: handoff.sidecarForm }),
+  attempt: handoff.attempt + 1,
+  claim: claimOf(migration.metadata.uid, handoff.index, handoff.attempt + 1),
+});
+
+const BEFORE_COMMIT: readonly Step[] = ['Warming', 'Muting', 'Cutting', 'Transferring', 'Restoring', 'Attaching'];
+export const isBeforeCommit = (handoff: Handoff): boolean => BEFORE_COMMIT.includes(handoff.step);
+/** The source's app may be held by this handoff: it must be let go before it ends in an abort. */
+export const touchedSource = (handoff: Handoff): boolean => handoff.entered.Muting !== undefined;
+
+/** The one being worked on: handoff 1 is in the record before it is its turn, for the restore webhook to find. */
+export const current = (status: MigrationStatus | undefined): Handoff | undefined =>
+  status?.handoffs?.find(({ step }) => step !== 'Done');
