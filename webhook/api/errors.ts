@@ -97,6 +97,10 @@ export const CATALOGUE = {
     hint: "the source goes on; look at the log of the copy's sidecar",
   },
   SHADOW_E_SOURCE_LOST: { message: 'the source was lost during the handoff', hint: 'see the events of the pod' },
+  SHADOW_E_COPY_LOST: {
+    message: 'the copy was lost after it had taken over',
+    hint: 'as after any crash the set starts a fresh pod; see the events of the pod',
+  },
   SHADOW_E_ABORTED: { message: 'aborted by request', hint: 'the source goes on as before' },
   SHADOW_E_COMMITTED: {
     message: 'the migration is committed and cannot be aborted',

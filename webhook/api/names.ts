@@ -33,7 +33,7 @@ export const ANNOTATION = {
   postStart: `${DOMAIN}/post-start`,
   /** Only our controller or webhook may set it. Claim of the checkpoint this pod restores from: `<migration uid>-<handoff index>`. */
   restore: `${DOMAIN}/restore`,
-  /** On the source pod: the commit, copied from the migration's status (JSON of Commit). */
+  /** On the copy's pod: the commit, copied from the migration's status (JSON of Decision). Removed at the end. */
   commit: `${DOMAIN}/commit`,
   /** On the dry-run pod that proves the restore webhook live. */
   probe: `${DOMAIN}/probe`,
@@ -113,5 +113,9 @@ export const NODE_DIR = {
   kubeletPods: '/var/lib/kubelet/pods',
 } as const;
 
-/** The claim of handoff `index` (0: pod → shadow, 1: shadow → successor) of a migration. */
-export const claimOf = (migrationUid: string, index: number): string => `${migrationUid}-${index}`;
+/**
+ * The claim of handoff `index` (0: pod → shadow, 1: shadow → successor) of a migration. A further attempt has a claim of its
+ * own, so that nothing an earlier one left can be taken for its checkpoint.
+ */
+export const claimOf = (migrationUid: string, index: number, attempt = 1): string =>
+  attempt === 1 ? `${migrationUid}-${index}` : `${migrationUid}-${index}-${attempt}`;
