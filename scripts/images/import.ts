@@ -2,16 +2,19 @@
 import { ShadowError } from '../../webhook/api/errors.ts';
 import { NODES, type NodeName } from '../playground/layout.ts';
 import { nodeExec } from '../playground/node.ts';
-import type { BuiltImage } from './oci.ts';
+import { type BuiltImage, imageArchive } from './oci.ts';
 
-const CTR = ['ctr', '-n', 'k8s.io', 'images'];
+const CTR = ['ctr', '-n', 'k8s.io'];
 
-/** Imports into one node; nothing happens when it has that very image. */
-export const importImage = async (node: NodeName, { name, digest, archive }: BuiltImage): Promise<void> => {
-  const { stdout } = await nodeExec(node, [...CTR, 'ls', `name==${name}`]);
-  if (stdout.includes(digest)) return;
-  const { code, stderr } = await nodeExec(node, [...CTR, 'import', '--local', archive]);
-  if (code !== 0) throw new ShadowError('SHADOW_E_INTERNAL', `import of ${name} into ${node}: ${stderr.trim()}`);
+/** Imports into one node; only the blobs it lacks travel, and none when it has that very image. */
+export const importImage = async (node: NodeName, image: BuiltImage): Promise<void> => {
+  const { stdout: named } = await nodeExec(node, [...CTR, 'images', 'ls', `name==${image.name}`]);
+  if (named.includes(image.digest)) return;
+  const { stdout: content } = await nodeExec(node, [...CTR, 'content', 'ls', '-q']);
+  const present = new Set(content.split('\n'));
+  const input = imageArchive(image, (digest) => present.has(digest));
+  const { code, stderr } = await nodeExec(node, [...CTR, 'images', 'import', '--local', '-'], { input });
+  if (code !== 0) throw new ShadowError('SHADOW_E_INTERNAL', `import of ${image.name} into ${node}: ${stderr.trim()}`);
 };
 
 /** Imports into both nodes at once. */

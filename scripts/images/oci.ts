@@ -1,10 +1,21 @@
 /**
- * OCI image archives without a container engine. The same content gives the same bytes and digests (no times, fixed
+ * OCI images without a container engine. The same content gives the same bytes and digests (no times, fixed
  * order), so that an unchanged image is neither written nor imported again.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { createReadStream, createWriteStream, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  createReadStream,
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import tar from 'tar-stream';
 import { cacheDir } from '../playground/layout.ts';
@@ -39,10 +50,11 @@ export interface BuiltImage {
   readonly name: string;
   /** Digest of the manifest. */
   readonly digest: string;
-  readonly archive: string;
+  /** All it consists of, the manifest last. */
+  readonly blobs: readonly Blob[];
 }
 
-interface Blob {
+export interface Blob {
   readonly digest: string;
   readonly size: number;
 }
@@ -101,14 +113,20 @@ const layerKey = async (entries: readonly ImageEntry[]): Promise<string> => {
       modeOf(entry),
       entry.uid ?? 0,
       entry.link ?? '',
-      entry.file === undefined ? entry.text ?? null : await digestOfFile(entry.file),
+      entry.file === undefined ? (entry.text ?? null) : await digestOfFile(entry.file),
     ]),
   );
   return digestOf(JSON.stringify(facts)).slice('sha256:'.length);
 };
 
 const addEntry = async (pack: tar.Pack, entry: ImageEntry): Promise<void> => {
-  const head = { name: entry.path.slice(1), mode: modeOf(entry), uid: entry.uid ?? 0, gid: entry.uid ?? 0, mtime: new Date(0) };
+  const head = {
+    name: entry.path.slice(1),
+    mode: modeOf(entry),
+    uid: entry.uid ?? 0,
+    gid: entry.uid ?? 0,
+    mtime: new Date(0),
+  };
   if (entry.file !== undefined) {
     const sink = pack.entry({ ...head, size: statSync(entry.file).size });
     await pipeline(createReadStream(entry.file, { highWaterMark: 1 << 20 }), sink);
@@ -176,33 +194,27 @@ export const buildImage = async (spec: ImageSpec): Promise<BuiltImage> => {
     layers: layers.map((layer) => ({ mediaType: `${IMAGE}.layer.v1.tar`, ...layer })),
   });
   const top = putBlob(manifest);
-  const prefix = `${spec.name.replaceAll(/[^a-z0-9.-]+/gi, '_')}@`;
-  const archive = store(`${prefix}${top.digest.slice('sha256:'.length)}.tar`);
-  if (!existsSync(archive)) {
-    await writeArchive(archive, spec.name, top, [...layers, config, top]);
-    forgetOthers(prefix, archive);
-  }
-  return { name: spec.name, digest: top.digest, archive };
+  return { name: spec.name, digest: top.digest, blobs: [...layers, config, top] };
 };
 
-const writeArchive = (archive: string, name: string, manifest: Blob, blobs: readonly Blob[]): Promise<void> =>
-  writeTar(archive, async (pack) => {
-    const index = {
-      schemaVersion: 2,
-      manifests: [
-        { mediaType: `${IMAGE}.manifest.v1+json`, ...manifest, annotations: { 'io.containerd.image.name': name } },
-      ],
-    };
+/** The image as an archive (OCI image layout), without the blobs the reader has already. */
+export const imageArchive = ({ name, digest, blobs }: BuiltImage, has: (digest: string) => boolean): Readable => {
+  const pack = tar.pack();
+  const manifest = blobs.find((blob) => blob.digest === digest);
+  const index = {
+    schemaVersion: 2,
+    manifests: [
+      { mediaType: `${IMAGE}.manifest.v1+json`, ...manifest, annotations: { 'io.containerd.image.name': name } },
+    ],
+  };
+  const fill = async (): Promise<void> => {
     await addEntry(pack, { path: '/oci-layout', text: '{"imageLayoutVersion":"1.0.0"}' });
     await addEntry(pack, { path: '/index.json', text: JSON.stringify(index) });
-    for (const { digest } of new Map(blobs.map((blob) => [blob.digest, blob])).values())
-      await addEntry(pack, { path: `/blobs/${digest.replace(':', '/')}`, file: blobPath(digest) });
-  });
-
-/** Older archives of the same name: 120 MB each. */
-const forgetOthers = (prefix: string, archive: string): void => {
-  for (const name of readdirSync(store())) {
-    const path = store(name);
-    if (name.startsWith(prefix) && name.endsWith('.tar') && path !== archive) rmSync(path, { force: true });
-  }
+    for (const blob of new Map(blobs.map((blob) => [blob.digest, blob])).values())
+      if (!has(blob.digest))
+        await addEntry(pack, { path: `/blobs/${blob.digest.replace(':', '/')}`, file: blobPath(blob.digest) });
+    pack.finalize();
+  };
+  fill().catch((error: Error) => pack.destroy(error));
+  return Readable.from(pack);
 };

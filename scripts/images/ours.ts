@@ -2,7 +2,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { must } from '../playground/run.ts';
-import { buildImage, type BuiltImage, type ImageEntry } from './oci.ts';
+import { type BuiltImage, buildImage, type ImageEntry } from './oci.ts';
 
 const REPOSITORY = join(import.meta.dirname, '../..');
 const DIST = join(REPOSITORY, 'dist');
@@ -32,8 +32,18 @@ const USERS = { root: 0, app: 1000, shadow: 64646, nobody: 65534 };
 /** What every container needs of a system. hosts before DNS: hostAliases must win, as everywhere else. */
 export const systemFiles = (): ImageEntry[] => [
   { path: '/tmp', mode: 0o1777 },
-  { path: '/etc/passwd', text: Object.entries(USERS).map(([name, id]) => `${name}:x:${id}:${id}::/:/bin/sh\n`).join('') },
-  { path: '/etc/group', text: Object.entries(USERS).map(([name, id]) => `${name}:x:${id}:\n`).join('') },
+  {
+    path: '/etc/passwd',
+    text: Object.entries(USERS)
+      .map(([name, id]) => `${name}:x:${id}:${id}::/:/bin/sh\n`)
+      .join(''),
+  },
+  {
+    path: '/etc/group',
+    text: Object.entries(USERS)
+      .map(([name, id]) => `${name}:x:${id}:\n`)
+      .join(''),
+  },
   { path: '/etc/nsswitch.conf', text: 'passwd: files\ngroup: files\nhosts: files dns\n' },
   { path: '/etc/ssl/openssl.cnf', text: '' },
   { path: '/etc/ssl/certs/ca-certificates.crt', file: '/etc/ssl/certs/ca-certificates.crt' },

@@ -27,7 +27,8 @@ const words = (path: string): string[] => readFileSync(path, 'utf8').trim().spli
 const enable = (dir: string): void => {
   const on = words(join(dir, 'cgroup.subtree_control'));
   const missing = words(join(dir, 'cgroup.controllers')).filter((name) => WANTED.includes(name) && !on.includes(name));
-  if (missing.length > 0) writeFileSync(join(dir, 'cgroup.subtree_control'), missing.map((name) => `+${name}`).join(' '));
+  if (missing.length > 0)
+    writeFileSync(join(dir, 'cgroup.subtree_control'), missing.map((name) => `+${name}`).join(' '));
 };
 
 /** A new cpuset (v1) has no CPU and takes no process until it is given some. */

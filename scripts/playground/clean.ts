@@ -1,9 +1,9 @@
 /** Ends and undoes all that any earlier `up` left, whole or half, alive or killed. */
-import { existsSync, readFileSync, rmdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { removeCgroups } from './cgroups.ts';
 import { NODES, RUN } from './layout.ts';
 import { removeNetwork } from './network.ts';
-import { poll } from './run.ts';
+import { poll, run } from './run.ts';
 import { isAlive, markedPids, readState, type State } from './state.ts';
 
 /** SIGKILL: kube-apiserver would drain for a minute on SIGTERM, and nothing here needs to be saved. */
@@ -53,6 +53,12 @@ const removeMade = (state: State): string[] =>
     }
   });
 
+/** `ip netns` mounts its directory onto itself. */
+const unmountNetns = async (state: State): Promise<void> => {
+  if (!state.made.includes('/run/netns') || !existsSync('/run/netns') || readdirSync('/run/netns').length > 0) return;
+  await run(['umount', '/run/netns']);
+};
+
 const tryUnlink = (path: string): boolean => {
   try {
     unlinkSync(path);
@@ -69,7 +75,9 @@ export const clean = async (): Promise<string[]> => {
   const killed = await killAll(state);
   if (killed > 0) said.push(`${killed} processes`);
   for (const node of NODES) if (await removeCgroups(node)) said.push(`cgroups of ${node}`);
-  said.push(...(await removeNetwork()), ...restoreSysctls(state), ...removeMade(state));
+  said.push(...(await removeNetwork()), ...restoreSysctls(state));
+  await unmountNetns(state);
+  said.push(...removeMade(state));
   if (existsSync(RUN)) {
     rmSync(RUN, { recursive: true, force: true });
     said.push(RUN);

@@ -7,8 +7,7 @@ import { importEverywhere } from '../images/import.ts';
 import { pauseImage } from '../images/ours.ts';
 import { obtainParts, type Parts, type Say } from './build/parts.ts';
 import { clean, readSysctl } from './clean.ts';
-import type { Host } from './config.ts';
-import { PKI } from './config.ts';
+import { type Host, PKI } from './config.ts';
 import { apiGet, applyBase, brokerReady, startBroker, startControlPlane } from './control.ts';
 import { checkHost } from './host.ts';
 import { NODES, RUN } from './layout.ts';
@@ -16,7 +15,7 @@ import { buildNetwork } from './network.ts';
 import { containerdReady, initPid, layOutNode, startNode } from './node.ts';
 import { writePki } from './pki.ts';
 import { poll } from './run.ts';
-import { emptyState, isAlive, readState, type State, writeState } from './state.ts';
+import { emptyState, isAlive, makeDir, readState, type State, writeState } from './state.ts';
 
 /** Settings of the machine the kubelet writes at its start (kubelet's setupKernelTunables) and we put back. */
 const KUBELET_SYSCTLS = [
@@ -46,13 +45,16 @@ export const getNodes = async (): Promise<V1Node[]> => {
 /** Everything that was started lives, and both nodes say Ready. */
 export const isHealthy = async (): Promise<boolean> => {
   const processes = Object.values(readState().processes);
-  if (processes.length === 0 || !processes.every(isAlive) || NODES.some((node) => initPid(node) === undefined)) return false;
+  if (processes.length === 0 || !processes.every(isAlive) || NODES.some((node) => initPid(node) === undefined))
+    return false;
   const nodes = await getNodes();
   return nodes.length === NODES.length && nodes.every(isReady);
 };
 
 const nodesReady = async (): Promise<void> => {
-  const ready = await poll(90_000, 250, async () => ((await getNodes()).filter(isReady).length === NODES.length ? true : undefined));
+  const ready = await poll(90_000, 250, async () =>
+    (await getNodes()).filter(isReady).length === NODES.length ? true : undefined,
+  );
   if (!ready) throw new ShadowError('SHADOW_E_INTERNAL', `the nodes do not get ready, logs in ${join(RUN, 'logs')}`);
 };
 
@@ -62,18 +64,17 @@ const startAll = async (state: State, parts: Parts, host: Host, say: Say): Promi
   say('network is up');
   startBroker(state);
   const control = startControlPlane(state, parts);
+  const sandbox = pauseImage(parts.pause);
   for (const node of NODES) layOutNode(state, node, parts, host);
   await control;
   say('API server is up');
   for (const node of NODES) startNode(state, node, parts);
-  const sandbox = pauseImage(parts.pause);
   await Promise.all([
     applyBase(parts),
     Promise.all(NODES.map(containerdReady)).then(async () => importEverywhere(await sandbox)),
-    nodesReady(),
-    brokerReady(),
+    nodesReady().then(() => say('both nodes are ready')),
+    brokerReady().then(() => say('RabbitMQ is up')),
   ]);
-  say('both nodes are ready');
 };
 
 /** From whatever is there to a healthy cluster. Harmless on a healthy one; anything else is cleaned away first. */
@@ -89,6 +90,8 @@ export const bringUp = async (say: Say): Promise<Parts> => {
   mkdirSync(RUN, { recursive: true, mode: 0o700 });
   const state = { ...emptyState(), sysctls: sysctlsNow() };
   writeState(state);
+  // `ip netns` and `mount` make these; only then are they ours to remove.
+  for (const path of ['/run/netns', '/run/mount']) makeDir(state, path);
   writeFileSync(join(RUN, 'parts.json'), JSON.stringify(parts));
   await startAll(state, parts, host, say);
   return parts;

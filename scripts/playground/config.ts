@@ -241,7 +241,10 @@ export const baseObjects = (): object => ({
       apiVersion: 'rbac.authorization.k8s.io/v1',
       kind: 'ClusterRole',
       metadata: { name: 'system:coredns' },
-      rules: [rule([''], ['endpoints', 'services', 'pods', 'namespaces']), rule(['discovery.k8s.io'], ['endpointslices'])],
+      rules: [
+        rule([''], ['endpoints', 'services', 'pods', 'namespaces']),
+        rule(['discovery.k8s.io'], ['endpointslices']),
+      ],
     },
     {
       apiVersion: 'rbac.authorization.k8s.io/v1',

@@ -48,7 +48,10 @@ export const startControlPlane = async (state: State, parts: Parts): Promise<voi
   control('etcd', [join(parts.etcd, 'usr/bin/etcd'), ...etcdArgs()]);
   control('kube-apiserver', [kube('kube-apiserver'), ...apiserverArgs()]);
   if ((await poll(90_000, 200, () => apiGet('/readyz'))) === undefined)
-    throw new ShadowError('SHADOW_E_INTERNAL', `the API server does not come up\n${tail(join(LOGS, 'kube-apiserver.log'))}`);
+    throw new ShadowError(
+      'SHADOW_E_INTERNAL',
+      `the API server does not come up\n${tail(join(LOGS, 'kube-apiserver.log'))}`,
+    );
   control('kube-controller-manager', [kube('kube-controller-manager'), ...controllerManagerArgs()]);
   control('kube-scheduler', [kube('kube-scheduler'), ...schedulerArgs()]);
   control('kube-proxy', [kube('kube-proxy'), ...proxyArgs('node-1', ADDRESS.control)]);

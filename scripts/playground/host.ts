@@ -1,5 +1,6 @@
 /** What this machine must have, checked before anything is touched. */
 import { existsSync, readFileSync, statfsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { ShadowError } from '../../webhook/api/errors.ts';
 import { installPackages } from './build/debian.ts';
@@ -7,7 +8,6 @@ import type { Say } from './build/parts.ts';
 import type { Host } from './config.ts';
 import { cacheDir } from './layout.ts';
 import { must } from './run.ts';
-import { dirname, join } from 'node:path';
 
 const CAP_SYS_RESOURCE = 24n;
 const CAP_SYS_ADMIN = 21n;
@@ -45,10 +45,20 @@ const configured = (config: string | undefined, option: string): boolean =>
 
 const has = (capabilities: bigint, bit: bigint): boolean => ((capabilities >> bit) & 1n) === 1n;
 
-const KERNEL_OPTIONS = ['CONFIG_OVERLAY_FS', 'CONFIG_NF_TABLES', 'CONFIG_INET_DIAG_DESTROY', 'CONFIG_VETH', 'CONFIG_BRIDGE', 'CONFIG_CHECKPOINT_RESTORE'];
+const KERNEL_OPTIONS = [
+  'CONFIG_OVERLAY_FS',
+  'CONFIG_NF_TABLES',
+  'CONFIG_INET_DIAG_DESTROY',
+  'CONFIG_VETH',
+  'CONFIG_BRIDGE',
+  'CONFIG_CHECKPOINT_RESTORE',
+];
 
 export const CHECKS: readonly Check[] = [
-  { what: 'CAP_SYS_ADMIN (a privileged machine, not a plain container)', ok: (facts) => has(facts.capabilities, CAP_SYS_ADMIN) },
+  {
+    what: 'CAP_SYS_ADMIN (a privileged machine, not a plain container)',
+    ok: (facts) => has(facts.capabilities, CAP_SYS_ADMIN),
+  },
   { what: 'Debian or Ubuntu with apt-get', ok: (facts) => facts.apt },
   ...['net', 'mnt', 'pid', 'uts', 'ipc'].map((name) => ({
     what: `${name} namespaces in the kernel`,
@@ -61,9 +71,13 @@ export const CHECKS: readonly Check[] = [
   {
     what: 'overlayfs in the kernel',
     // As a module it shows only once it is loaded; then the configuration has said so.
-    ok: (facts) => facts.filesystems.includes('overlay') || (facts.kernelConfig?.includes('CONFIG_OVERLAY_FS=m') ?? true),
+    ok: (facts) =>
+      facts.filesystems.includes('overlay') || (facts.kernelConfig?.includes('CONFIG_OVERLAY_FS=m') ?? true),
   },
-  { what: 'a file system under /var/lib that is not itself an overlay', ok: (facts) => facts.fileSystemType !== OVERLAYFS_MAGIC },
+  {
+    what: 'a file system under /var/lib that is not itself an overlay',
+    ok: (facts) => facts.fileSystemType !== OVERLAYFS_MAGIC,
+  },
   { what: 'cgroups mounted at /sys/fs/cgroup', ok: (facts) => facts.cgroup },
   { what: `${DISK_GIGABYTES} GB of free disk`, ok: (facts) => facts.freeGigabytes >= DISK_GIGABYTES },
 ];

@@ -25,7 +25,7 @@ export const LOGS = join(RUN, 'logs');
 /** In the environment of all we start: finds a process even if `up` was killed before it wrote the pid down. */
 export const MARK = { name: 'KUBECTL_SHADOW_PLAYGROUND', value: RUN } as const;
 
-export const cacheDir = (): string => join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'kubectl-shadow');
+export const cacheDir = (): string => join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'kubectl-shadow');
 
 /** Addresses on the playground's bridge. The machine itself is `host`; it reaches Services by way of `control`. */
 export const ADDRESS = { control: '10.77.0.1', broker: '10.77.0.3', host: '10.77.0.254' } as const;

@@ -3,14 +3,15 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { importEverywhere } from '../images/import.ts';
 import type { Parts } from './build/parts.ts';
+import { clean } from './clean.ts';
 import { bringUp } from './cluster.ts';
 import { deploy } from './deploy.ts';
 import { ADDRESS, BROKER, KUBECONFIG, type NodeName, RUN } from './layout.ts';
+import { alone } from './lock.ts';
 import { powerOn as powerOnNode } from './node.ts';
 
 export { importImage } from '../images/import.ts';
 export { buildImage } from '../images/oci.ts';
-export { clean as down } from './clean.ts';
 export { rabbitmqctl } from './control.ts';
 export type { NodeName } from './layout.ts';
 export { nodeExec, powerCut } from './node.ts';
@@ -31,7 +32,11 @@ export interface UpOptions {
 }
 
 /** A healthy playground with our images and components in it; quick when it is there already. */
-export const ensureUp = async ({ log, install = true }: UpOptions): Promise<void> => {
-  await bringUp(log);
-  await deploy(log, install);
-};
+export const ensureUp = ({ log, install = true }: UpOptions): Promise<void> =>
+  alone(log, async () => {
+    await bringUp(log);
+    await deploy(log, install);
+  });
+
+/** Ends the playground and removes every trace; says what there was. */
+export const down = (log: (line: string) => void = () => undefined): Promise<string[]> => alone(log, clean);

@@ -2,10 +2,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { asShadowError, ShadowError } from '../../webhook/api/errors.ts';
-import { clean } from './clean.ts';
-import { deploy } from './deploy.ts';
-import { bringUp } from './cluster.ts';
 import { KUBECONFIG } from './layout.ts';
+import { down, ensureUp } from './lib.ts';
 import { printStatus } from './status.ts';
 
 const needRoot = (): void => {
@@ -21,19 +19,19 @@ const clock = (): ((line: string) => void) => {
 const up = async (install: boolean): Promise<void> => {
   needRoot();
   const say = clock();
-  await bringUp(say);
-  await deploy(say, install);
+  await ensureUp({ log: say, install });
   say(`up; export KUBECONFIG=${KUBECONFIG}`);
 };
 
-const down = async (): Promise<void> => {
+const takeDown = async (): Promise<void> => {
   needRoot();
-  const removed = await clean();
+  const removed = await down(console.log);
   console.log(removed.length === 0 ? 'nothing is up' : `removed:\n${removed.map((line) => `  ${line}`).join('\n')}`);
 };
 
 const kubeconfig = (raw: boolean): void => {
-  if (!existsSync(KUBECONFIG)) throw new ShadowError('SHADOW_E_HOST', 'the playground is not up (npm run playground -- up)');
+  if (!existsSync(KUBECONFIG))
+    throw new ShadowError('SHADOW_E_HOST', 'the playground is not up (npm run playground -- up)');
   console.log(raw ? readFileSync(KUBECONFIG, 'utf8') : KUBECONFIG);
 };
 
@@ -47,7 +45,7 @@ try {
       (args) => args.option('install', { type: 'boolean', default: true, describe: '--no-install: the bare cluster' }),
       (args) => up(args.install),
     )
-    .command('down', 'end it and leave nothing behind', {}, down)
+    .command('down', 'end it and leave nothing behind', {}, takeDown)
     .command('status', 'nodes, components, versions and memory', {}, printStatus)
     .command(
       'kubeconfig',

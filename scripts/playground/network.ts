@@ -22,7 +22,13 @@ const batch = (lines: readonly string[], netns?: string): Promise<string> =>
   must(['ip', ...(netns === undefined ? [] : ['-n', netns]), '-batch', '-'], { input: `${lines.join('\n')}\n` });
 
 const sysctl = (netns: string, settings: Readonly<Record<string, string>>): Promise<string> =>
-  must(['nsenter', `--net=${netnsPath(netns)}`, 'sysctl', '-qwe', ...Object.entries(settings).map((pair) => pair.join('='))]);
+  must([
+    'nsenter',
+    `--net=${netnsPath(netns)}`,
+    'sysctl',
+    '-qwe',
+    ...Object.entries(settings).map((pair) => pair.join('=')),
+  ]);
 
 /** Port on the bridge of a member; names are 15 characters at most. */
 const portName = (netns: string): string => netns.slice(0, 15);

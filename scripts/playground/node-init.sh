@@ -9,13 +9,13 @@ for procs in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do
 	if [ -e "$own" ]; then echo 0 >"$own"; fi
 done
 hostname "$node"
-for path in $NODE_DISK; do mount --bind "$dir/disk$path" "$path"; done
+for path in $NODE_DISK; do mount -n --bind "$dir/disk$path" "$path"; done
 # What a machine loses with its power: sockets, network namespaces, the state of runc and containerd.
-mount -t tmpfs -o mode=755 tmpfs /run
+mount -n -t tmpfs -o mode=755 tmpfs /run
 for path in $NODE_RAM; do mkdir -p "$path"; done
 mkdir -p /run/lock
 # As on a real node (systemd does it): mounts made in pods with Bidirectional propagation reach the node.
-mount --make-rshared /
+mount -n --make-rshared /
 
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH HOME=/root

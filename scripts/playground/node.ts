@@ -115,7 +115,11 @@ export const containerdReady = async (node: NodeName): Promise<void> => {
     const { code } = await nodeExec(node, ['ctr', 'version']);
     return code === 0 ? true : undefined;
   });
-  if (!ready) throw new ShadowError('SHADOW_E_INTERNAL', `containerd of ${node} does not answer, log ${LOGS}/containerd-${node}.log`);
+  if (!ready)
+    throw new ShadowError(
+      'SHADOW_E_INTERNAL',
+      `containerd of ${node} does not answer, log ${LOGS}/containerd-${node}.log`,
+    );
 };
 
 /** The power fails: every process of the node dies at once, its network falls silent. Its disk stays as it was. */

@@ -28,7 +28,13 @@ export interface Subject {
 export const subjects = (): Readonly<Record<string, Subject>> => ({
   apiserver: {
     cn: 'kube-apiserver',
-    dns: ['kubernetes', 'kubernetes.default', 'kubernetes.default.svc', 'kubernetes.default.svc.cluster.local', 'localhost'],
+    dns: [
+      'kubernetes',
+      'kubernetes.default',
+      'kubernetes.default.svc',
+      'kubernetes.default.svc.cluster.local',
+      'localhost',
+    ],
     ip: ['127.0.0.1', ADDRESS.control, API_SERVICE],
   },
   'kubelet-client': { cn: 'kube-apiserver-kubelet-client', o: 'system:masters' },

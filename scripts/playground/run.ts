@@ -2,13 +2,14 @@
 import { spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { pipeline, type Readable, type Writable } from 'node:stream';
 import { ShadowError } from '../../webhook/api/errors.ts';
 import { MARK } from './layout.ts';
 
 export interface RunOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
-  readonly input?: string | Uint8Array;
+  readonly input?: string | Uint8Array | Readable;
   /** Both outputs go here instead of into the result. */
   readonly log?: string;
 }
@@ -42,17 +43,25 @@ export const run = (argv: readonly string[], options: RunOptions = {}): Promise<
         stderr: Buffer.concat(stderr).toString(),
       }),
     );
-    // A program may end without reading its input; its exit code tells what matters.
-    child.stdin?.on('error', () => undefined);
-    child.stdin?.end(options.input);
+    if (child.stdin !== null) feed(child.stdin, options.input);
   });
+
+const feed = (stdin: Writable, input: RunOptions['input']): void => {
+  // A program may end without reading its input; its exit code tells what matters.
+  stdin.on('error', () => undefined);
+  if (typeof input === 'string' || input instanceof Uint8Array || input === undefined) stdin.end(input);
+  else pipeline(input, stdin, () => undefined);
+};
 
 /** Runs to the end and gives stdout; anything but 0 throws. */
 export const must = async (argv: readonly string[], options: RunOptions = {}): Promise<string> => {
   const { code, stdout, stderr } = await run(argv, options);
   if (code === 0) return stdout;
   const said = options.log === undefined ? stderr || stdout : tail(options.log);
-  throw new ShadowError('SHADOW_E_INTERNAL', `${argv.join(' ').slice(0, 200)}: exit ${code}: ${said.trim().slice(-2000)}`);
+  throw new ShadowError(
+    'SHADOW_E_INTERNAL',
+    `${argv.join(' ').slice(0, 200)}: exit ${code}: ${said.trim().slice(-2000)}`,
+  );
 };
 
 const openLog = (path: string): number => {

@@ -48,8 +48,10 @@ const statOf = (pid: number): { state: string; since: string } | undefined => {
 };
 
 /** `since` guards against a pid used again by somebody else. */
+export const processOf = (pid: number): { pid: number; since: string } => ({ pid, since: statOf(pid)?.since ?? '' });
+
 export const record = (state: State, name: string, pid: number): void => {
-  state.processes[name] = { pid, since: statOf(pid)?.since ?? '' };
+  state.processes[name] = processOf(pid);
   writeState(state);
 };
 

