@@ -1,0 +1,102 @@
+/** One broker per test file, a relay before it, and amqplib clients on either way to it. */
+import amqp, { type Channel, type ChannelModel, type ConfirmChannel, type ConsumeMessage } from 'amqplib';
+import { afterAll, afterEach, beforeAll, expect } from 'vitest';
+import { createRelay, type Relay } from '../../../webhook/sidecar/relay.ts';
+import { type RabbitMQ, startRabbitMQ } from './rabbitmq.ts';
+
+const quiet = () => undefined;
+export const log = { debug: quiet, info: quiet, warn: quiet, error: quiet };
+
+export interface Harness {
+  readonly broker: RabbitMQ;
+  readonly relay: Relay;
+  /** A client through the relay. */
+  app(options?: string): Promise<ChannelModel>;
+  /** A client that goes to the broker directly. */
+  outside(): Promise<ChannelModel>;
+}
+
+/** `relay` is new for every test. */
+export const useBroker = (): Harness => {
+  let broker: RabbitMQ;
+  let relay: Relay | undefined;
+  let clients: ChannelModel[] = [];
+  const connect = async (host: string, options = ''): Promise<ChannelModel> => {
+    const client = await amqp.connect(`amqp://guest:guest@${host}:${broker.port}/${options}`);
+    client.on('error', quiet);
+    clients.push(client);
+    return client;
+  };
+  const start = async (): Promise<void> => {
+    relay = createRelay({
+      brokers: [{ host: '127.0.0.1', port: broker.port, listen: '127.0.0.2' }],
+      blindPorts: [],
+      log,
+    });
+    await relay.start();
+  };
+  beforeAll(async () => {
+    broker = await startRabbitMQ();
+    await start();
+  });
+  afterEach(async () => {
+    await Promise.all(clients.map((client) => client.close().catch(quiet)));
+    clients = [];
+    await relay?.stop(0);
+    await start();
+  });
+  afterAll(async () => {
+    await relay?.stop(0);
+    await broker?.stop();
+  });
+  return {
+    get broker() {
+      return broker;
+    },
+    get relay() {
+      if (!relay) throw new Error('no relay');
+      return relay;
+    },
+    app: (options) => connect('127.0.0.2', options),
+    outside: () => connect('127.0.0.1'),
+  };
+};
+
+export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+export const until = async (holds: () => boolean, timeoutMs = 15_000, what = 'it'): Promise<void> => {
+  const deadline = Date.now() + timeoutMs;
+  while (!holds()) {
+    if (Date.now() > deadline) throw new Error(`${what} did not come true within ${timeoutMs} ms`);
+    await sleep(5);
+  }
+};
+
+/** Publishes numbers first … last as text, confirmed. */
+export const publishNumbers = async (client: ChannelModel, queue: string, first: number, last: number) => {
+  const channel = await client.createConfirmChannel();
+  for (let n = first; n <= last; n++) channel.sendToQueue(queue, Buffer.from(String(n)));
+  await channel.waitForConfirms();
+  await channel.close();
+};
+
+/** Nothing ready, nothing unacknowledged in any of the queues: asked until it is so (statistics come late). */
+export const expectDrained = async (harness: Harness, ...names: string[]): Promise<void> => {
+  const deadline = Date.now() + 10_000;
+  for (;;) {
+    const queues = (await harness.broker.queues()).filter((queue) => names.includes(queue.name));
+    const rest = queues.filter((queue) => queue.messages_ready + queue.messages_unacknowledged > 0);
+    if (queues.length === names.length && rest.length === 0) return;
+    if (Date.now() > deadline) {
+      expect(rest).toEqual([]);
+      expect(queues.map((queue) => queue.name).sort()).toEqual([...names].sort());
+      return;
+    }
+    await sleep(200);
+  }
+};
+
+export const range = (first: number, last: number): number[] =>
+  Array.from({ length: last - first + 1 }, (_, index) => first + index);
+
+export type { Channel, ChannelModel, ConfirmChannel, ConsumeMessage };

@@ -1,0 +1,118 @@
+/** A real RabbitMQ for tests: own node name, ports, epmd, cookie and data; stopped by the pid it was started with. */
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+const BIN = '/usr/lib/rabbitmq/bin';
+
+const freePort = async (): Promise<number> => {
+  const server = net.createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as net.AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+};
+
+const accepts = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = net.connect(port, '127.0.0.1');
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+
+export interface QueueState {
+  name: string;
+  messages_ready: number;
+  messages_unacknowledged: number;
+  consumers: number;
+}
+
+export interface RabbitMQ {
+  readonly port: number;
+  /** Port of the MQTT plugin, when asked for. */
+  ctl(...args: string[]): Promise<string>;
+  queues(): Promise<QueueState[]>;
+  stop(): Promise<void>;
+}
+
+export const startRabbitMQ = async (): Promise<RabbitMQ> => {
+  const home = await mkdtemp(path.join(tmpdir(), 'shadow-rabbitmq-'));
+  const port = await freePort();
+  const env = {
+    PATH: process.env.PATH ?? '',
+    LANG: 'C.UTF-8',
+    HOME: home,
+    RABBITMQ_NODENAME: `shadow${port}@localhost`,
+    RABBITMQ_NODE_IP_ADDRESS: '127.0.0.1',
+    RABBITMQ_NODE_PORT: String(port),
+    RABBITMQ_DIST_PORT: String(await freePort()),
+    ERL_EPMD_PORT: String(await freePort()),
+    ERL_EPMD_ADDRESS: '127.0.0.1',
+    RABBITMQ_MNESIA_BASE: path.join(home, 'data'),
+    RABBITMQ_LOG_BASE: path.join(home, 'log'),
+    RABBITMQ_PID_FILE: path.join(home, 'pid'),
+    RABBITMQ_ENABLED_PLUGINS_FILE: path.join(home, 'plugins'),
+    RABBITMQ_CONF_ENV_FILE: path.join(home, 'env.conf'),
+    RABBITMQ_CONFIG_FILE: path.join(home, 'rabbitmq'),
+    // Idle schedulers must not spin: the machine has other work.
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '+sbwt none +sbwtdcpu none +sbwtdio none',
+  };
+  await writeFile(path.join(home, 'plugins'), '[].\n');
+  await writeFile(path.join(home, 'rabbitmq.conf'), 'disk_free_limit.absolute = 10MB\n');
+  const log: string[] = [];
+  const server: ChildProcess = spawn(`${BIN}/rabbitmq-server`, [], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  for (const stream of [server.stdout, server.stderr]) stream?.on('data', (data: Buffer) => log.push(data.toString()));
+  let exited = false;
+  const exit = new Promise<void>((resolve) =>
+    server.once('exit', () => {
+      exited = true;
+      resolve();
+    }),
+  );
+
+  const ctl = async (...args: string[]): Promise<string> =>
+    (await run(`${BIN}/rabbitmqctl`, ['-q', ...args], { env, maxBuffer: 1 << 24 })).stdout;
+  const stop = async (): Promise<void> => {
+    if (!exited) {
+      server.kill('SIGTERM');
+      const timer = setTimeout(() => server.kill('SIGKILL'), 15_000);
+      await exit;
+      clearTimeout(timer);
+    }
+    await run('/usr/bin/epmd', ['-port', env.ERL_EPMD_PORT, '-kill'], { env }).catch(() => undefined);
+    await rm(home, { recursive: true, force: true });
+  };
+
+  const deadline = Date.now() + 90_000;
+  while (!(await accepts(port))) {
+    if (exited || Date.now() > deadline) {
+      await stop();
+      throw new Error(`RabbitMQ did not start:\n${log.join('').slice(-4000)}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  return {
+    port,
+    ctl,
+    queues: async () =>
+      JSON.parse(
+        await ctl(
+          'list_queues',
+          'name',
+          'messages_ready',
+          'messages_unacknowledged',
+          'consumers',
+          '--formatter',
+          'json',
+        ),
+      ) as QueueState[],
+    stop,
+  };
+};

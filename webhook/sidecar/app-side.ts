@@ -1,0 +1,199 @@
+/** Frames from the app to the broker: what they change in the session, and how they go on. */
+import { Channel, type Consumer, type Expected } from './channel.ts';
+import { FRAME, type Piece } from './frames.ts';
+import {
+  ARGUMENTS,
+  Arguments,
+  encode,
+  hasNoWait,
+  METHOD,
+  methodOf,
+  REQUESTS,
+  readSettle,
+  writeTag,
+} from './methods.ts';
+import { progress, type Wires } from './wires.ts';
+
+export class AppSide {
+  private readonly wires: Wires;
+  constructor(wires: Wires) {
+    this.wires = wires;
+  }
+
+  handle(piece: Piece): void {
+    if (piece.type === FRAME.method) this.method(piece);
+    else if (piece.type === FRAME.heartbeat) this.wires.toBroker.forward(piece);
+    else this.content(piece);
+  }
+
+  private content(piece: Piece): void {
+    const channel = this.wires.channels.get(piece.channel);
+    if (channel?.state === 'orphan') return;
+    this.wires.toBroker.forward(piece);
+    if (channel?.up && progress(channel.up, piece)) this.wires.endUp(channel);
+  }
+
+  private method(piece: Piece): void {
+    const method = methodOf(piece.bytes);
+    if (piece.channel === 0) {
+      this.connectionMethod(method, piece);
+      return;
+    }
+    if (method === METHOD.channelOpen) this.wires.channels.set(piece.channel, new Channel(piece.channel));
+    const channel = this.wires.channels.get(piece.channel);
+    if (channel?.state === 'orphan') this.orphan(channel, method);
+    else if (!channel || channel.state === 'refused') this.unheard(channel, method, piece);
+    else this.channelMethod(channel, method, piece);
+  }
+
+  private connectionMethod(method: number, piece: Piece): void {
+    const request = REQUESTS.get(method);
+    if (request) this.wires.control.expected.push({ reply: request.reply, ours: false });
+    if (method === METHOD.connectionUpdateSecret) this.wires.renewedSecret = true;
+    if (method === METHOD.connectionClose) {
+      this.wires.closing ??= 'app';
+      this.wires.giveBackAll();
+    }
+    this.wires.toBroker.forward(piece);
+  }
+
+  /** The broker that closed this channel was another one: this broker must not hear of it. */
+  private orphan(channel: Channel, method: number): void {
+    if (method === METHOD.channelCloseOk) this.wires.channels.delete(channel.id);
+  }
+
+  /** The broker ignores all on a channel it closed but the app's close-ok; one that was never opened is its to refuse. */
+  private unheard(channel: Channel | undefined, method: number, piece: Piece): void {
+    if (channel && method === METHOD.channelCloseOk) this.wires.channels.delete(channel.id);
+    this.wires.toBroker.forward(piece);
+  }
+
+  private channelMethod(channel: Channel, method: number, piece: Piece): void {
+    switch (method) {
+      case METHOD.basicAck:
+      case METHOD.basicNack:
+      case METHOD.basicReject:
+        this.settle(channel, method, piece);
+        return;
+      case METHOD.basicPublish:
+        this.publish(channel);
+        break;
+      case METHOD.basicRecover:
+      case METHOD.basicRecoverAsync:
+        this.wires.recover(channel);
+        break;
+      case METHOD.channelClose:
+        this.wires.giveBack(channel, channel.dismantle());
+        channel.state = 'closing';
+        break;
+    }
+    const request = REQUESTS.get(method);
+    if (request) this.request(channel, method, request.reply, hasNoWait(request, piece.bytes), piece.bytes);
+    this.wires.toBroker.forward(piece);
+  }
+
+  private publish(channel: Channel): void {
+    this.wires.published += 1;
+    channel.up = { left: undefined };
+    if (!channel.confirm) return;
+    channel.published += 1;
+    channel.unconfirmed.add(channel.published, true);
+  }
+
+  /** Carried tags leave as settlements; the rest goes upstream in the broker's numbering (invariants 1 and 2). */
+  private settle(channel: Channel, method: number, piece: Piece): void {
+    const { kind, tag, multiple, requeue } = readSettle(method, piece.bytes);
+    const { carried, upstream } = channel.deliveries.settle(tag, multiple);
+    this.wires.settled(channel, carried, kind, requeue);
+    const only = upstream.length === 1 ? upstream[0] : undefined;
+    if (only && only.multiple === multiple) {
+      if (only.tag !== tag) writeTag(piece.bytes, ARGUMENTS, only.tag);
+      this.wires.toBroker.forward(piece);
+    } else {
+      for (const each of upstream)
+        this.wires.toBroker.inject(encode.settle(channel.id, kind, each.tag, each.multiple, requeue));
+    }
+    this.wires.release(channel);
+  }
+
+  /** What a request changes now, and what its reply will. */
+  private request(channel: Channel, method: number, reply: number, noWait: boolean, bytes: Buffer): void {
+    const args = new Arguments(bytes);
+    let expected: Expected = { reply, ours: false };
+    switch (method) {
+      case METHOD.basicQos: {
+        args.long();
+        const prefetch = args.short();
+        if ((args.octet() & 1) !== 0) channel.globalPrefetch = prefetch;
+        else channel.prefetch = prefetch;
+        break;
+      }
+      case METHOD.basicConsume: {
+        const consumer = readConsume(channel, args);
+        expected = { ...expected, tag: consumer.tag, consumer };
+        if (noWait) channel.consumers.set(consumer.tag, consumer);
+        break;
+      }
+      case METHOD.basicCancel: {
+        const tag = args.shortString();
+        expected = { ...expected, tag };
+        if (noWait) this.wires.endConsumer(channel, tag);
+        break;
+      }
+      case METHOD.basicGet:
+        args.short();
+        args.shortString();
+        expected = { ...expected, noAck: (args.octet() & 1) !== 0 };
+        break;
+      case METHOD.queueDeclare:
+        expected = { ...expected, ...this.declare(channel, args, noWait) };
+        break;
+      case METHOD.queueDelete:
+        args.short();
+        this.wires.queues.delete(args.shortString());
+        break;
+      case METHOD.confirmSelect:
+        channel.confirm = true;
+        break;
+      case METHOD.txSelect:
+        channel.transactional = true;
+        break;
+    }
+    if (!noWait) channel.expected.push(expected);
+  }
+
+  private declare(channel: Channel, args: Arguments, noWait: boolean): { traits?: readonly string[] } {
+    args.short();
+    const name = args.shortString();
+    const flags = args.octet();
+    const passive = (flags & 1) !== 0;
+    if (noWait && name !== '') channel.lastQueue = name;
+    if (passive) return {};
+    const traits: string[] = [];
+    if (name === '') traits.push('server-named');
+    if ((flags & 4) !== 0) traits.push('exclusive');
+    if ((flags & 8) !== 0) traits.push('auto-delete');
+    if (args.table().includes('x-single-active-consumer')) traits.push('single active consumer');
+    if (noWait && traits.length > 0) this.wires.queues.set(name, traits);
+    return { traits };
+  }
+}
+
+const readConsume = (channel: Channel, args: Arguments): Consumer => {
+  args.short();
+  const queue = args.shortString();
+  const tag = args.shortString();
+  const flags = args.octet();
+  return {
+    tag,
+    queue: queue === '' ? channel.lastQueue : queue,
+    noLocal: (flags & 1) !== 0,
+    noAck: (flags & 2) !== 0,
+    exclusive: (flags & 4) !== 0,
+    arguments: args.table(),
+    prefetch: channel.prefetch,
+    held: 0,
+    withheld: 0,
+    suspended: false,
+  };
+};

@@ -1,0 +1,43 @@
+/** Requests of our own: consumers away and back, channels set up again. Their replies never reach the app. */
+import type { Channel } from './channel.ts';
+import { encode, METHOD } from './methods.ts';
+import type { Wires } from './wires.ts';
+
+const request = (wires: Wires, channel: Channel, frame: Buffer, reply: number, tag?: string): void => {
+  wires.injectUp(channel, frame);
+  channel.expected.push(tag === undefined ? { reply, ours: true } : { reply, ours: true, tag });
+};
+
+const qos = (wires: Wires, channel: Channel, prefetch: number, global: boolean): void =>
+  request(wires, channel, encode.qos(channel.id, prefetch, global), METHOD.basicQosOk);
+
+export const suspendConsumers = (wires: Wires, channel: Channel): void => {
+  for (const consumer of channel.consumers.values()) {
+    if (consumer.suspended) continue;
+    consumer.suspended = true;
+    request(wires, channel, encode.cancel(channel.id, consumer.tag), METHOD.basicCancelOk, consumer.tag);
+  }
+};
+
+/** Each consumer with the qos it was made with: basic.qos counts for consumers made after it. */
+export const resumeConsumers = (wires: Wires, channel: Channel): void => {
+  let inForce = channel.prefetch;
+  for (const consumer of channel.consumers.values()) {
+    if (!consumer.suspended) continue;
+    consumer.suspended = false;
+    if (consumer.prefetch !== inForce) qos(wires, channel, consumer.prefetch, false);
+    inForce = consumer.prefetch;
+    request(wires, channel, encode.consume(channel.id, consumer), METHOD.basicConsumeOk, consumer.tag);
+  }
+  if (inForce !== channel.prefetch) qos(wires, channel, channel.prefetch, false);
+};
+
+/** The channel on a new upstream connection, all but its consumers. */
+export const attachChannel = (wires: Wires, channel: Channel): void => {
+  if (channel.state !== 'open') return;
+  channel.state = 'opening';
+  request(wires, channel, encode.channelOpen(channel.id), METHOD.channelOpenOk);
+  if (channel.confirm) request(wires, channel, encode.confirmSelect(channel.id), METHOD.confirmSelectOk);
+  if (channel.prefetch !== 0) qos(wires, channel, channel.prefetch, false);
+  if (channel.globalPrefetch !== 0) qos(wires, channel, channel.globalPrefetch, true);
+};

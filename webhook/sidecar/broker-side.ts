@@ -1,0 +1,152 @@
+/** Frames from the broker to the app: what they change in the session, and how they go on. */
+import type { Channel, Consumer, Withheld } from './channel.ts';
+import { FRAME, type Piece } from './frames.ts';
+import { ARGUMENTS, Arguments, METHOD, methodOf, readTag, writeTag } from './methods.ts';
+import { progress, type Wires } from './wires.ts';
+
+export class BrokerSide {
+  private readonly wires: Wires;
+  constructor(wires: Wires) {
+    this.wires = wires;
+  }
+
+  handle(piece: Piece): void {
+    if (piece.type === FRAME.method) this.method(piece);
+    else if (piece.type === FRAME.heartbeat) this.wires.toApp.forward(piece);
+    else this.content(piece);
+  }
+
+  private content(piece: Piece): void {
+    const channel = this.wires.channels.get(piece.channel);
+    if (channel?.filling) keep(channel, channel.filling, piece);
+    else this.wires.toApp.forward(piece);
+    if (!channel?.down || !progress(channel.down, piece)) return;
+    if (channel.filling) channel.filling.whole = true;
+    channel.filling = undefined;
+    channel.down = undefined;
+    this.wires.release(channel);
+  }
+
+  private method(piece: Piece): void {
+    const method = methodOf(piece.bytes);
+    const channel = this.wires.channels.get(piece.channel);
+    if (piece.channel === 0) this.connectionMethod(method, piece);
+    else if (!channel) this.wires.toApp.forward(piece);
+    else this.channelMethod(channel, method, piece);
+  }
+
+  private connectionMethod(method: number, piece: Piece): void {
+    if (method === METHOD.connectionClose) {
+      this.wires.closing = 'broker';
+      this.wires.giveBackAll();
+    }
+    if (method === METHOD.connectionBlocked) this.wires.blocked = true;
+    if (method === METHOD.connectionUnblocked) this.wires.blocked = false;
+    this.wires.control.answer(method);
+    this.wires.toApp.forward(piece);
+  }
+
+  private channelMethod(channel: Channel, method: number, piece: Piece): void {
+    switch (method) {
+      case METHOD.basicDeliver:
+        this.deliver(channel, piece);
+        return;
+      case METHOD.basicAck:
+      case METHOD.basicNack:
+        this.confirm(channel, piece);
+        break;
+      case METHOD.basicReturn:
+        channel.down = { left: undefined };
+        break;
+      case METHOD.basicCancel:
+        this.wires.endConsumer(channel, new Arguments(piece.bytes).shortString());
+        break;
+      case METHOD.channelClose:
+        this.wires.giveBack(channel, channel.dismantle());
+        channel.filling = undefined;
+        channel.down = undefined;
+        channel.state = 'refused';
+        break;
+      default:
+        if (this.reply(channel, method, piece)) return;
+    }
+    this.wires.toApp.forward(piece);
+  }
+
+  /** True: it answered a request of our own and goes no further. */
+  private reply(channel: Channel, method: number, piece: Piece): boolean {
+    const tagged = method === METHOD.basicConsumeOk || method === METHOD.basicCancelOk;
+    const name = tagged || method === METHOD.queueDeclareOk ? new Arguments(piece.bytes).shortString() : undefined;
+    const expected = channel.answer(method, tagged ? name : undefined);
+    if (expected?.ours) return true;
+    switch (method) {
+      case METHOD.channelOpenOk:
+        channel.state = 'open';
+        break;
+      case METHOD.channelCloseOk:
+        if (expected) this.wires.channels.delete(channel.id);
+        break;
+      case METHOD.basicConsumeOk:
+        if (expected?.consumer && name !== undefined) channel.consumers.set(name, named(expected.consumer, name));
+        break;
+      case METHOD.basicCancelOk:
+        if (name !== undefined) this.wires.endConsumer(channel, name);
+        break;
+      case METHOD.queueDeclareOk:
+        if (name === undefined) break;
+        channel.lastQueue = name;
+        if (expected?.traits && expected.traits.length > 0) this.wires.queues.set(name, expected.traits);
+        break;
+      case METHOD.basicGetOk:
+        this.got(channel, expected?.noAck ?? false, piece);
+        break;
+    }
+    return false;
+  }
+
+  private deliver(channel: Channel, piece: Piece): void {
+    this.wires.delivered += 1;
+    const at = ARGUMENTS + 1 + piece.bytes[ARGUMENTS]!;
+    const consumer = channel.consumers.get(piece.bytes.toString('latin1', ARGUMENTS + 1, at));
+    const withheld = this.wires.guarded && consumer !== undefined && mustWait(channel, consumer);
+    // On a channel the app is closing, nothing will be settled any more.
+    const noAck = consumer?.noAck === true || channel.state !== 'open';
+    const tag = channel.deliveries.deliver(readTag(piece.bytes, at), consumer, { noAck, withheld });
+    if (channel.deliveries.offset > 0) writeTag(piece.bytes, at, tag);
+    channel.down = { left: undefined };
+    if (!withheld) {
+      this.wires.toApp.forward(piece);
+      return;
+    }
+    channel.filling = { consumer, tag, pieces: [], whole: false };
+    channel.withheld.push(channel.filling);
+    consumer.withheld += 1;
+    keep(channel, channel.filling, piece);
+  }
+
+  private got(channel: Channel, noAck: boolean, piece: Piece): void {
+    this.wires.delivered += 1;
+    const tag = channel.deliveries.deliver(readTag(piece.bytes, ARGUMENTS), undefined, { noAck, withheld: false });
+    if (channel.deliveries.offset > 0) writeTag(piece.bytes, ARGUMENTS, tag);
+    channel.down = { left: undefined };
+  }
+
+  /** Outcome of publishes. A multiple is not widened: all up to the base are confirmed already. */
+  private confirm(channel: Channel, piece: Piece): void {
+    const tag = readTag(piece.bytes, ARGUMENTS) + channel.confirmBase;
+    channel.confirmed(tag, (piece.bytes[ARGUMENTS + 8]! & 1) !== 0);
+    if (channel.confirmBase > 0) writeTag(piece.bytes, ARGUMENTS, tag);
+  }
+}
+
+const named = (consumer: Consumer, tag: string): Consumer => (consumer.tag === tag ? consumer : { ...consumer, tag });
+
+/** Behind those of its own consumer that wait already, or behind its prefetch. */
+const mustWait = (channel: Channel, consumer: Consumer): boolean => consumer.withheld > 0 || !channel.admits(consumer);
+
+/** Copied: a withheld delivery must not keep whole chunks alive. One that was dropped meanwhile is not kept at all. */
+const keep = (channel: Channel, withheld: Withheld, piece: Piece): void => {
+  if (!channel.withheld.includes(withheld)) return;
+  withheld.pieces.push({ ...piece, bytes: Buffer.from(piece.bytes) });
+  channel.withheldBytes += piece.bytes.length;
+};

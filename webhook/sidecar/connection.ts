@@ -1,0 +1,262 @@
+/** The edge of one session: its two sockets. What the session says is written; what may be read is read, with backpressure. */
+import type net from 'node:net';
+import type { Settlement } from '../api/control.ts';
+import type { Phase, Session } from './session.ts';
+
+export interface Log {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/** What a connection tells its relay. */
+export interface ConnectionEvents {
+  warn(fields: object, message: string): void;
+  settlements(items: Settlement[]): void;
+  lost(why: string): void;
+  /** Something was done: whoever waits for a phase may look again. */
+  changed(): void;
+  gone(connection: Connection): void;
+}
+
+/** Beyond it the broker is read by turns only: it drops a client that takes nothing for 30 s. */
+const SOFT_BYTES = 64 << 20;
+/** Beyond it the broker is not read at all. */
+const HARD_BYTES = 256 << 20;
+/** Longest time the broker is not read, and the turn it gets then. */
+const PAUSE_MS = 8000;
+const TURN_MS = 2000;
+/** Half intervals without a byte from the broker until it is taken for dead. */
+const SILENT_TICKS = 5;
+
+/** Phases in which the upstream, or what was carried from it, is needed without the app. */
+const KEPT: readonly Phase[] = ['mute', 'superseded', 'detached', 'attaching', 'attached'];
+
+export class Connection {
+  readonly session: Session;
+  readonly app: net.Socket;
+  upstream: net.Socket | undefined;
+  /** Why the upstream socket ended; for attach, which must say so. */
+  failure: Error | undefined;
+  private readonly events: ConnectionEvents;
+  private heartbeat: NodeJS.Timeout | undefined;
+  private silentTicks = 0;
+  private paused: NodeJS.Timeout | undefined;
+  private turn = false;
+  private over = false;
+  /** Accepted while nothing of the app may go upstream, or silent so far: it has no upstream, and its app is not read. */
+  parked = true;
+
+  constructor(session: Session, app: net.Socket, events: ConnectionEvents) {
+    this.session = session;
+    this.app = app;
+    this.events = events;
+    app.on('data', (chunk: Buffer) => this.guard(() => session.fromApp(chunk)));
+    app.on('drain', () => this.flow());
+    app.on('end', () => this.endOfApp());
+    app.on('error', () => undefined);
+    app.on('close', () => this.appClosed());
+    app.pause();
+  }
+
+  /** Takes a connected upstream socket. */
+  use(upstream: net.Socket): void {
+    this.upstream = upstream;
+    this.parked = false;
+    this.failure = undefined;
+    this.silentTicks = 0;
+    upstream.on('data', (chunk: Buffer) => {
+      this.silentTicks = 0;
+      this.guard(() => this.session.fromBroker(chunk));
+    });
+    upstream.on('drain', () => this.flow());
+    upstream.on('end', () => this.upstreamClosed(upstream));
+    upstream.on('error', (error) => {
+      this.failure ??= error;
+    });
+    upstream.on('close', () => this.upstreamClosed(upstream));
+    this.act();
+  }
+
+  /** Runs one input through the session. Whatever it throws ends this connection, and this one only. */
+  guard(input: () => void): void {
+    if (this.over) return;
+    try {
+      input();
+    } catch (error) {
+      this.fail(error instanceof Error ? error : new Error(String(error)));
+    }
+    this.act();
+  }
+
+  private fail(error: Error): void {
+    this.failure ??= error;
+    this.events.warn({ connection: this.session.id, error: error.message }, 'session failed');
+    const upstream = this.upstream;
+    upstream?.destroy();
+    if (upstream) this.upstreamClosed(upstream);
+    if (this.session.phase !== 'attaching' && this.session.phase !== 'detached') this.app.resetAndDestroy();
+  }
+
+  /** Writes what the session has to say. */
+  act(): void {
+    const actions = this.session.take();
+    write(this.app, actions.toApp);
+    if (this.upstream) write(this.upstream, actions.toBroker);
+    if (actions.settlements.length > 0) this.events.settlements(actions.settlements);
+    if (actions.lost) this.events.lost(actions.lost);
+    this.beat();
+    this.flow();
+    this.events.changed();
+  }
+
+  // ---- reading
+
+  private flow(): void {
+    const { session, app, upstream } = this;
+    // Once ended, it is read only to see its end.
+    setReading(app, upstream ? session.wantsApp && !upstream.writableNeedDrain : app.writableEnded);
+    if (upstream) setReading(upstream, this.mayReadUpstream());
+  }
+
+  private mayReadUpstream(): boolean {
+    const waiting = this.app.writableLength + this.session.withheldBytes;
+    if (waiting > HARD_BYTES) return false;
+    // What arrives while muting must be handed to the app before the cut, however slow the app is.
+    const pressed = (this.app.writableNeedDrain && this.session.phase !== 'muting') || waiting > SOFT_BYTES;
+    if (!pressed) {
+      clearTimeout(this.paused);
+      this.paused = undefined;
+      this.turn = false;
+      return true;
+    }
+    this.paused ??= setTimeout(() => this.takeTurn(), PAUSE_MS);
+    return this.turn;
+  }
+
+  private takeTurn(): void {
+    this.turn = !this.turn;
+    this.paused = setTimeout(() => this.takeTurn(), this.turn ? TURN_MS : PAUSE_MS);
+    this.flow();
+  }
+
+  // ---- time
+
+  private beat(): void {
+    const { done, tune } = this.session.handshake;
+    if (this.heartbeat || !done || tune.heartbeat === 0) return;
+    this.heartbeat = setInterval(() => this.tick(), tune.heartbeat * 500);
+  }
+
+  private tick(): void {
+    this.guard(() => this.session.tick());
+    const { upstream } = this;
+    if (!upstream || upstream.isPaused()) return;
+    this.silentTicks += 1;
+    // In the open phase the app judges its peer itself, by the same heartbeats.
+    if (this.silentTicks > SILENT_TICKS && this.session.phase !== 'open') {
+      this.failure ??= new Error('the broker sends no heartbeats');
+      upstream.destroy();
+    }
+  }
+
+  // ---- ends
+
+  private endOfApp(): void {
+    if (this.session.phase === 'open' || this.session.phase === 'opening' || this.session.phase === 'blind')
+      this.upstream?.end();
+  }
+
+  private appClosed(): void {
+    this.guard(() => this.session.appClosed());
+    this.endIfAbandoned();
+  }
+
+  /** No app, and nobody else needs the upstream. A mute source keeps it: its copy settles through it. */
+  endIfAbandoned(): void {
+    if (!this.app.destroyed || KEPT.includes(this.session.phase)) return;
+    const { upstream } = this;
+    // Ended, not destroyed: what was written must arrive, and a reset would overtake it.
+    upstream?.end();
+    upstream?.resume();
+    this.dispose();
+  }
+
+  private upstreamClosed(upstream: net.Socket): void {
+    if (this.upstream !== upstream) return;
+    this.upstream = undefined;
+    upstream.destroySoon();
+    this.loseUpstream();
+  }
+
+  /** There is no upstream (any more). The app learns of it at once, or when it is served again. */
+  loseUpstream(): void {
+    if (this.session.phase === 'attaching') this.failure ??= new Error('the broker closed the connection');
+    let tell = false;
+    this.guard(() => {
+      tell = this.session.upstreamClosed();
+    });
+    if (tell) this.endApp();
+    this.events.changed();
+  }
+
+  /** The app learns of the loss as it came: after a close handshake or an end, an end; after an error, a reset. */
+  private endApp(): void {
+    if (this.failure) this.app.resetAndDestroy();
+    else {
+      this.app.end();
+      this.app.resume();
+    }
+  }
+
+  /** Nothing was said yet: it can wait without an upstream. */
+  park(): boolean {
+    if (this.parked || this.session.handshake.header.length > 0 || !this.session.wires.toApp.untouched)
+      return this.parked;
+    this.abandonUpstream();
+    this.parked = true;
+    this.flow();
+    return true;
+  }
+
+  /** The upstream is left behind, unread: nothing of it may reach the copy (called before any I/O event). */
+  abandonUpstream(): void {
+    const { upstream } = this;
+    this.upstream = undefined;
+    this.failure = undefined;
+    upstream?.removeAllListeners();
+    upstream?.on('error', () => undefined);
+    upstream?.destroy();
+  }
+
+  destroy(): void {
+    this.app.destroy();
+    this.upstream?.destroy();
+    this.dispose();
+  }
+
+  private dispose(): void {
+    if (this.over) return;
+    this.over = true;
+    clearInterval(this.heartbeat);
+    clearTimeout(this.paused);
+    this.events.gone(this);
+  }
+}
+
+const write = (socket: net.Socket, spans: Buffer[]): void => {
+  if (spans.length === 0 || socket.destroyed || socket.writableEnded) return;
+  if (spans.length === 1) {
+    socket.write(spans[0]!);
+    return;
+  }
+  socket.cork();
+  for (const span of spans) socket.write(span);
+  socket.uncork();
+};
+
+const setReading = (socket: net.Socket, reading: boolean): void => {
+  if (reading && socket.isPaused()) socket.resume();
+  else if (!reading && !socket.isPaused()) socket.pause();
+};

@@ -1,0 +1,168 @@
+/**
+ * Delivery tags of one channel. The app's numbering never restarts: after a handoff the new upstream channel counts from
+ * 1 again, and the app sees `upstream tag + offset`. Tags up to the offset are *carried*: they belong to a channel that
+ * another process holds, and their settlements travel there one by one (invariant 2: once per tag).
+ */
+import { Ledger } from './ledger.ts';
+
+/** A consumer as far as prefetch is concerned. */
+export interface Holder {
+  /** Largest number of unsettled deliveries the app may hold; 0: no limit. */
+  readonly prefetch: number;
+  /** Deliveries the app holds unsettled. */
+  held: number;
+}
+
+interface Delivery {
+  /** Undefined for basic.get, which no prefetch limits. */
+  readonly holder: Holder | undefined;
+  /** False while it is withheld from the app. */
+  seen: boolean;
+}
+
+/** What one settlement of the app means upstream and for the carried. */
+export interface Settled {
+  /** Carried tags, the app's numbering. */
+  readonly carried: readonly number[];
+  /** Settlements for the upstream channel, its numbering. */
+  readonly upstream: readonly { readonly tag: number; readonly multiple: boolean }[];
+}
+
+/** A tag no broker ever gave out: passing it on makes the broker say what it says to an unknown tag. */
+export const UNKNOWN_TAG = Number.MAX_SAFE_INTEGER;
+
+export class Deliveries {
+  offset = 0;
+  /** Highest tag given to the app, or withheld for it. */
+  highest = 0;
+  /** Deliveries to consumers the app holds unsettled: what a channel-wide prefetch limits. */
+  held = 0;
+  private readonly unsettled = new Ledger<Delivery>();
+  private withheldCount = 0;
+
+  /** The app's tag for a delivery of the upstream channel. `noAck`: nothing will settle it. */
+  deliver(upstreamTag: number, holder: Holder | undefined, options: { noAck: boolean; withheld: boolean }): number {
+    const tag = upstreamTag + this.offset;
+    if (tag > this.highest) this.highest = tag;
+    if (options.noAck) return tag;
+    const delivery: Delivery = { holder, seen: false };
+    this.unsettled.add(tag, delivery);
+    this.withheldCount += 1;
+    if (!options.withheld) this.see(delivery);
+    return tag;
+  }
+
+  /** A withheld delivery is handed to the app. */
+  show(tag: number): void {
+    const delivery = this.unsettled.get(tag);
+    if (delivery) this.see(delivery);
+  }
+
+  private see(delivery: Delivery): void {
+    delivery.seen = true;
+    this.withheldCount -= 1;
+    if (!delivery.holder) return;
+    delivery.holder.held += 1;
+    this.held += 1;
+  }
+
+  /** A settlement by the app, of a tag it has seen. */
+  settle(tag: number, multiple: boolean): Settled {
+    return multiple ? this.settleUpTo(tag) : this.settleOne(tag);
+  }
+
+  private settleOne(tag: number): Settled {
+    const delivery = this.unsettled.get(tag);
+    if (!delivery?.seen) return { carried: [], upstream: [{ tag: UNKNOWN_TAG, multiple: false }] };
+    this.forget(tag, delivery);
+    return tag <= this.offset
+      ? { carried: [tag], upstream: [] }
+      : { carried: [], upstream: [{ tag: tag - this.offset, multiple: false }] };
+  }
+
+  private settleUpTo(tag: number): Settled {
+    const limit = tag === 0 ? this.highest : tag;
+    const carried: number[] = [];
+    const upstream: number[] = [];
+    let lowestWithheld = Number.POSITIVE_INFINITY;
+    for (const [each, delivery] of this.unsettled.upTo(limit)) {
+      if (!delivery.seen) {
+        if (each > this.offset) lowestWithheld = Math.min(lowestWithheld, each - this.offset);
+        continue;
+      }
+      this.forget(each, delivery);
+      if (each <= this.offset) carried.push(each);
+      else upstream.push(each - this.offset);
+    }
+    if (upstream.length === 0) {
+      // A multiple that covers nothing upstream must not go there: RabbitMQ closes the channel (406). One that covers
+      // nothing at all is the app's own mistake, and the broker's to judge.
+      const mistaken = tag !== 0 && carried.length === 0;
+      return { carried, upstream: mistaken ? [{ tag: UNKNOWN_TAG, multiple: true }] : [] };
+    }
+    if (lowestWithheld === Number.POSITIVE_INFINITY)
+      return { carried, upstream: [{ tag: tag === 0 ? 0 : tag - this.offset, multiple: true }] };
+    // A withheld delivery lies among them: a multiple would settle what the app has never seen.
+    const before = upstream.filter((each) => each < lowestWithheld);
+    const singles = upstream.filter((each) => each > lowestWithheld);
+    const last = before.at(-1);
+    return {
+      carried,
+      upstream: [
+        ...(last === undefined ? [] : [{ tag: last, multiple: true }]),
+        ...singles.map((each) => ({ tag: each, multiple: false })),
+      ],
+    };
+  }
+
+  /** Takes one delivery out, seen or withheld: false if it is settled. */
+  remove(tag: number): boolean {
+    const delivery = this.unsettled.get(tag);
+    if (!delivery) return false;
+    this.forget(tag, delivery);
+    return true;
+  }
+
+  /** Takes all out (recover, or the channel is gone): returns the carried tags among them. */
+  clear(): number[] {
+    const carried: number[] = [];
+    for (const [tag, delivery] of this.unsettled.upTo(this.highest)) {
+      this.forget(tag, delivery);
+      if (tag <= this.offset) carried.push(tag);
+    }
+    return carried;
+  }
+
+  private forget(tag: number, delivery: Delivery): void {
+    this.unsettled.delete(tag);
+    if (!delivery.seen) this.withheldCount -= 1;
+    else if (delivery.holder) {
+      delivery.holder.held -= 1;
+      this.held -= 1;
+    }
+  }
+
+  /** The upstream channel is left behind: what is unsettled is carried from now on. */
+  carry(): void {
+    this.offset = this.highest;
+  }
+
+  has(tag: number): boolean {
+    return this.unsettled.get(tag) !== undefined;
+  }
+
+  get size(): number {
+    return this.unsettled.size;
+  }
+
+  get carried(): number {
+    if (this.offset === 0) return 0;
+    let count = 0;
+    for (const tag of this.unsettled.tags()) if (tag <= this.offset) count += 1;
+    return count;
+  }
+
+  get withheld(): number {
+    return this.withheldCount;
+  }
+}

@@ -1,0 +1,54 @@
+/** What the controller is told of a session, and what of it can't be handed over exactly. */
+import type { SessionReport } from '../api/control.ts';
+import type { Channel, Consumer } from './channel.ts';
+import type { Wires } from './wires.ts';
+
+export type ConnectionReport = SessionReport['connections'][number];
+type ChannelReport = ConnectionReport['channels'][number];
+
+const REPLY_TO = 'amq.rabbitmq.reply-to';
+
+const channelReport = (channel: Channel): ChannelReport => ({
+  channel: channel.id,
+  consumers: [...channel.consumers.values()].map(({ tag, queue, noAck, exclusive }) => ({
+    tag,
+    queue,
+    noAck,
+    exclusive,
+  })),
+  unsettled: channel.deliveries.size,
+  confirm: channel.confirm,
+});
+
+export const connectionReport = (id: number, broker: string, vhost: string, wires: Wires): ConnectionReport => ({
+  id,
+  broker,
+  vhost,
+  channels: [...wires.channels.values()].map(channelReport),
+});
+
+const consumerHazards = (consumer: Consumer, wires: Wires): string[] => {
+  const queue = `queue ${consumer.queue}`;
+  const hazards: string[] = [];
+  if (consumer.queue.startsWith(REPLY_TO)) return [`consumes ${REPLY_TO}`];
+  if (consumer.exclusive) hazards.push(`exclusive consumer on ${queue}`);
+  for (const trait of wires.queues.get(consumer.queue) ?? [])
+    if (trait !== 'exclusive') hazards.push(`consumes ${queue}, which is ${trait}`);
+  if (consumer.queue.startsWith('amq.gen-') && !wires.queues.has(consumer.queue))
+    hazards.push(`consumes ${queue}, which is server-named`);
+  return hazards;
+};
+
+export const hazardsOf = (id: number, blind: boolean, wires: Wires): string[] => {
+  if (blind) return [`connection ${id}: does not speak AMQP 0-9-1`];
+  const hazards: string[] = [];
+  if (wires.renewedSecret) hazards.push(`connection ${id}: renewed its secret, so its handshake can't be repeated`);
+  for (const [queue, traits] of wires.queues)
+    if (traits.includes('exclusive')) hazards.push(`connection ${id}: declared queue ${queue}, which is exclusive`);
+  for (const channel of wires.channels.values()) {
+    const found = [...channel.consumers.values()].flatMap((each) => consumerHazards(each, wires));
+    if (channel.transactional) found.push('uses transactions');
+    hazards.push(...found.map((text) => `connection ${id}, channel ${channel.id}: ${text}`));
+  }
+  return hazards;
+};

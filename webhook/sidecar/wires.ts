@@ -1,0 +1,120 @@
+/** What both sides of one session share: its channels, its two outlets, and what came of it for the world outside. */
+import type { Settlement } from '../api/control.ts';
+import { Channel, type Consumer, type Content, type Withheld } from './channel.ts';
+import { FRAME, HEADER_BYTES, Malformed, Outlet, type Piece } from './frames.ts';
+import { encode } from './methods.ts';
+
+export class Wires {
+  readonly connection: number;
+  readonly channels = new Map<number, Channel>();
+  /** What is owed on channel 0. */
+  readonly control = new Channel(0);
+  toApp = new Outlet();
+  toBroker = new Outlet();
+  settlements: Settlement[] = [];
+  delivered = 0;
+  published = 0;
+  /** Since the first handoff or un-mute: the broker's count of what the app holds may be short, so ours decides. */
+  guarded = false;
+  /** connection.close was sent by that side. */
+  closing: 'app' | 'broker' | undefined;
+  /** The app was told connection.blocked. */
+  blocked = false;
+  /** What lives with this upstream connection only: queue → traits. */
+  readonly queues = new Map<string, readonly string[]>();
+  renewedSecret = false;
+
+  constructor(connection: number) {
+    this.connection = connection;
+  }
+
+  /** A frame of our own on a channel: never between the frames of a content of the app. */
+  injectUp(channel: Channel, frame: Buffer): void {
+    if (channel.up) channel.waitingUp.push(frame);
+    else this.toBroker.inject(frame);
+  }
+
+  endUp(channel: Channel): void {
+    channel.up = undefined;
+    for (const frame of channel.waitingUp) this.toBroker.inject(frame);
+    channel.waitingUp = [];
+  }
+
+  settled(channel: Channel, tags: readonly number[], kind: Settlement['kind'], requeue: boolean): void {
+    for (const tag of tags)
+      this.settlements.push({ connection: this.connection, channel: channel.id, tag, kind, requeue });
+  }
+
+  /** Carried deliveries the app will never settle (its channel is closed): back to the queue, as the broker would do. */
+  giveBack(channel: Channel, carried: readonly number[]): void {
+    this.settled(channel, carried, 'nack', true);
+  }
+
+  /** The app is gone, or closes: nothing it holds will be settled by it. */
+  giveBackAll(): void {
+    for (const channel of this.channels.values()) this.giveBack(channel, channel.dismantle());
+  }
+
+  /** Hands out what prefetch admits by now, each consumer's deliveries in their order. */
+  release(channel: Channel): void {
+    if (channel.withheld.length === 0 || (channel.down && !channel.filling)) return;
+    const waiting = new Set<Consumer>();
+    const kept: Withheld[] = [];
+    for (const each of channel.withheld) {
+      if (waiting.has(each.consumer) || !each.whole || !channel.admits(each.consumer)) {
+        waiting.add(each.consumer);
+        kept.push(each);
+        continue;
+      }
+      const bytes = Buffer.concat(each.pieces.map((piece) => piece.bytes));
+      channel.withheldBytes -= bytes.length;
+      each.consumer.withheld -= 1;
+      channel.deliveries.show(each.tag);
+      this.toApp.inject(bytes);
+    }
+    channel.withheld = kept;
+  }
+
+  /**
+   * A consumer ends while deliveries of it are withheld: the app has never seen them and will not, so they go back as they
+   * would have, had they not left the broker yet.
+   */
+  endConsumer(channel: Channel, tag: string): void {
+    const consumer = channel.consumers.get(tag);
+    if (!consumer) return;
+    channel.consumers.delete(tag);
+    const theirs = channel.withheld.filter((each) => each.consumer === consumer);
+    if (theirs.length === 0) return;
+    channel.withheld = channel.withheld.filter((each) => each.consumer !== consumer);
+    for (const each of theirs) {
+      channel.withheldBytes -= each.pieces.reduce((sum, piece) => sum + piece.bytes.length, 0);
+      if (!channel.deliveries.remove(each.tag)) continue;
+      const upstream = each.tag - channel.deliveries.offset;
+      if (upstream > 0) this.injectUp(channel, encode.settle(channel.id, 'reject', upstream, false, true));
+      else this.giveBack(channel, [each.tag]);
+    }
+    consumer.withheld = 0;
+  }
+
+  /** basic.recover: the broker takes back all that is unsettled, withheld or not. */
+  recover(channel: Channel): void {
+    this.giveBack(channel, channel.deliveries.clear());
+    for (const each of channel.withheld) each.consumer.withheld = 0;
+    channel.withheld = [];
+    channel.withheldBytes = 0;
+  }
+}
+
+/** Follows a content through one more piece; true when that was its last. */
+export const progress = (content: Content, piece: Piece): boolean => {
+  if (piece.first) {
+    if (piece.type === FRAME.header) {
+      if (content.left !== undefined) throw new Malformed('two headers in one content');
+      content.left = Number(piece.bytes.readBigUInt64BE(HEADER_BYTES + 4));
+    } else {
+      if (content.left === undefined || piece.size > content.left) throw new Malformed('body outside its content');
+      content.left -= piece.size;
+    }
+  }
+  return piece.last && content.left === 0;
+};
