@@ -1,0 +1,79 @@
+/** Further apps, each moved away and back under load: invariants 1-3 for whatever an app does with its broker. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { apply } from '../../scripts/demonstration/kube.ts';
+import { importEverywhere } from '../../scripts/playground/lib.ts';
+import { scriptMap } from './support/apps.ts';
+import {
+  type Bed,
+  closeBed,
+  deployApp,
+  finish,
+  instances,
+  migrateAway,
+  nodeOf,
+  openBed,
+  openLoad,
+  removeApp,
+  type Spec,
+} from './support/bed.ts';
+import { settledLeftovers } from './support/leftovers.ts';
+import { EXACT, type LoadOptions } from './support/load.ts';
+import { pikaImage } from './support/pika-image.ts';
+
+interface Case extends LoadOptions {
+  name: string;
+  spec: Spec;
+}
+
+const app = (topic: string, mode: string, more: Partial<Spec> = {}): Spec => ({ topic, mode, ...more });
+
+/** Rates at which each is busy, but not behind: two cores carry the whole cluster. */
+const CASES: readonly Case[] = [
+  { name: 'asynchronous handlers with jitter', spec: app('jitter', 'jitter', { prefetch: 50 }), rate: 80 },
+  { name: 'an app that acks first and publishes later', spec: app('ack-first', 'ack-first'), rate: 60 },
+  {
+    name: 'an app that acks every ten, and by a timer',
+    spec: app('ack-batch', 'ack-batch', { prefetch: 30 }),
+    rate: 33,
+  },
+  { name: 'a timer that publishes', spec: app('ticker', 'ticker'), rate: 40 },
+  { name: 'a call to another service inside a handler', spec: app('rpc', 'rpc'), rate: 15 },
+  { name: 'no_ack, in bursts', spec: app('no-ack', 'no-ack'), rate: 60, burst: 20 },
+  { name: 'a quorum queue', spec: app('quorum', 'sequential'), rate: 40, quorum: true },
+  { name: 'two containers with connections', spec: app('two', 'sequential', { containers: ['a', 'b'] }), rate: 60 },
+  { name: 'a Python client', spec: app('pika', 'pika'), rate: 40 },
+];
+
+describe('moved away and back, nothing is lost, repeated or reordered:', () => {
+  let bed: Bed;
+  beforeAll(async () => {
+    bed = await openBed('shadow-test-apps');
+    await importEverywhere(await pikaImage());
+    const script = readFileSync(join(import.meta.dirname, 'apps/pika_app.py'), 'utf8');
+    await apply(bed.kube, [scriptMap(bed.namespace, script)]);
+  });
+  afterAll(() => closeBed(bed));
+
+  it.each(CASES)('$name', async ({ spec, quorum, ...load }) => {
+    await deployApp(bed, spec, quorum);
+    const pod = `${spec.topic}-0`;
+    const home = await nodeOf(bed, pod);
+    const before = await instances(bed, spec);
+    const under = await openLoad(bed, spec, load);
+    under.start();
+    await under.flowing();
+    for (const round of ['away', 'back']) {
+      const { exit, stderr, migration, target } = await migrateAway(bed, pod);
+      expect({ round, exit, stderr, phase: migration?.status?.phase }).toMatchObject({ exit: 0, phase: 'Completed' });
+      expect(await nodeOf(bed, pod)).toBe(target);
+      await under.flowing();
+    }
+    expect(await finish(bed, spec, under)).toMatchObject(EXACT);
+    expect(await instances(bed, spec)).toEqual(before);
+    expect(await nodeOf(bed, pod)).toBe(home);
+    expect(await settledLeftovers(bed)).toEqual([]);
+    await removeApp(bed, spec);
+  });
+});

@@ -1,0 +1,110 @@
+/** What a cluster test stands on: the playground, a namespace of its own, the broker. */
+import { type Channel, type ChannelModel, connect } from 'amqplib';
+import {
+  apply,
+  deleteNamespace,
+  getPod,
+  type Kube,
+  kubeFrom,
+  otherNode,
+  reachable,
+  waitReady,
+} from '../../../scripts/demonstration/kube.ts';
+import { type Migrated, migrate, type PluginResult, runPlugin } from '../../../scripts/demonstration/migrate.ts';
+import { until } from '../../../scripts/demonstration/until.ts';
+import { brokerUrl, ensureUp, kubeconfigPath } from '../../../scripts/playground/lib.ts';
+import type { AppSnapshot } from '../apps/worker/app.ts';
+import { type AppSpec, appSet, namespaceObject, podNames, statePorts } from './apps.ts';
+import { declareTopic, type Finding, Load, type LoadOptions, removeTopic } from './load.ts';
+
+export interface Bed {
+  kube: Kube;
+  kubeconfig: string;
+  namespace: string;
+  broker: ChannelModel;
+  channel: Channel;
+}
+
+/** A namespace from nothing: what a killed run left in it goes first. */
+export const openBed = async (namespace: string): Promise<Bed> => {
+  const kubeconfig = kubeconfigPath();
+  if (!(await reachable(kubeconfig))) await ensureUp({ log: (line) => console.error(line) });
+  const kube = kubeFrom(kubeconfig);
+  await deleteNamespace(kube, namespace);
+  await apply(kube, [namespaceObject(namespace)]);
+  const broker = await connect(brokerUrl());
+  // What breaks shows in the verdict.
+  broker.on('error', (error: Error) => console.error(`broker: ${error.message}`));
+  return { kube, kubeconfig, namespace, broker, channel: await broker.createChannel() };
+};
+
+export const closeBed = async (bed: Bed | undefined): Promise<void> => {
+  if (!bed) return;
+  await deleteNamespace(bed.kube, bed.namespace);
+  await bed.broker.close();
+};
+
+export type Spec = Omit<AppSpec, 'namespace'>;
+
+const inBed = (bed: Bed, spec: Spec): AppSpec => ({ ...spec, namespace: bed.namespace });
+
+/** Queues first, then the set; resolves when its pods are ready. */
+export const deployApp = async (bed: Bed, spec: Spec, quorum = false): Promise<void> => {
+  await declareTopic(bed.channel, spec.topic, quorum);
+  await apply(bed.kube, [appSet(inBed(bed, spec))]);
+  await Promise.all(podNames(inBed(bed, spec)).map((name) => waitReady(bed.kube, bed.namespace, name)));
+};
+
+export const removeApp = async (bed: Bed, spec: Spec): Promise<void> => {
+  await bed.kube.apps.deleteNamespacedStatefulSet({ namespace: bed.namespace, name: spec.topic });
+  await Promise.all(
+    podNames(inBed(bed, spec)).map((name) =>
+      until(`pod ${name} to be gone`, 60_000, async () => !(await getPod(bed.kube, bed.namespace, name))),
+    ),
+  );
+  await removeTopic(bed.channel, spec.topic, podNames(inBed(bed, spec)));
+};
+
+const stateAt = async (bed: Bed, pod: string, port: number): Promise<AppSnapshot> => {
+  const ip = (await getPod(bed.kube, bed.namespace, pod))?.status?.podIP;
+  const response = await fetch(`http://${ip}:${port}/state`, { signal: AbortSignal.timeout(5000) });
+  return (await response.json()) as AppSnapshot;
+};
+
+/** What all replicas and containers of the app remember now. */
+export const readStates = (bed: Bed, spec: Spec): Promise<AppSnapshot[]> =>
+  Promise.all(
+    podNames(inBed(bed, spec)).flatMap((pod) =>
+      statePorts(inBed(bed, spec)).map((port) =>
+        until(`the state of ${pod}:${port}`, 30_000, () => stateAt(bed, pod, port)),
+      ),
+    ),
+  );
+
+export const instances = async (bed: Bed, spec: Spec): Promise<string[]> =>
+  (await readStates(bed, spec)).map(({ instance }) => instance);
+
+export const openLoad = (bed: Bed, spec: Spec, options: LoadOptions): Promise<Load> =>
+  Load.open(bed.broker, spec.topic, options);
+
+export const finish = (bed: Bed, spec: Spec, load: Load): Promise<Finding> => load.finish(() => readStates(bed, spec));
+
+export const nodeOf = async (bed: Bed, pod: string): Promise<string> => {
+  const node = (await getPod(bed.kube, bed.namespace, pod))?.spec?.nodeName;
+  if (node === undefined) throw new Error(`pod ${pod} is on no node`);
+  return node;
+};
+
+/** To the other node, by the plugin; resolves when the plugin has ended. */
+export const migrateAway = async (bed: Bed, pod: string): Promise<Migrated & { target: string }> => {
+  const target = await otherNode(bed.kube, await nodeOf(bed, pod));
+  const migrated = await migrate(
+    bed.kube,
+    { namespace: bed.namespace, pod, to: target },
+    { kubeconfig: bed.kubeconfig, timeoutMs: 200_000 },
+  );
+  return { ...migrated, target };
+};
+
+export const plugin = (bed: Bed, ...args: string[]): Promise<PluginResult> =>
+  runPlugin([...args, '-n', bed.namespace], { kubeconfig: bed.kubeconfig, timeoutMs: 200_000 });

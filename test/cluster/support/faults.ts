@@ -1,0 +1,112 @@
+/** What goes wrong on purpose. */
+import { type FSWatcher, readdirSync, readFileSync, truncateSync, watch, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { until } from '../../../scripts/demonstration/until.ts';
+import { type NodeName, nodeDir } from '../../../scripts/playground/layout.ts';
+import { LABEL, NAMESPACE, NODE_DIR } from '../../../webhook/api/names.ts';
+import { STAGED } from '../../../webhook/api/staging.ts';
+import type { Bed } from './bed.ts';
+
+/** A directory of a node's disk, as this machine sees it. */
+const onDisk = (node: string, path: string): string => join(nodeDir(node as NodeName), 'disk', path);
+
+const textOf = (path: string): string => {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+};
+
+/** Processes of a pod whose command line has `word`; the nodes' processes are ours to see. */
+const pidsOf = (podUid: string, word: string): number[] =>
+  readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => textOf(`/proc/${pid}/cmdline`).includes(word) && textOf(`/proc/${pid}/cgroup`).includes(podUid))
+    .map(Number);
+
+export interface Victim {
+  /** SIGKILL, at once. */
+  kill(): void;
+  /** Takes the killed pod away, so that its successor starts without the kubelet's back-off; waits for a leader. */
+  replace(): Promise<void>;
+}
+
+const leaders = async (bed: Bed): Promise<{ name: string; uid: string }[]> => {
+  const { items } = await bed.kube.core.listNamespacedPod({
+    namespace: NAMESPACE,
+    labelSelector: `${LABEL.leader}=true`,
+  });
+  return items.map(({ metadata }) => ({ name: metadata?.name ?? '', uid: metadata?.uid ?? '' }));
+};
+
+/** The controller that leads now. */
+export const leader = async (bed: Bed): Promise<Victim> => {
+  const { name, uid, pids } = await until('a leading controller', 60_000, async () => {
+    const [only, ...more] = await leaders(bed);
+    const found = only && more.length === 0 ? pidsOf(only.uid, 'controller') : [];
+    return only && found.length > 0 ? { ...only, pids: found } : undefined;
+  });
+  return {
+    kill() {
+      for (const pid of pids) process.kill(pid, 'SIGKILL');
+    },
+    async replace() {
+      await bed.kube.core.deleteNamespacedPod({ namespace: NAMESPACE, name, gracePeriodSeconds: 0 });
+      await until('another leading controller', 90_000, async () => {
+        const now = await leaders(bed);
+        return now.length === 1 && now[0]?.uid !== uid;
+      });
+    },
+  };
+};
+
+/**
+ * Cuts a checkpoint short on `node` once it has come whole and was verified, before the runtime handler reads it: when the
+ * agent writes the last small files of the claim.
+ */
+export const truncateCheckpoints = (node: string, file: RegExp): { truncated: string[]; stop(): void } => {
+  const staged = onDisk(node, NODE_DIR.staged);
+  const truncated: string[] = [];
+  const watchers: FSWatcher[] = [];
+  const cut = (claim: string): void => {
+    for (const name of readdirSync(claim, { recursive: true, encoding: 'utf8' })) {
+      if (!file.test(name)) continue;
+      truncateSync(join(claim, name), 16);
+      truncated.push(name);
+    }
+  };
+  const watchClaim = (claim: string): void => {
+    watchers.push(
+      watch(claim, (_event, name) => {
+        if (truncated.length === 0 && (name === STAGED.oldIP || name === STAGED.ready)) cut(claim);
+      }),
+    );
+  };
+  const seen = new Set<string>();
+  watchers.push(
+    watch(staged, (_event, name) => {
+      if (name === null || seen.has(name)) return;
+      seen.add(name);
+      try {
+        watchClaim(join(staged, name));
+      } catch {
+        seen.delete(name);
+      }
+    }),
+  );
+  return {
+    truncated,
+    stop() {
+      for (const watcher of watchers) watcher.close();
+    },
+  };
+};
+
+/** Until undone, CRIU on `node` refuses every command: an option it does not know. */
+export const breakCriu = (node: string): (() => void) => {
+  const path = onDisk(node, '/etc/criu/runc.conf');
+  const before = readFileSync(path, 'utf8');
+  writeFileSync(path, `${before}\nno-such-option\n`);
+  return () => writeFileSync(path, before);
+};
