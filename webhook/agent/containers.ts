@@ -58,7 +58,7 @@ const readContainer = async (node: Node, id: string, podUid: string): Promise<Ru
     sandbox: annotations['io.kubernetes.cri.container-type'] === 'sandbox',
     netns: namespace ?? `/proc/${state.init_process_pid}/ns/net`,
     pid: state.init_process_pid,
-    cgroup: state.cgroup_paths['freezer'] ?? state.cgroup_paths[''] ?? '',
+    cgroup: state.cgroup_paths.freezer ?? state.cgroup_paths[''] ?? '',
   };
 };
 

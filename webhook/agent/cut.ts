@@ -12,7 +12,7 @@ import { NFT } from '../api/staging.ts';
 import { checkpoint } from './claims.ts';
 import { containersOf, pidsOf, type RunningContainer } from './containers.ts';
 import type { Driver } from './drivers.ts';
-import { namesIn, removeTree, writeWhole } from './files.ts';
+import { namesIn, removeTree, settleAll, writeWhole } from './files.ts';
 import { isPaused, pause, resume } from './freezer.ts';
 import { applyRules, fenceRules, removeTable } from './network.ts';
 import { type Node, textOf } from './node.ts';
@@ -98,7 +98,7 @@ const cutNow = async (node: Node, driver: Driver, request: Cut, containers: Runn
   const start = performance.now();
   const pausedAt = new Date().toISOString();
   const paused = driver.paused ? containers : [];
-  await Promise.all([applyRules(node, netns, fenceRules()), ...paused.map((container) => pause(node, container))]);
+  await settleAll([applyRules(node, netns, fenceRules()), ...paused.map((container) => pause(node, container))]);
   await checkFrozen(node, request);
   await checkBacklog(node, containers);
   const dumping = performance.now();
@@ -117,11 +117,6 @@ const cutNow = async (node: Node, driver: Driver, request: Cut, containers: Runn
   await Promise.all(containers.filter(isSidecar).map((container) => resume(node, container)));
   const pauseMs = since(start);
   return { bytes: await bytesIn(node.at(images)), pausedAt, pauseMs, dumpMs };
-};
-
-/** Like Promise.all, but nothing is left running when it rejects: what follows is an undo. */
-const settleAll = async (work: readonly Promise<void>[]): Promise<void> => {
-  for (const outcome of await Promise.allSettled(work)) if (outcome.status === 'rejected') throw outcome.reason;
 };
 
 export const cut = async (node: Node, driver: Driver, request: Cut): Promise<CutResult> => {

@@ -33,6 +33,11 @@ export const removeTree = async (directory: string): Promise<void> => {
   await rm(doomed, { recursive: true, force: true });
 };
 
+/** Like Promise.all, but nothing is left running when it rejects: what follows is an undo. */
+export const settleAll = async (work: readonly Promise<unknown>[]): Promise<void> => {
+  for (const outcome of await Promise.allSettled(work)) if (outcome.status === 'rejected') throw outcome.reason;
+};
+
 export interface FileEntry {
   /** Relative to the directory, with slashes. */
   path: string;

@@ -12,7 +12,7 @@ import { extract } from 'tar-stream';
 import { z } from 'zod';
 import { ShadowError } from '../api/errors.ts';
 import type { Driver, Dump } from './drivers.ts';
-import { namesIn } from './files.ts';
+import { namesIn, settleAll } from './files.ts';
 import { applyRules, LOCK_TABLE, lockRules, removeTable } from './network.ts';
 import type { Node } from './node.ts';
 import { removalList } from './overlay.ts';
@@ -114,7 +114,7 @@ export const kubeletDriver = (node: Node, access: KubeletAccess): Driver => ({
     const { namespace, name } = dump.pod;
     await applyRules(node, netns, lockRules());
     try {
-      await Promise.all(
+      await settleAll(
         dump.containers.map(async (container) => {
           try {
             const archive = await requestCheckpoint(access, `/checkpoint/${namespace}/${name}/${container.name}`);

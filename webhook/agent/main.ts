@@ -21,13 +21,13 @@ const KUBELET_CERTIFICATE = '/var/lib/kubelet/pki/kubelet.crt';
 
 const settings = (environment: NodeJS.ProcessEnv) => ({
   /** Name of the node (downward API, spec.nodeName). */
-  node: environment['SHADOW_NODE'] ?? hostname(),
+  node: environment.SHADOW_NODE ?? hostname(),
   /** Address of the node (downward API, status.hostIP), for the kubelet's checkpoint API. */
-  hostIP: environment['SHADOW_HOST_IP'] ?? '127.0.0.1',
-  tls: environment['SHADOW_TLS_DIR'] ?? '/shadow/tls',
-  handler: environment['SHADOW_HANDLER'] ?? join(dirname(process.argv[1] ?? ''), 'runtime', 'shadow-runc'),
+  hostIP: environment.SHADOW_HOST_IP ?? '127.0.0.1',
+  tls: environment.SHADOW_TLS_DIR ?? '/shadow/tls',
+  handler: environment.SHADOW_HANDLER ?? join(dirname(process.argv[1] ?? ''), 'runtime', 'shadow-runc'),
   /** How to enter the node's namespaces, words separated by spaces; empty: this process is in them. */
-  enter: (environment['SHADOW_ENTER'] ?? ENTER_NODE.join(' ')).split(' ').filter(Boolean),
+  enter: (environment.SHADOW_ENTER ?? ENTER_NODE.join(' ')).split(' ').filter(Boolean),
 });
 
 const kubeletOf = (node: Node, hostIP: string): KubeletAccess => ({

@@ -13,6 +13,8 @@ const replace = (table: string, body: string): string =>
 /**
  * Nothing leaves but replies to inbound connections and the sidecar's traffic; dropped, not rejected: the app's attempts wait.
  * The mark keeps what the kernel sends for the sidecar's connections without a socket (FIN of a closed one, TIME-WAIT).
+ * FIN and RST pass: with no connection of its own a copy has none to send, and a source's app that is killed must not leave its
+ * peers with half-open connections.
  * The handler holds the same rules (shadow-runc); a test compares them.
  */
 export const fenceRules = (): string =>
@@ -24,6 +26,7 @@ export const fenceRules = (): string =>
     ct direction reply accept
     ct mark ${SIDECAR.uid} accept
     meta skuid ${SIDECAR.uid} ct mark set ${SIDECAR.uid} accept
+    tcp flags & (fin | rst) != 0x0 accept
     icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } accept
     drop
   }`,

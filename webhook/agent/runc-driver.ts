@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { ShadowError } from '../api/errors.ts';
 import type { RunningContainer } from './containers.ts';
 import type { Driver, Dump } from './drivers.ts';
+import { settleAll } from './files.ts';
 import { CommandError, type Node, textOf } from './node.ts';
 import { changedFiles } from './overlay.ts';
 
@@ -47,7 +48,7 @@ const dumpOne = async (node: Node, container: RunningContainer, dump: Dump): Pro
 export const runcDriver = (node: Node): Driver => ({
   paused: true,
   dump: async (dump) => {
-    await Promise.all(
+    await settleAll(
       dump.containers.flatMap((container) => [
         dumpOne(node, container, dump),
         changedFiles(node, container.id, join(dump.images, container.name)),

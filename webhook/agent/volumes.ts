@@ -3,7 +3,7 @@ import { mkdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { RUN_FILE, SIDECAR } from '../api/names.ts';
 import { STAGED } from '../api/staging.ts';
-import { namesIn, writeWhole } from './files.ts';
+import { namesIn, settleAll, writeWhole } from './files.ts';
 import { type Node, textOf } from './node.ts';
 import { packTree } from './overlay.ts';
 
@@ -35,7 +35,7 @@ export const packVolumes = async (node: Node, podUid: string, to: string): Promi
   const volumes = await namesIn(node.at(from));
   const into = join(to, STAGED.emptyDir);
   if (volumes.length > 0) await mkdir(node.at(into), { recursive: true });
-  await Promise.all(
+  await settleAll(
     volumes.map((volume) =>
       packTree(
         node,
@@ -52,7 +52,7 @@ export const packVolumes = async (node: Node, podUid: string, to: string): Promi
 /** The tars into the copy's volumes of the same names; a volume the copy does not have is an error. */
 export const unpackVolumes = async (node: Node, podUid: string, from: string): Promise<void> => {
   const archives = await namesIn(node.at(join(from, STAGED.emptyDir)));
-  await Promise.all(
+  await settleAll(
     archives.map(async (archive) => {
       const volume = join(emptyDirs(node, podUid), archive.replace(/\.tar$/, ''));
       await stat(node.at(volume));
