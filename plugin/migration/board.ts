@@ -39,7 +39,9 @@ const liveBoard = async (io: Io): Promise<Board> => {
         const ticker = setInterval(draw, REDRAW_MS);
         await end.promise.finally(() => clearInterval(ticker));
         draw();
-        if (last && isEnded(last) && phaseOf(last) !== 'Completed') throw new Error(phaseOf(last));
+        // Neither done nor failed: it goes on without us.
+        if (!last || !isEnded(last)) return shown.skip(shown.title);
+        if (phaseOf(last) !== 'Completed') throw new Error(phaseOf(last));
       },
     },
   ]);

@@ -52,7 +52,7 @@ test('goes on through failed lists, cut watches and expired versions, from the v
     ],
     [
       [changed(first), new ApiError(call, 0, 'ECONNRESET', 'cut')],
-      [{ type: 'ERROR', object: { code: 410 } }],
+      [{ type: 'ERROR', object: { code: 410 } }, changed(first)],
       [{ type: 'BOOKMARK', object: {} }, changed(last)],
     ],
   );
