@@ -1,0 +1,128 @@
+import type { AgentCall, AgentClient } from '../../../webhook/api/agent.ts';
+import { ShadowError } from '../../../webhook/api/errors.ts';
+import type { Agents } from '../../../webhook/controller/context.ts';
+import type { World } from './world.ts';
+
+export interface Staged {
+  copy: string;
+  /** uid of the pod whose container waits in the handler. */
+  pod?: string;
+  cancelled: boolean;
+  restored: boolean;
+}
+export interface NodeState {
+  name: string;
+  staged: Map<string, Staged>;
+  images: Map<string, { process: string; generation: number; carried: number }>;
+  cuts: Map<string, { pod: string; process: string; generation: number; carried: number }>;
+}
+
+type Call = {
+  claim: string;
+  pod: { uid: string };
+  copy: { name: string; uid: string };
+  freezeGeneration: number;
+  target: { node: string };
+};
+const NODE = {
+  arch: 'x64',
+  kernel: '6',
+  containerd: '2.3.7',
+  runc: '1.4.3',
+  criu: '4.2.1',
+  cpuFlags: ['sse'],
+  freeBytes: 1e12,
+  handlerInstalled: true,
+};
+
+const restoredContainers = { containers: [{ name: 'app', id: 'c1' }], ms: 1 };
+
+const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => unknown> = {
+  node: (_world, node) => ({ node: node.name, ...NODE }),
+  inspect: () => ({ hazards: [], peers: [], estimatedBytes: 1000 }),
+  prepare: (_world, node, { claim, copy }) => {
+    if (!node.staged.has(claim)) node.staged.set(claim, { copy: copy.name, cancelled: false, restored: false });
+    return {};
+  },
+  waiting: (_world, node, { claim }) => ({ waiting: node.staged.get(claim)?.pod !== undefined }),
+  cut: (world, node, { claim, pod, freezeGeneration }) => {
+    const sidecar = world.sidecars.get(pod.uid);
+    if (sidecar === undefined) throw new ShadowError('SHADOW_E_CHECKPOINT', 'no such pod');
+    if (!node.cuts.has(claim)) {
+      if (sidecar.frozen !== freezeGeneration) throw new ShadowError('SHADOW_E_FREEZE', 'it was awake');
+      if (sidecar.state !== 'mute') world.violate(`cut while ${sidecar.state}`);
+      const { process, carried } = sidecar;
+      node.cuts.set(claim, { pod: pod.uid, process, generation: freezeGeneration, carried });
+      Object.assign(sidecar, { app: 'paused', fenced: true });
+    }
+    delete sidecar.frozen;
+    sidecar.thaw = freezeGeneration;
+    return { bytes: 1000, pausedAt: '', pauseMs: 5, dumpMs: 5 };
+  },
+  send: (world, node, { claim, target }) => {
+    const cut = node.cuts.get(claim);
+    if (cut === undefined) throw new ShadowError('SHADOW_E_TRANSFER', 'nothing to send');
+    world.nodes[target.node]?.images.set(claim, cut);
+    return { bytes: 1000, files: 1, ms: 1 };
+  },
+  restore: (world, node, { claim, copy, freezeGeneration }) => {
+    const [staged, image] = [node.staged.get(claim), node.images.get(claim)];
+    if (staged?.restored) return restoredContainers;
+    if (staged?.pod !== copy.uid || image === undefined || staged.cancelled)
+      throw new ShadowError('SHADOW_E_RESTORE', 'it does not wait');
+    if (image.generation !== freezeGeneration) world.violate('restored another generation');
+    staged.restored = true;
+    const { process, carried } = image;
+    world.sidecars.set(copy.uid, { state: 'copy', process, carried, app: 'running', fenced: true });
+    return restoredContainers;
+  },
+  cancel: (_world, node, { claim }) => {
+    const staged = node.staged.get(claim);
+    if (staged !== undefined && !staged.restored) {
+      staged.cancelled = true;
+      delete staged.pod;
+    }
+    return {};
+  },
+  unfence: (world, _node, { claim, pod }) => {
+    if (world.verdict(claim) !== 'commit') world.violate('unfenced without a commit');
+    const sidecar = world.sidecars.get(pod.uid);
+    if (sidecar !== undefined) sidecar.fenced = false;
+    return {};
+  },
+  resume: (world, _node, { claim, pod }) => {
+    if (world.verdict(claim) !== 'abort') world.violate('resumed without an abort');
+    const sidecar = world.sidecars.get(pod.uid);
+    if (sidecar !== undefined) Object.assign(sidecar, { app: 'running', fenced: false });
+    return {};
+  },
+  kill: (world, _node, { claim, pod }) => {
+    if (world.verdict(claim) !== 'commit') world.violate('killed without a commit');
+    const sidecar = world.sidecars.get(pod.uid);
+    if (sidecar?.outstanding) world.violate('killed with deliveries outstanding');
+    if (sidecar !== undefined) sidecar.app = 'killed';
+    return {};
+  },
+  clean: (world, node, { claim }) => {
+    const staged = node.staged.get(claim);
+    if (staged?.pod !== undefined && !staged.restored) world.violate('cleaned under a waiting handler');
+    const cut = node.cuts.get(claim);
+    if (cut !== undefined && world.sidecars.get(cut.pod)?.app === 'paused') world.violate('cleaned under a paused app');
+    for (const map of [node.staged, node.images, node.cuts]) map.delete(claim);
+    return {};
+  },
+};
+
+export const createAgentsOf = (world: World): Agents => ({
+  of: (name) => {
+    const node = world.nodes[name];
+    if (node === undefined) throw new ShadowError('SHADOW_E_AGENT_UNREACHABLE', name, { retryable: true });
+    return Object.fromEntries(
+      (Object.keys(RULES) as AgentCall[]).map((call) => [
+        call,
+        (given: unknown) => world.call(`agent.${call}`, () => RULES[call](world, node, given as Call)),
+      ]),
+    ) as unknown as AgentClient;
+  },
+  url: (name) => name,
+});
