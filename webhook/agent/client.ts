@@ -1,10 +1,9 @@
-/** Calls an agent: the controller's client, and one agent's road to another. */
+/** One agent's road to another. */
 import { request as httpsRequest } from 'node:https';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
-import { AGENT_CALLS, type AgentCall, type AgentClient } from '../api/agent.ts';
 import { isErrorCode, ShadowError } from '../api/errors.ts';
 import { AGENT } from '../api/names.ts';
 import type { Credentials } from './tls.ts';
@@ -30,19 +29,13 @@ export interface AgentTarget {
   credentials: () => Credentials;
 }
 
-interface Exchange {
-  method: 'POST' | 'PUT';
-  path: string;
-  body: string | Readable;
-  timeoutMs: number;
-}
-
-const exchange = async (target: AgentTarget, { method, path, body, timeoutMs }: Exchange): Promise<string> => {
+/** The answer's body. Rejects with the other agent's error, or SHADOW_E_AGENT_UNREACHABLE. */
+const put = async (target: AgentTarget, path: string, body: Readable): Promise<string> => {
   const { cert, key, ca } = target.credentials();
   const call = httpsRequest(new URL(path, target.url), {
-    ...{ method, cert, key, ca, servername: AGENT, agent: false },
-    headers: { 'content-type': typeof body === 'string' ? 'application/json' : 'application/x-tar' },
-    signal: AbortSignal.timeout(timeoutMs),
+    ...{ method: 'PUT', cert, key, ca, servername: AGENT, agent: false },
+    headers: { 'content-type': 'application/x-tar' },
+    signal: AbortSignal.timeout(PUT_TIMEOUT_MS),
   });
   const answer = new Promise<{ status: number; body: string }>((resolve, reject) => {
     call.on('error', reject);
@@ -51,8 +44,7 @@ const exchange = async (target: AgentTarget, { method, path, body, timeoutMs }: 
     });
   });
   // A refusal in the middle of a body comes as an answer and a broken pipe: the answer says why.
-  const sending = typeof body === 'string' ? call.end(body) : pipeline(body, call);
-  const broken = Promise.resolve(sending).then(
+  const broken = pipeline(body, call).then(
     () => undefined,
     (error: unknown) => error,
   );
@@ -70,33 +62,8 @@ const exchange = async (target: AgentTarget, { method, path, body, timeoutMs }: 
   }
 };
 
-/** Calls that wait for work on the node get longer; the caller's own deadlines are shorter. */
-const TIMEOUT_MS: Partial<Record<AgentCall, number>> = {
-  cut: 90_000,
-  send: 600_000,
-  restore: 120_000,
-  prepare: 120_000,
-};
-const DEFAULT_TIMEOUT_MS = 15_000;
-
-export const agentClient = (target: AgentTarget): AgentClient => {
-  const call = async (name: AgentCall, request: unknown): Promise<unknown> => {
-    const timeoutMs = TIMEOUT_MS[name] ?? DEFAULT_TIMEOUT_MS;
-    const path = `/v1/${name}`;
-    const answered = await exchange(target, { method: 'POST', path, body: JSON.stringify(request), timeoutMs });
-    return AGENT_CALLS[name].response.parse(JSON.parse(answered));
-  };
-  const names = Object.keys(AGENT_CALLS) as AgentCall[];
-  return Object.fromEntries(names.map((name) => [name, (request: unknown) => call(name, request)])) as AgentClient;
-};
-
 const PUT_TIMEOUT_MS = 600_000;
 
 /** Streams a checkpoint into another agent; its answer as text. */
 export const putCheckpoint = (target: AgentTarget, claim: string, epoch: number, archive: Readable): Promise<string> =>
-  exchange(target, {
-    method: 'PUT',
-    path: `/v1/receive/${claim}?epoch=${epoch}`,
-    body: archive,
-    timeoutMs: PUT_TIMEOUT_MS,
-  });
+  put(target, `/v1/receive/${claim}?epoch=${epoch}`, archive);

@@ -1,11 +1,11 @@
 /** The node agent: a privileged DaemonSet pod (hostPID). Environment: see `settings`. */
 import { readFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
-import pino from 'pino';
-import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
+import { Histogram } from 'prom-client';
 import { PORT } from '../api/names.ts';
+import { createLog } from '../log.ts';
+import { createRegistry, serveMetrics } from '../metrics.ts';
 import { calls } from './calls.ts';
 import { recoverCuts } from './cut.ts';
 import { type KubeletAccess, kubeletDriver } from './kubelet-driver.ts';
@@ -21,9 +21,9 @@ const KUBELET_CERTIFICATE = '/var/lib/kubelet/pki/kubelet.crt';
 
 const settings = (environment: NodeJS.ProcessEnv) => ({
   /** Name of the node (downward API, spec.nodeName). */
-  node: environment.SHADOW_NODE ?? hostname(),
+  node: environment.NODE_NAME ?? hostname(),
   /** Address of the node (downward API, status.hostIP), for the kubelet's checkpoint API. */
-  hostIP: environment.SHADOW_HOST_IP ?? '127.0.0.1',
+  hostIP: environment.HOST_IP ?? '127.0.0.1',
   tls: environment.SHADOW_TLS_DIR ?? '/shadow/tls',
   handler: environment.SHADOW_HANDLER ?? join(dirname(process.argv[1] ?? ''), 'runtime', 'shadow-runc'),
   /** How to enter the node's namespaces, words separated by spaces; empty: this process is in them. */
@@ -42,31 +42,24 @@ const kubeletOf = (node: Node, hostIP: string): KubeletAccess => ({
   },
 });
 
-const serveMetrics = (registry: Registry): void => {
-  createServer(async (request, response) => {
-    if (request.url === '/metrics')
-      response.setHeader('content-type', registry.contentType).end(await registry.metrics());
-    else response.writeHead(request.url === '/healthz' ? 200 : 404).end();
-  }).listen(PORT.metrics);
-};
+const log = createLog('agent');
 
 const main = async (): Promise<void> => {
-  const log = pino({ base: { part: 'agent' } });
   const { node: name, hostIP, tls, handler, enter } = settings(process.env);
   const node = nodeOf(name, LAYOUT, enter);
   await install(node, handler);
   const [undone, removed] = [await recoverCuts(node), await collectGarbage(node)];
   log.info({ undone, removed }, 'started');
 
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
+  const registry = createRegistry('agent');
   const duration = new Histogram({
     name: 'shadow_agent_call_seconds',
     help: 'Duration of the calls of the controller and of other agents',
     labelNames: ['call', 'code'],
     registers: [registry],
   });
-  serveMetrics(registry);
+  let listening = false;
+  await serveMetrics({ registry, port: PORT.metrics, ready: () => listening, log });
 
   const credentials = watchCredentials(
     tls,
@@ -83,11 +76,14 @@ const main = async (): Promise<void> => {
     duration.observe({ call, code: error?.code ?? '' }, milliseconds / 1000);
     log[error ? 'warn' : 'info']({ call, ms: Math.round(milliseconds), error: error?.message }, 'call');
   });
-  server.listen(PORT.agent, () => log.info({ port: PORT.agent }, 'listening'));
+  server.listen(PORT.agent, () => {
+    listening = true;
+    log.info({ port: PORT.agent }, 'listening');
+  });
   process.once('SIGTERM', () => process.exit(0));
 };
 
 main().catch((error: unknown) => {
-  pino().fatal(error, 'the agent cannot start');
+  log.fatal(error, 'the agent cannot start');
   process.exit(1);
 });
