@@ -10,6 +10,9 @@ const LEVELS: readonly string[] = ['trace', 'debug', 'info', 'warn', 'error', 'f
  */
 export const createLog = (part: string, env: NodeJS.ProcessEnv = process.env): Log => {
   const wanted = env.SHADOW_LOG ?? 'info';
+  const output = pino.destination({ fd: 1, sync: true });
+  // Nobody reads it any more: no reason to stop relaying (invariant 6).
+  output.on('error', () => {});
   const log = pino(
     {
       level: LEVELS.includes(wanted) ? wanted : 'info',
@@ -17,7 +20,7 @@ export const createLog = (part: string, env: NodeJS.ProcessEnv = process.env): L
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    pino.destination({ fd: 1, sync: true }),
+    output,
   );
   if (!LEVELS.includes(wanted)) log.warn({ SHADOW_LOG: wanted }, 'no such log level, taking info');
   return log;

@@ -300,7 +300,11 @@ export const createCommands = (options: CommandsOptions): Commands => {
       else queue = queue.then(() => answer(message, connection));
     },
     check,
-    finished: () =>
-      !handoff.session || handoff.state === 'closed' || (handoff.state === 'superseded' && relay.outstanding() === 0),
+    finished: () => {
+      const { state, session } = handoff;
+      if (state === 'superseded') return relay.outstanding() === 0;
+      // A copy before its commit serves nobody: an abort deletes it, and waits for it.
+      return !session || state === 'closed' || state === 'copy' || state === 'attached';
+    },
   };
 };

@@ -43,7 +43,8 @@ const RULES: Record<Exclude<CommandType, 'inspect'>, Rule> = {
   },
   freeze: { mute: 'act', idle: 'SHADOW_E_FREEZE', superseded: 'SHADOW_E_COMMITTED', closed: 'SHADOW_E_COMMITTED' },
   unmute: { mute: 'act', idle: 'same', superseded: 'SHADOW_E_COMMITTED', closed: 'SHADOW_E_COMMITTED' },
-  attach: { copy: 'act', attached: 'same', live: 'same', idle: 'same', mute: 'SHADOW_E_ATTACH' },
+  // In attached again: a connection may have been lost since.
+  attach: { copy: 'act', attached: 'act', live: 'same', idle: 'same', mute: 'SHADOW_E_ATTACH' },
   live: { attached: 'act', live: 'same', idle: 'same', copy: 'SHADOW_E_ATTACH' },
   supersede: { mute: 'act', superseded: 'same', closed: 'same', idle: 'SHADOW_E_SOURCE_LOST' },
   settleStatus: { superseded: 'act', closed: 'same', idle: 'SHADOW_E_SOURCE_LOST' },

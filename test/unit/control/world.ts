@@ -14,7 +14,7 @@ import { type Sidecar, type StoppableRelay, startSidecar } from '../../../webhoo
 
 export const log = pino({ level: process.env.TEST_LOG ?? 'silent' });
 
-export const until = async (what: string, condition: () => boolean, withinMs = 8000): Promise<void> => {
+export const until = async (what: string, condition: () => boolean, withinMs = 15_000): Promise<void> => {
   const deadline = Date.now() + withinMs;
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`not within ${withinMs} ms: ${what}`);
