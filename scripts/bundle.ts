@@ -90,10 +90,13 @@ export const bundle = async (): Promise<Bundled> => {
   const missing = entries.map(([, path]) => path).filter((path) => !existsSync(join(REPOSITORY, path)));
   rmSync(DIST, { recursive: true, force: true });
   const failed: string[] = [];
-  for (const [name, path] of entries) {
-    if (missing.includes(path)) continue;
-    await bundleOne(name, path).catch((error: unknown) => failed.push(`${path}: ${firstError(error)}`));
-  }
+  await Promise.all(
+    entries
+      .filter(([, path]) => !missing.includes(path))
+      .map(([name, path]) =>
+        bundleOne(name, path).catch((error: unknown) => failed.push(`${path}: ${firstError(error)}`)),
+      ),
+  );
   return { missing, failed };
 };
 

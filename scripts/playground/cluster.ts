@@ -9,6 +9,7 @@ import { obtainParts, type Parts, type Say } from './build/parts.ts';
 import { clean, readSysctl } from './clean.ts';
 import { type Host, PKI } from './config.ts';
 import { apiGet, applyBase, brokerReady, startBroker, startControlPlane } from './control.ts';
+import { loadImages } from './deploy.ts';
 import { checkHost } from './host.ts';
 import { NODES, RUN } from './layout.ts';
 import { buildNetwork } from './network.ts';
@@ -71,18 +72,22 @@ const startAll = async (state: State, parts: Parts, host: Host, say: Say): Promi
   for (const node of NODES) startNode(state, node, parts);
   await Promise.all([
     applyBase(parts),
-    Promise.all(NODES.map(containerdReady)).then(async () => importEverywhere(await sandbox)),
+    Promise.all(NODES.map(containerdReady)).then(async () => {
+      await importEverywhere(await sandbox);
+      await loadImages(say);
+    }),
     nodesReady().then(() => say('both nodes are ready')),
     brokerReady().then(() => say('RabbitMQ is up')),
   ]);
 };
 
-/** From whatever is there to a healthy cluster. Harmless on a healthy one; anything else is cleaned away first. */
+/** From whatever is there to a healthy cluster with our images on its nodes. Harmless on a healthy one; anything else is cleaned away first. */
 export const bringUp = async (say: Say): Promise<Parts> => {
   const host = await checkHost(say);
   const parts = await obtainParts(say);
   if (await isHealthy()) {
     say('the playground is up already');
+    await loadImages(say);
     return parts;
   }
   const left = await clean();

@@ -21,15 +21,10 @@ export const loadImages = async (say: Say): Promise<void> => {
 };
 
 /** By the road a user takes: `kubectl shadow install`. */
-const install = async (say: Say): Promise<void> => {
+export const install = async (say: Say): Promise<void> => {
   if (!existsSync(PLUGIN)) return;
   const argv = [process.execPath, PLUGIN, 'install', '--wait', '--image', IMAGE.shadow];
   const { code, stdout, stderr } = await run(argv, { env: { KUBECONFIG } });
   if (code !== 0) throw new ShadowError('SHADOW_E_INTERNAL', `install: ${(stderr || stdout).trim()}`);
   say('kubectl-shadow is installed');
-};
-
-export const deploy = async (say: Say, withInstall: boolean): Promise<void> => {
-  await loadImages(say);
-  if (withInstall) await install(say);
 };

@@ -5,7 +5,7 @@ import { importEverywhere } from '../images/import.ts';
 import type { Parts } from './build/parts.ts';
 import { clean } from './clean.ts';
 import { bringUp } from './cluster.ts';
-import { deploy } from './deploy.ts';
+import { install } from './deploy.ts';
 import { ADDRESS, BROKER, KUBECONFIG, type NodeName, RUN } from './layout.ts';
 import { alone } from './lock.ts';
 import { powerOn as powerOnNode } from './node.ts';
@@ -32,10 +32,10 @@ export interface UpOptions {
 }
 
 /** A healthy playground with our images and components in it; quick when it is there already. */
-export const ensureUp = ({ log, install = true }: UpOptions): Promise<void> =>
+export const ensureUp = ({ log, install: withInstall = true }: UpOptions): Promise<void> =>
   alone(log, async () => {
     await bringUp(log);
-    await deploy(log, install);
+    if (withInstall) await install(log);
   });
 
 /** Ends the playground and removes every trace; says what there was. */

@@ -1,11 +1,11 @@
 #!/bin/sh
 # First process of a node, in namespaces of its own: makes the node's view of the file system, then keeps its services.
-# A shell, since pid 1 must reap whatever is left to it. Usage: node-init.sh NODE DIR (environment: NODE_DISK NODE_RAM
+# A shell, since pid 1 must reap whatever is left to it. Usage: node-init.sh NODE DIR (environment: CGROUP NODE_DISK NODE_RAM
 # KUBELET KUBELET_ARGS CONTAINERD PROXY PROXY_ARGS LOGS).
 set -eu
 node=$1 dir=$2
 for procs in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do
-	own=${procs%/*}/shadow-$node/init/cgroup.procs
+	own=${procs%/*}/$CGROUP/init/cgroup.procs
 	if [ -e "$own" ]; then echo 0 >"$own"; fi
 done
 hostname "$node"

@@ -13,6 +13,7 @@ import {
   type NodeName,
   netnsPath,
   nodeAddress,
+  nodeCgroup,
   nodeDir,
   nodeNetns,
 } from './layout.ts';
@@ -75,6 +76,7 @@ export const startNode = (state: State, node: NodeName, parts: Parts): void => {
     ],
     join(LOGS, `init-${node}.log`),
     {
+      CGROUP: nodeCgroup(node),
       NODE_DISK: NODE_DISK.join(' '),
       NODE_RAM: NODE_RAM.join(' '),
       LOGS,
