@@ -84,7 +84,7 @@ export const planBrokers = (pod: V1Pod, namespace: string): Plan => {
   if (outside.length === 0) {
     throw new ShadowError(
       'SHADOW_E_NO_BROKER',
-      mentions[0] ? `${mentions[0].where} is inside the pod` : untold.join('; '),
+      mentions[0] ? `${mentions[0].where} names the pod itself` : untold.join('; '),
     );
   }
   const tls = outside.find((mention) => mention.tls);

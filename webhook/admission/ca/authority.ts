@@ -1,6 +1,17 @@
-/** Certificates of our own CA. Keys come from node:crypto (fast), certificates from node-forge, which signs with RSA only. */
-import { generateKeyPair, randomBytes } from 'node:crypto';
-import { promisify } from 'node:util';
+/**
+ * Certificates of our own CA, ECDSA P-256. node-forge builds them but knows RSA keys only, so key and signature, from
+ * node:crypto, are put in their places in what it builds (RFC 5280, section 4.1).
+ */
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  sign,
+  X509Certificate,
+} from 'node:crypto';
 import forge from 'node-forge';
 import { AGENT, CONTROLLER, NAMESPACE, WEBHOOK } from '../../api/names.ts';
 
@@ -34,15 +45,6 @@ function serviceNames(service: string): string[] {
   return [service, inNamespace, `${inNamespace}.svc`, `${inNamespace}.svc.cluster.local`];
 }
 
-const newKey = async (): Promise<string> => {
-  const { privateKey } = await promisify(generateKeyPair)('rsa', {
-    modulusLength: 2048,
-    publicKeyEncoding: { type: 'spki', format: 'pem' },
-    privateKeyEncoding: { type: 'pkcs1', format: 'pem' },
-  });
-  return privateKey;
-};
-
 /** 16 random bytes, positive: never the same twice, however many replicas issue. */
 const serial = (): string => {
   const bytes = randomBytes(16);
@@ -50,49 +52,105 @@ const serial = (): string => {
   return bytes.toString('hex');
 };
 
-const blank = (key: forge.pki.rsa.PrivateKey, now: number, life: number): forge.pki.Certificate => {
+const spki = (key: KeyObject): Buffer => key.export({ format: 'der', type: 'spki' });
+/** Bytes of an uncompressed P-256 point: the end of its SubjectPublicKeyInfo. */
+const POINT = 65;
+/** SHA-1 of the key's bits: RFC 5280, section 4.2.1.2, method 1. */
+const keyId = (key: KeyObject): string =>
+  createHash('sha1').update(spki(key).subarray(-POINT)).digest().toString('binary');
+
+const { asn1 } = forge;
+const sequence = (value: forge.asn1.Asn1[]): forge.asn1.Asn1 =>
+  asn1.create(asn1.Class.UNIVERSAL, asn1.Type.SEQUENCE, true, value);
+const fromDer = (der: Buffer): forge.asn1.Asn1 => asn1.fromDer(der.toString('binary'));
+const toDer = (value: forge.asn1.Asn1): Buffer => Buffer.from(asn1.toDer(value).getBytes(), 'binary');
+
+const ecdsaWithSha256 = (): forge.asn1.Asn1 =>
+  sequence([asn1.create(asn1.Class.UNIVERSAL, asn1.Type.OID, false, asn1.oidToDer('1.2.840.10045.4.3.2').getBytes())]);
+const bits = (value: Buffer): forge.asn1.Asn1 =>
+  asn1.create(asn1.Class.UNIVERSAL, asn1.Type.BITSTRING, false, `\0${value.toString('binary')}`);
+
+/** Positions in TBSCertificate. */
+const SIGNATURE = 2;
+const SUBJECT_KEY = 6;
+// In node-forge's documented interface, not in its types.
+const { getTBSCertificate } = forge.pki as unknown as {
+  getTBSCertificate(cert: forge.pki.Certificate): forge.asn1.Asn1;
+};
+const anyKey = (): forge.pki.rsa.PublicKey =>
+  forge.pki.setRsaPublicKey(new forge.jsbn.BigInteger('3'), new forge.jsbn.BigInteger('3'));
+
+interface Wanted {
+  name: string;
+  issuer: string;
+  signer: KeyObject;
+  serial: string;
+  now: number;
+  life: number;
+  extensions: object[];
+}
+
+const certify = (key: KeyObject, wanted: Wanted): string => {
   const cert = forge.pki.createCertificate();
-  cert.publicKey = forge.pki.setRsaPublicKey(key.n, key.e);
-  cert.serialNumber = serial();
-  cert.validity.notBefore = new Date(now - LIFE.backdate);
-  cert.validity.notAfter = new Date(now + life);
-  return cert;
+  cert.serialNumber = wanted.serial;
+  cert.validity.notBefore = new Date(wanted.now - LIFE.backdate);
+  cert.validity.notAfter = new Date(wanted.now + wanted.life);
+  cert.setSubject([{ name: 'commonName', value: wanted.name }]);
+  cert.setIssuer([{ name: 'commonName', value: wanted.issuer }]);
+  cert.setExtensions([
+    ...wanted.extensions,
+    { id: '2.5.29.14', value: asn1.create(asn1.Class.UNIVERSAL, asn1.Type.OCTETSTRING, false, keyId(key)) },
+    { name: 'authorityKeyIdentifier', keyIdentifier: keyId(createPublicKey(wanted.signer)) },
+  ]);
+  cert.publicKey = anyKey();
+  cert.siginfo.algorithmOid = forge.pki.oids.sha256WithRSAEncryption!;
+  const body = getTBSCertificate(cert);
+  const fields = body.value as forge.asn1.Asn1[];
+  fields[SIGNATURE] = ecdsaWithSha256();
+  fields[SUBJECT_KEY] = fromDer(spki(key));
+  const der = toDer(sequence([body, ecdsaWithSha256(), bits(sign('sha256', toDer(body), wanted.signer))]));
+  return new X509Certificate(der).toString();
 };
 
-const pem = (cert: forge.pki.Certificate): string => forge.pki.certificateToPem(cert).replaceAll('\r\n', '\n');
+const newKey = (): KeyObject => generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
+const pem = (key: KeyObject): string => key.export({ format: 'pem', type: 'pkcs8' }).toString();
 
-export const newCA = async (now: number): Promise<KeyPair> => {
-  const key = await newKey();
-  const privateKey = forge.pki.privateKeyFromPem(key);
-  const cert = blank(privateKey, now, LIFE.ca);
+export const newCA = (now: number): KeyPair => {
+  const key = newKey();
+  const id = serial();
   // The serial in the name: two CAs in one bundle are never taken for each other.
-  const name = [{ name: 'commonName', value: `kubectl-shadow CA ${cert.serialNumber.slice(0, 8)}` }];
-  cert.setSubject(name);
-  cert.setIssuer(name);
-  cert.setExtensions([
-    { name: 'basicConstraints', cA: true, pathLenConstraint: 0, critical: true },
-    { name: 'keyUsage', keyCertSign: true, cRLSign: true, critical: true },
-    { name: 'subjectKeyIdentifier' },
-  ]);
-  cert.sign(privateKey, forge.md.sha256.create());
-  return { cert: pem(cert), key };
+  const name = `kubectl-shadow CA ${id.slice(0, 8)}`;
+  const cert = certify(createPublicKey(key), {
+    name,
+    issuer: name,
+    signer: key,
+    serial: id,
+    now,
+    life: LIFE.ca,
+    extensions: [
+      { name: 'basicConstraints', cA: true, pathLenConstraint: 0, critical: true },
+      { name: 'keyUsage', keyCertSign: true, cRLSign: true, critical: true },
+    ],
+  });
+  return { cert, key: pem(key) };
 };
 
-export const issue = async (ca: KeyPair, role: Role, now: number): Promise<KeyPair> => {
-  const issuer = forge.pki.certificateFromPem(ca.cert);
-  const key = await newKey();
-  const cert = blank(forge.pki.privateKeyFromPem(key), now, LIFE.leaf);
+export const issue = (ca: KeyPair, role: Role, now: number): KeyPair => {
+  const key = newKey();
   const { name, dns, client } = ROLES[role];
-  cert.setSubject([{ name: 'commonName', value: name }]);
-  cert.setIssuer(issuer.subject.attributes);
-  cert.setExtensions([
-    { name: 'basicConstraints', cA: false, critical: true },
-    { name: 'keyUsage', digitalSignature: true, keyEncipherment: true, critical: true },
-    { name: 'extKeyUsage', serverAuth: true, clientAuth: client },
-    { name: 'subjectAltName', altNames: dns.map((value) => ({ type: 2, value })) },
-    { name: 'subjectKeyIdentifier' },
-    { name: 'authorityKeyIdentifier', keyIdentifier: issuer.generateSubjectKeyIdentifier().getBytes() },
-  ]);
-  cert.sign(forge.pki.privateKeyFromPem(ca.key), forge.md.sha256.create());
-  return { cert: pem(cert), key };
+  const cert = certify(createPublicKey(key), {
+    name,
+    issuer: new X509Certificate(ca.cert).subject.replace(/^CN=/, ''),
+    signer: createPrivateKey(ca.key),
+    serial: serial(),
+    now,
+    life: LIFE.leaf,
+    extensions: [
+      { name: 'basicConstraints', cA: false, critical: true },
+      { name: 'keyUsage', digitalSignature: true, critical: true },
+      { name: 'extKeyUsage', serverAuth: true, clientAuth: client },
+      { name: 'subjectAltName', altNames: dns.map((value) => ({ type: 2, value })) },
+    ],
+  });
+  return { cert, key: pem(key) };
 };

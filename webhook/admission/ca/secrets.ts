@@ -53,12 +53,12 @@ const caSecret = ({ current, next, old }: CARecord, from: V1Secret | undefined):
     from,
   );
 
-const turned = async (record: CARecord, now: number): Promise<CARecord | undefined> => {
+const turned = (record: CARecord, now: number): CARecord | undefined => {
   switch (caStep(record, now)) {
     case 'keep':
       return undefined;
     case 'introduce':
-      return { ...record, next: await newCA(now) };
+      return { ...record, next: newCA(now) };
     case 'promote':
       return promoted(record as CARecord & { next: KeyPair });
     case 'retire':
@@ -69,12 +69,12 @@ const turned = async (record: CARecord, now: number): Promise<CARecord | undefin
 const ensureCA = async (secrets: SecretsLike, now: number): Promise<CARecord> => {
   const found = await secrets.read(CA);
   if (!found) {
-    const record: CARecord = { current: await newCA(now), old: [] };
+    const record: CARecord = { current: newCA(now), old: [] };
     await secrets.create(caSecret(record, undefined));
     return record;
   }
   const record = recordOf(found);
-  const next = await turned(record, now);
+  const next = turned(record, now);
   if (!next) return record;
   await secrets.update(caSecret(next, found));
   return next;
@@ -86,7 +86,7 @@ const ensureLeaf = async (secrets: SecretsLike, role: Role, ca: CARecord, now: n
   const leaf = found && { cert: text(found, 'tls.crt'), key: text(found, 'tls.key'), bundle: text(found, 'ca.crt') };
   const step = leafStep(leaf, role, ca, now);
   if (leaf && step === 'keep') return leaf;
-  const pair = leaf && step === 'bundle' ? leaf : await issue(ca.current, role, now);
+  const pair = leaf && step === 'bundle' ? leaf : issue(ca.current, role, now);
   const fresh: Leaf = { cert: pair.cert, key: pair.key, bundle: bundleOf(ca) };
   const entries = { 'tls.crt': fresh.cert, 'tls.key': fresh.key, 'ca.crt': fresh.bundle };
   const written = secret(name, 'kubernetes.io/tls', entries, found);
