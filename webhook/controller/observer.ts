@@ -28,11 +28,7 @@ export const enteredBy = (before: StatefulMigration, after: StatefulMigration): 
     return [{ handoff, left: old.step, ms }];
   });
 
-export const observerOf = (
-  cluster: Pick<Cluster, 'event'>,
-  log: Pick<Log, 'info'>,
-  measures: Measures,
-): Observer => {
+export const observerOf = (cluster: Pick<Cluster, 'event'>, log: Pick<Log, 'info'>, measures: Measures): Observer => {
   const tellStep = ({ metadata }: StatefulMigration, { handoff, left, ms = 0 }: Entered): void => {
     const { namespace, name, uid } = metadata;
     const { index, step, claim, source, copy, attempt, decision, entered } = handoff;

@@ -137,6 +137,19 @@ export class World {
     });
   }
 
+  remove(): void {
+    this.change('m1', (migration) => {
+      migration.metadata.deletionTimestamp = new Date(this.time).toISOString();
+    });
+  }
+
+  /** A write of somebody else that means nothing. */
+  touch(): void {
+    this.change('m1', (migration) => {
+      migration.metadata.labels = { touched: this.next() };
+    });
+  }
+
   // ---- pods
   private put(pod: V1Pod): V1Pod {
     pod.metadata = { ...pod.metadata, uid: `u${this.next()}`, resourceVersion: this.next() };
