@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { KeyedQueue } from '../../../webhook/controller/queue.ts';
 import { type Meta, Reflector, type Source } from '../../../webhook/controller/reflector.ts';
 import type { WatchEvent } from '../../../webhook/controller/rest.ts';
@@ -87,20 +87,27 @@ describe('the reflector', () => {
 });
 
 describe('the queue', () => {
+  beforeEach(() => {
+    vi.useFakeTimers();
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
   it('runs one key once at a time, and once more for whatever came meanwhile', async () => {
     let running = 0;
     const runs: string[] = [];
     const queue = new KeyedQueue(async (key) => {
       expect(++running).toBe(1);
       runs.push(key);
-      await sleep(10);
+      await new Promise((resolve) => setTimeout(resolve, 10));
       running--;
       return undefined;
     });
     queue.add('k');
-    await sleep(5);
+    await vi.advanceTimersByTimeAsync(5);
     for (let i = 0; i < 5; i++) queue.add('k');
-    await sleep(60);
+    await vi.advanceTimersByTimeAsync(100);
     expect(runs).toEqual(['k', 'k']);
   });
 
@@ -111,13 +118,16 @@ describe('the queue', () => {
       if (key === 'bad') throw new Error('again');
       return key === 'slow' ? 10_000 : undefined;
     });
+    const count = (key: string) => runs.filter((one) => one === key).length;
     queue.add('slow');
     queue.add('bad');
-    await sleep(20);
+    await vi.advanceTimersByTimeAsync(20);
     queue.add('slow');
-    await sleep(20);
+    await vi.advanceTimersByTimeAsync(20);
+    expect([count('slow'), count('bad')]).toEqual([2, 1]);
+    // 50, 100, 200, 400 … ms
+    await vi.advanceTimersByTimeAsync(800);
+    expect([count('slow'), count('bad')]).toEqual([2, 5]);
     queue.stop();
-    expect(runs.filter((key) => key === 'slow')).toHaveLength(2);
-    expect(runs.filter((key) => key === 'bad')).toHaveLength(1);
   });
 });
