@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { otherNode } from '../../scripts/demonstration/kube.ts';
 import { until } from '../../scripts/demonstration/until.ts';
+import { CLUSTER_CIDR } from '../../scripts/playground/layout.ts';
 import { rabbitmqctl } from '../../scripts/playground/lib.ts';
 import type { Step } from '../../webhook/api/migration.ts';
 import {
@@ -24,6 +25,8 @@ import { askAbort, atMoment } from './support/watch.ts';
 
 const SPEC: Spec = { topic: 'stays', mode: 'sequential', prefetch: 50 };
 const POD = 'stays-0';
+/** What addresses of pods begin with: 10.244.0.0/16 → 10.244. */
+const PODS = CLUSTER_CIDR.replace(/0\.0\/16$/, '');
 let bed: Bed;
 let load: Load;
 let home: string;
@@ -45,7 +48,7 @@ const connections = async (): Promise<string[]> => {
   const { stdout } = await rabbitmqctl(['-q', 'list_connections', 'name', 'connected_at', '--no-table-headers']);
   return stdout
     .split('\n')
-    .filter((line) => line.startsWith('10.244.'))
+    .filter((line) => line.startsWith(PODS))
     .sort();
 };
 
