@@ -25,17 +25,26 @@ export const prepare = (ctx: Context, migration: StatefulMigration, handoff: Han
     images: imagesOf(copy),
   });
 
-const awaitHandler = async (ctx: Context, handoff: Handoff, copy: V1Pod): Promise<StepResult> => {
-  if (isOver(copy) || isLeaving(copy))
-    throw new ShadowError('SHADOW_E_RESTORE', `pod ${handoff.copy.name} ended before it was restored`);
-  const { waiting } = await ctx.agents.of(handoff.copy.node).waiting({ claim: handoff.claim, epoch: ctx.epoch });
-  return waiting ? enterStep('Muting', { copy: refOf(copy, handoff.copy) }) : wait(POLL_MS);
-};
-
 const sourcePod = async (ctx: Context, migration: StatefulMigration, handoff: Handoff): Promise<V1Pod> => {
   const source = await findPod(ctx, migration.metadata.namespace, handoff.source);
   if (!serves(source, handoff.source)) throw new ShadowError('SHADOW_E_SOURCE_LOST', handoff.source.name);
   return source;
+};
+
+const awaitHandler = async (
+  ctx: Context,
+  migration: StatefulMigration,
+  handoff: Handoff,
+  copy: V1Pod,
+): Promise<StepResult> => {
+  if (isOver(copy) || isLeaving(copy))
+    throw new ShadowError('SHADOW_E_RESTORE', `pod ${handoff.copy.name} ended before it was restored`);
+  const { waiting } = await ctx.agents.of(handoff.copy.node).waiting({ claim: handoff.claim, epoch: ctx.epoch });
+  // The kubelet tells the address of a shadow only some time after it serves, and the cut needs it.
+  const source = refOf(await sourcePod(ctx, migration, handoff), handoff.source);
+  return waiting && source.ip !== undefined
+    ? enterStep('Muting', { source, copy: refOf(copy, handoff.copy) })
+    : wait(POLL_MS);
 };
 
 export const shadowOf = (source: V1Pod, migration: StatefulMigration, handoff: Handoff): V1Pod =>
@@ -53,7 +62,7 @@ const warmShadow: StepFunction = async (ctx, migration, handoff) => {
   const present = await findPod(ctx, namespace, handoff.copy);
   if (present !== undefined && present.metadata?.labels?.[LABEL.migration] !== uid)
     throw new ShadowError('SHADOW_E_BUSY', `a pod ${handoff.copy.name} of another migration exists`);
-  if (present !== undefined) return awaitHandler(ctx, handoff, present);
+  if (present !== undefined) return awaitHandler(ctx, migration, handoff, present);
   const source = await sourcePod(ctx, migration, handoff);
   const shadow = shadowOf(source, migration, handoff);
   await all([prepare(ctx, migration, handoff, shadow), proveRestoreWebhook(ctx, migration)]);
@@ -66,7 +75,7 @@ const warmSuccessor: StepFunction = async (ctx, migration, handoff) => {
   const { namespace } = migration.metadata;
   const present = await findPod(ctx, namespace, handoff.copy);
   if (present?.metadata?.annotations?.[ANNOTATION.restore] === handoff.claim)
-    return awaitHandler(ctx, handoff, present);
+    return awaitHandler(ctx, migration, handoff, present);
   const shadow = await sourcePod(ctx, migration, handoff);
   await all([prepare(ctx, migration, handoff, shadow), proveRestoreWebhook(ctx, migration)]);
   // One of an earlier attempt, or (one voice) one that would run fresh beside the shadow: it goes, the set makes another.
