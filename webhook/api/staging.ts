@@ -5,12 +5,17 @@
  *   pod                     "<namespace>/<name>" the checkpoint is for; the handler refuses any other pod
  *   containers              names to restore, one a line, in start order
  *   waiting/<container>     written by the handler while it waits in `create`
+ *   attempt                 nonce of this `prepare`: a handler that waited for an earlier one refuses
+ *   received                written when the manifest agreed: the checkpoint is all here
+ *   copy                    uid of the only pod that may take it
+ *   fenced, locked          written by the handler: the pod's network has these rules
  *   oldip                   IP of the source pod at the cut
  *   READY                   written last, by rename: all images are there
  *   CANCEL                  written by an abort: the wait ends, the create fails
  *   <container>/checkpoint/ CRIU images
- *   <container>/rootfs/     changed files, laid over the new rootfs (whiteouts and xattrs kept)
- *   emptydir/<volume>/      contents of emptyDirs, put into the copy's volumes by the agent before READY
+ *   <container>/rootfs.tar  changed files, laid over the new rootfs (xattrs kept), after
+ *   <container>/removed     what goes from it first: whiteouts and directories made anew, NUL-terminated, parents first
+ *   emptydir/<volume>.tar   contents of emptyDirs, put into the copy's volumes by the agent before READY
  *   restored/<container>    written by the handler after runc restore: the container id
  *   failed/<container>      written by the handler when runc restore failed: last lines of restore.log
  *
