@@ -192,9 +192,7 @@ export const createControl = (options: ControlOptions): Control => {
     redial: () => {
       drop();
       failures = 0;
-      // In the turn after next: while the thread stood still so did the event loop's clock, and a handshake timeout set by
-      // that clock would be over at once.
-      setImmediate(() => setImmediate(dial));
+      dial();
     },
     stop: () => {
       clearInterval(keepalive);
