@@ -62,20 +62,21 @@ const trusts = (bundle: string, leaf: string, now: number): boolean => {
   );
 };
 
-test('over five years, looked after twice a day: whoever holds the bundle of a day ago, or of now, trusts every leaf served in between', {
+test('over five years, looked after every day: whoever holds the bundle of a day ago, or of now, trusts every leaf served in between', {
   timeout: 120_000,
 }, async () => {
   const store = new Store();
   const seen: { bundle: string; leaf: string }[] = [];
   const cas = new Set<string>();
   const serials = new Set<string>();
-  for (let now = START; now < START + 5 * 365 * DAY; now += DAY / 2) {
+  for (let now = START; now < START + 5 * 365 * DAY; now += DAY) {
     const { bundle } = await ensureTrust(store, now);
     const leaf = store.text('shadow-agent-tls', 'tls.crt');
     seen.push({ bundle, leaf });
     cas.add(new X509Certificate(store.text('shadow-ca', 'tls.crt')).fingerprint256);
     serials.add(new X509Certificate(leaf).serialNumber);
-    for (const past of seen.slice(-3)) {
+    const past = seen.at(-2);
+    if (past && (past.bundle !== bundle || past.leaf !== leaf)) {
       expect(trusts(past.bundle, leaf, now), 'old bundle, new leaf').toBe(true);
       expect(trusts(bundle, past.leaf, now), 'new bundle, old leaf').toBe(true);
     }
