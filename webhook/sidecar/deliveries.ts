@@ -73,11 +73,16 @@ export class Deliveries {
 
   private settleOne(tag: number): Settled {
     const delivery = this.unsettled.get(tag);
-    if (!delivery?.seen) return { carried: [], upstream: [{ tag: UNKNOWN_TAG, multiple: false }] };
+    if (!delivery?.seen) return { carried: [], upstream: [{ tag: this.mistaken(tag), multiple: false }] };
     this.forget(tag, delivery);
     return tag <= this.offset
       ? { carried: [tag], upstream: [] }
       : { carried: [], upstream: [{ tag: tag - this.offset, multiple: false }] };
+  }
+
+  /** A tag the app may not settle, as one that the broker refuses too: never one that means something else to it. */
+  private mistaken(tag: number): number {
+    return tag > this.offset && !this.has(tag) ? tag - this.offset : UNKNOWN_TAG;
   }
 
   private settleUpTo(tag: number): Settled {
@@ -97,8 +102,8 @@ export class Deliveries {
     if (upstream.length === 0) {
       // A multiple that covers nothing upstream must not go there: RabbitMQ closes the channel (406). One that covers
       // nothing at all is the app's own mistake, and the broker's to judge.
-      const mistaken = tag !== 0 && carried.length === 0;
-      return { carried, upstream: mistaken ? [{ tag: UNKNOWN_TAG, multiple: true }] : [] };
+      const mistake = tag !== 0 && carried.length === 0;
+      return { carried, upstream: mistake ? [{ tag: this.mistaken(tag), multiple: true }] : [] };
     }
     if (lowestWithheld === Number.POSITIVE_INFINITY)
       return { carried, upstream: [{ tag: tag === 0 ? 0 : tag - this.offset, multiple: true }] };

@@ -1,7 +1,7 @@
 /** One broker per test file, a relay before it, and amqplib clients on either way to it. */
 import amqp, { type Channel, type ChannelModel, type ConfirmChannel, type ConsumeMessage } from 'amqplib';
 import { afterAll, afterEach, beforeAll, expect } from 'vitest';
-import { createRelay, type Relay } from '../../../webhook/sidecar/relay.ts';
+import { createRelay, type Relay, SessionRelay } from '../../../webhook/sidecar/relay.ts';
 import { type RabbitMQ, startRabbitMQ } from './rabbitmq.ts';
 
 const quiet = () => undefined;
@@ -14,6 +14,8 @@ export interface Harness {
   app(options?: string): Promise<ChannelModel>;
   /** A client that goes to the broker directly. */
   outside(): Promise<ChannelModel>;
+  /** Bytes in the relay's memory that its apps have not taken. */
+  buffered(): number;
 }
 
 /** `relay` is new for every test. */
@@ -40,7 +42,8 @@ export const useBroker = (): Harness => {
     await start();
   });
   afterEach(async () => {
-    await Promise.all(clients.map((client) => client.close().catch(quiet)));
+    // One whose socket a test has destroyed never answers.
+    await Promise.race([Promise.all(clients.map((client) => client.close().catch(quiet))), sleep(1000)]);
     clients = [];
     await relay?.stop(0);
     await start();
@@ -59,6 +62,11 @@ export const useBroker = (): Harness => {
     },
     app: (options) => connect('127.0.0.2', options),
     outside: () => connect('127.0.0.1'),
+    buffered: () => {
+      let sum = 0;
+      if (relay instanceof SessionRelay) for (const { app } of relay.connections) sum += app.writableLength;
+      return sum;
+    },
   };
 };
 

@@ -36,7 +36,7 @@ export interface QueueState {
 
 export interface RabbitMQ {
   readonly port: number;
-  /** Port of the MQTT plugin, when asked for. */
+  /** rabbitmqctl, quiet. */
   ctl(...args: string[]): Promise<string>;
   queues(): Promise<QueueState[]>;
   stop(): Promise<void>;
