@@ -146,7 +146,7 @@ export class AppSide {
         expected = { ...expected, noAck: (args.octet() & 1) !== 0 };
         break;
       case METHOD.queueDeclare:
-        expected = { ...expected, ...this.declare(channel, args, noWait) };
+        expected = { ...expected, ...this.declared(channel, args, noWait) };
         break;
       case METHOD.queueDelete:
         args.short();
@@ -162,7 +162,7 @@ export class AppSide {
     if (!noWait) channel.expected.push(expected);
   }
 
-  private declare(channel: Channel, args: Arguments, noWait: boolean): { traits?: readonly string[] } {
+  private declared(channel: Channel, args: Arguments, noWait: boolean): { traits?: readonly string[] } {
     args.short();
     const name = args.shortString();
     const flags = args.octet();
