@@ -1,5 +1,6 @@
 /** Ends and undoes all that any earlier `up` left, whole or half, alive or killed. */
 import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { ShadowError } from '../../webhook/api/errors.ts';
 import { removeCgroups } from './cgroups.ts';
 import { NODES, RUN } from './layout.ts';
 import { removeNetwork } from './network.ts';
@@ -22,7 +23,7 @@ const killAll = async (state: State): Promise<number> => {
     }
     return pids.size === 0 ? true : undefined;
   });
-  if (!done) throw new Error(`processes do not die: ${markedPids().join(' ')}`);
+  if (!done) throw new ShadowError('SHADOW_E_INTERNAL', `processes do not die: ${markedPids().join(' ')}`);
   return killed.size;
 };
 

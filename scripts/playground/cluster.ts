@@ -1,5 +1,5 @@
 /** Up and down of the whole. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { V1Node, V1NodeList } from '@kubernetes/client-node';
 import { ShadowError } from '../../webhook/api/errors.ts';
@@ -15,7 +15,7 @@ import { NODES, RUN } from './layout.ts';
 import { buildNetwork } from './network.ts';
 import { containerdReady, initPid, layOutNode, startNode } from './node.ts';
 import { writePki } from './pki.ts';
-import { poll } from './run.ts';
+import { poll, run } from './run.ts';
 import { emptyState, isAlive, makeDir, readState, type State, writeState } from './state.ts';
 
 /** Settings of the machine the kubelet writes at its start (kubelet's setupKernelTunables) and we put back. */
@@ -60,10 +60,11 @@ const nodesReady = async (): Promise<void> => {
 };
 
 const startAll = async (state: State, parts: Parts, host: Host, say: Say): Promise<void> => {
-  writePki(PKI);
+  const pki = writePki(PKI);
   await buildNetwork();
-  say('network is up');
   startBroker(state);
+  await pki;
+  say('network and certificates are there');
   const control = startControlPlane(state, parts);
   const sandbox = pauseImage(parts.pause);
   for (const node of NODES) layOutNode(state, node, parts, host);
@@ -79,6 +80,16 @@ const startAll = async (state: State, parts: Parts, host: Host, say: Say): Promi
     nodesReady().then(() => say('both nodes are ready')),
     brokerReady().then(() => say('RabbitMQ is up')),
   ]);
+};
+
+/** For a machine without kubectl; `down` takes it away. */
+const linkKubectl = async (state: State, parts: Parts): Promise<void> => {
+  const link = '/usr/local/bin/kubectl';
+  const { code } = await run(['sh', '-c', 'command -v kubectl']);
+  if (code === 0) return;
+  state.made.push(link);
+  writeState(state);
+  symlinkSync(join(parts.kubernetes, 'kubectl'), link);
 };
 
 /** From whatever is there to a healthy cluster with our images on its nodes. Harmless on a healthy one; anything else is cleaned away first. */
@@ -98,6 +109,7 @@ export const bringUp = async (say: Say): Promise<Parts> => {
   // `ip netns` and `mount` make these; only then are they ours to remove.
   for (const path of ['/run/netns', '/run/mount']) makeDir(state, path);
   writeFileSync(join(RUN, 'parts.json'), JSON.stringify(parts));
+  await linkKubectl(state, parts);
   await startAll(state, parts, host, say);
   return parts;
 };

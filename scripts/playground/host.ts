@@ -3,7 +3,7 @@ import { existsSync, readFileSync, statfsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { ShadowError } from '../../webhook/api/errors.ts';
-import { installPackages } from './build/debian.ts';
+import { installPackages, PACKAGES } from './build/debian.ts';
 import type { Say } from './build/parts.ts';
 import type { Host } from './config.ts';
 import { cacheDir } from './layout.ts';
@@ -117,6 +117,6 @@ export const checkHost = async (say: Say): Promise<Host> => {
   if (facts.uid !== 0) throw new ShadowError('SHADOW_E_ROOT');
   const missing = lacking(facts);
   if (missing.length > 0) throw new ShadowError('SHADOW_E_HOST', missing.join('; '));
-  await installPackages(join(cacheDir(), 'apt.log'), say);
+  await installPackages(PACKAGES, join(cacheDir(), 'apt.log'), say);
   return { sysResource: has(facts.capabilities, CAP_SYS_RESOURCE) };
 };

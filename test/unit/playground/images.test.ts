@@ -1,0 +1,84 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import tar from 'tar-stream';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { buildImage, imageArchive, withParents } from '../../../scripts/images/oci.ts';
+import { librariesOf } from '../../../scripts/images/ours.ts';
+
+let dir = '';
+const home = process.env.XDG_CACHE_HOME;
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), 'images-'));
+  process.env.XDG_CACHE_HOME = dir;
+});
+afterAll(() => {
+  if (home === undefined) delete process.env.XDG_CACHE_HOME;
+  else process.env.XDG_CACHE_HOME = home;
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const build = (text: string) => {
+  const file = join(dir, 'program');
+  writeFileSync(file, text);
+  const base = [{ path: '/usr/bin/program', file, mode: 0o755 }];
+  return buildImage({ name: 'localhost/x:1', layers: [base, [{ path: '/app/a', text: 'a' }]], config: {} });
+};
+
+const entries = async (archive: Readable): Promise<Map<string, string>> => {
+  const found = new Map<string, string>();
+  const extract = tar.extract();
+  archive.pipe(extract);
+  for await (const entry of extract) {
+    const chunks: Buffer[] = [];
+    for await (const chunk of entry) chunks.push(chunk as Buffer);
+    found.set(entry.header.name, Buffer.concat(chunks).toString('latin1'));
+  }
+  return found;
+};
+
+test('the same content is the same image, wherever and whenever it is built; other content shares the other layers', async () => {
+  const first = await build('one');
+  const again = await build('one');
+  const other = await build('two');
+  expect(again).toEqual(first);
+  expect(other.digest).not.toBe(first.digest);
+  expect(other.blobs[0]).not.toEqual(first.blobs[0]);
+  expect(other.blobs[1]).toEqual(first.blobs[1]);
+});
+
+test('an archive holds what the reader lacks, and its index names the image and its manifest', async () => {
+  const image = await build('one');
+  const all = await entries(imageArchive(image, () => false));
+  expect([...all.keys()].sort()).toEqual(
+    ['index.json', 'oci-layout', ...image.blobs.map(({ digest }) => `blobs/${digest.replace(':', '/')}`)].sort(),
+  );
+  const index = JSON.parse(all.get('index.json') ?? '') as { manifests: { digest: string; annotations: object }[] };
+  expect(index.manifests[0]?.digest).toBe(image.digest);
+  expect(index.manifests[0]?.annotations).toEqual({ 'io.containerd.image.name': 'localhost/x:1' });
+  const known = image.blobs[0]?.digest ?? '';
+  const rest = await entries(imageArchive(image, (digest) => digest === known));
+  expect(rest.size).toBe(all.size - 1);
+  expect(rest.has(`blobs/${known.replace(':', '/')}`)).toBe(false);
+});
+
+test('parents come before their children, and a given directory keeps its mode', () => {
+  const made = withParents([
+    { path: '/a/b/c', text: '' },
+    { path: '/a', mode: 0o1777 },
+    { path: '/a/b-d', text: '' },
+  ]);
+  expect(made.map(({ path }) => path)).toEqual(['/a', '/a/b', '/a/b-d', '/a/b/c']);
+  expect(made[0]?.mode).toBe(0o1777);
+});
+
+test('libraries are found by the path the loader looks for; the kernel has no file for its own', () => {
+  const ldd = [
+    '\tlinux-vdso.so.1 (0x00007ffa711a5000)',
+    '\tlibm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x00007ffa710a5000)',
+    '\tlibgone.so => not found',
+    '\t/lib64/ld-linux-x86-64.so.2 (0x00007ffa711a7000)',
+  ].join('\n');
+  expect(librariesOf(ldd)).toEqual(['/lib/x86_64-linux-gnu/libm.so.6', '/lib64/ld-linux-x86-64.so.2']);
+});
