@@ -4,7 +4,7 @@ import { Agent, request } from 'node:https';
 import { join } from 'node:path';
 import type { V1Pod } from '@kubernetes/client-node';
 import { AGENT_CALLS, type AgentCall, type AgentClient, type AgentRequest, type AgentResponse } from '../api/agent.ts';
-import { asShadowError, isErrorCode, ShadowError } from '../api/errors.ts';
+import { asShadowError, CATALOGUE, isErrorCode, ShadowError } from '../api/errors.ts';
 import { AGENT, PORT } from '../api/names.ts';
 import type { Agents } from './context.ts';
 import { isLeaving, isReady } from './pods.ts';
@@ -32,7 +32,7 @@ const failureOf = (node: string, status: number, text: string): ShadowError => {
   try {
     const { code, message, retryable } = JSON.parse(text) as Failure;
     if (code !== undefined && isErrorCode(code)) {
-      const bare = message?.slice(message.indexOf(': ') + 2) ?? '';
+      const bare = (message ?? '').replace(CATALOGUE[code].message, '').replace(/^: /, '');
       return new ShadowError(code, `${node}: ${bare}`, { retryable: retryable ?? false });
     }
   } catch {

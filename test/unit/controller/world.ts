@@ -3,17 +3,17 @@
  * agents as state machines that check their own rules. Time is the world's own. Every call may be cut short before or after it
  * took effect.
  */
-import type { V1MutatingWebhookConfiguration, V1Node, V1Pod, V1StatefulSet } from '@kubernetes/client-node';
+import type { V1MutatingWebhookConfiguration, V1Node, V1Pod } from '@kubernetes/client-node';
 import { asRestoreTarget } from '../../../webhook/admission/restore.ts';
-import { answeredProbe, isProbe } from '../../../webhook/admission/restore-config.ts';
 import { restoreTarget } from '../../../webhook/admission/targets.ts';
 import { ShadowError } from '../../../webhook/api/errors.ts';
 import type { StatefulMigration } from '../../../webhook/api/migration.ts';
 import { ANNOTATION, LABEL, SIDECAR } from '../../../webhook/api/names.ts';
-import type { Cluster, Context } from '../../../webhook/controller/context.ts';
+import type { Context } from '../../../webhook/controller/context.ts';
 import { reconcile } from '../../../webhook/controller/reconcile.ts';
 import { ApiError } from '../../../webhook/controller/rest.ts';
 import { createAgentsOf, type NodeState } from './world-agents.ts';
+import { createApi, SET } from './world-api.ts';
 import { createSidecars, type Sidecar } from './world-sidecars.ts';
 
 /** The process dies here: all it knew is gone. */
@@ -24,7 +24,6 @@ export type Hook = (name: string, when: 'before' | 'after', count: number) => vo
 export const NS = 'default';
 export const POD = 'consumer-0';
 export const SHADOW = `${POD}-shadow`;
-export const SET = 'consumer';
 
 const clone = <T>(value: T): T => structuredClone(value);
 
@@ -125,7 +124,7 @@ export class World {
     this.store(changed);
   }
 
-  private store(migration: StatefulMigration): void {
+  store(migration: StatefulMigration): void {
     const { name, deletionTimestamp, finalizers } = migration.metadata;
     if (deletionTimestamp !== undefined && (finalizers ?? []).length === 0) this.migrations.delete(name);
     else this.migrations.set(name, migration);
@@ -151,7 +150,7 @@ export class World {
   }
 
   // ---- pods
-  private put(pod: V1Pod): V1Pod {
+  put(pod: V1Pod): V1Pod {
     pod.metadata = { ...pod.metadata, uid: `u${this.next()}`, resourceVersion: this.next() };
     this.pods.set(pod.metadata.name ?? '', pod);
     return pod;
@@ -264,91 +263,12 @@ export class World {
     }
   }
 
-  private cluster(): Cluster {
-    const conflict = () => new ApiError(409, 'Conflict', 'overtaken');
-    const api =
-      <A extends unknown[], T>(name: string, act: (...args: A) => T) =>
-      (...args: A): Promise<T> =>
-        this.call(name, () => act(...args));
-    const stored = (given: StatefulMigration): StatefulMigration => {
-      const known = this.migrations.get(given.metadata.name);
-      if (known === undefined) throw new ApiError(404, 'NotFound', 'gone');
-      if (known.metadata.resourceVersion !== given.metadata.resourceVersion) throw conflict();
-      return known;
-    };
-    return {
-      migrations: () => [...this.migrations.values()],
-      readMigration: api('readMigration', (_ns: string, name: string) => this.migrations.get(name)),
-      writeStatus: api('writeStatus', (given: StatefulMigration) => {
-        const written = { ...stored(given), status: given.status!, metadata: { ...given.metadata } };
-        for (const handoff of written.status.handoffs ?? []) {
-          const before = this.verdict(handoff.claim);
-          if (before !== undefined && handoff.decision?.verdict !== before) this.violate('a decision was changed');
-        }
-        written.metadata.resourceVersion = this.next();
-        this.store(written);
-        return written;
-      }),
-      writeFinalizers: api('writeFinalizers', (given: StatefulMigration, finalizers: string[]) => {
-        const written = stored(given);
-        written.metadata = { ...written.metadata, finalizers, resourceVersion: this.next() };
-        this.store(written);
-        return this.migrations.get(given.metadata.name);
-      }),
-      pod: (_ns, name) => this.pods.get(name),
-      readPod: api('readPod', (_ns: string, name: string) => this.pods.get(name)),
-      createPod: api('createPod', (pod: V1Pod, options?: { dryRun: boolean }) => {
-        if (options?.dryRun) return isProbe(pod) && this.restoreConfig !== undefined ? answeredProbe(pod) : pod;
-        if (this.pods.has(pod.metadata?.name ?? '')) return undefined;
-        return this.put(clone(pod));
-      }),
-      deletePod: api('deletePod', (_ns: string, name: string, uid: string) => {
-        const pod = this.pods.get(name);
-        if (pod?.metadata?.uid === uid)
-          this.pods.set(name, { ...pod, metadata: { ...pod.metadata, deletionTimestamp: new Date(this.time) } });
-      }),
-      patchPod: api('patchPod', (_ns: string, name: string, metadata: Parameters<Cluster['patchPod']>[2]) => {
-        const pod = this.pods.get(name);
-        if (pod?.metadata === undefined) return;
-        const merged = (old: Record<string, string> = {}, edit: Record<string, string | null> = {}) =>
-          Object.fromEntries(Object.entries({ ...old, ...edit }).filter(([, value]) => value !== null)) as Record<
-            string,
-            string
-          >;
-        pod.metadata.annotations = merged(pod.metadata.annotations, metadata.annotations);
-        pod.metadata.labels = merged(pod.metadata.labels, metadata.labels);
-      }),
-      statefulSet: api(
-        'statefulSet',
-        (): V1StatefulSet => ({
-          metadata: { name: SET, uid: 'set', generation: 1 },
-          spec: { replicas: 1, selector: {}, serviceName: SET, template: {} },
-          status: { observedGeneration: 1, replicas: 1, currentRevision: 'r1', updateRevision: 'r1' },
-        }),
-      ),
-      listPods: api('listPods', () => [...this.pods.values()]),
-      listAllPods: api('listAllPods', () => [...this.pods.values()]),
-      nodes: api('nodes', () => this.kubeNodes),
-      caBundle: api('caBundle', () => 'ca'),
-      restoreConfig: api('restoreConfig', () => this.restoreConfig),
-      writeRestoreConfig: api('writeRestoreConfig', (config: V1MutatingWebhookConfiguration) => {
-        if (config.metadata?.resourceVersion !== this.restoreConfig?.metadata?.resourceVersion) throw conflict();
-        this.restoreConfig = { ...clone(config), metadata: { ...config.metadata, resourceVersion: this.next() } };
-      }),
-      deleteRestoreConfig: api('deleteRestoreConfig', (config: V1MutatingWebhookConfiguration) => {
-        if (config.metadata?.resourceVersion !== this.restoreConfig?.metadata?.resourceVersion) throw conflict();
-        this.restoreConfig = undefined;
-      }),
-      event: () => {},
-    };
-  }
-
   context(): Context {
     return {
       now: () => this.time,
       epoch: this.epoch,
       probeImage: 'shadow:1',
-      cluster: this.cluster(),
+      cluster: createApi(this),
       agents: createAgentsOf(this),
       sidecars: createSidecars(this, this.routes),
       log: () => {},
