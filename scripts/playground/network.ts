@@ -77,6 +77,8 @@ export const buildNetwork = async (): Promise<void> => {
       `address add ${ADDRESS.control}/${LAN_PREFIX} dev br0`,
       'link set br0 up',
       'link set host master br0 up',
+      // The API server dials webhooks by their Service address: any route will do, kube-proxy's rules redirect it.
+      `route add ${SERVICE_CIDR} dev br0`,
       ...NODES.map((node) => `route add ${podCidr(node)} via ${nodeAddress(node)}`),
     ],
     NETNS.control,
