@@ -52,6 +52,11 @@ export const collectGarbage = async (node: Node, now = Date.now()): Promise<stri
   for (const directory of [staged, checkpoints, epochs]) {
     for (const name of await namesIn(node.at(directory))) {
       const path = join(directory, name);
+      // A removal that a restart cut off (files.ts).
+      if (name.startsWith('.')) {
+        doomed.push(path);
+        continue;
+      }
       if (!(await isOld(node.at(path), now))) continue;
       const copy = (await textOf(node.at(join(path, CLAIM_FILE.copy))))?.trim();
       if (copy === undefined || !pods.has(copy)) doomed.push(path);

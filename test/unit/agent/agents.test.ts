@@ -248,6 +248,7 @@ test('garbage: records of pods that are gone, old claims without their copy; not
     writeFileSync(join(claims, claim, 'copy'), copy);
     if (claim !== 'c-0') utimesSync(join(claims, claim), old, old);
   }
+  mkdirSync(join(claims, '.half-removed.gone'));
   await collectGarbage(target);
   expect(readdirSync(taken)).toEqual(['here']);
   expect(readdirSync(claims).sort()).toEqual(['b-0', 'c-0']);
