@@ -49,7 +49,8 @@ export const claimLease = (seen: Seen, me: string, now: number, wallClock: numbe
     spec: {
       holderIdentity: me,
       leaseDurationSeconds: LEASE_SECONDS,
-      leaseTransitions: (spec.leaseTransitions ?? 0) + (mine ? 0 : 1),
+      // A Lease made anew (uninstalled, installed again) must count on above all that running sidecars have ever seen.
+      leaseTransitions: (spec.leaseTransitions ?? Math.floor(wallClock / 1000)) + (mine ? 0 : 1),
       acquireTime: mine ? (spec.acquireTime ?? micro(wallClock)) : micro(wallClock),
       renewTime: micro(wallClock),
     },
@@ -81,7 +82,7 @@ const EMPTY: Lease = {
   apiVersion: 'coordination.k8s.io/v1',
   kind: 'Lease',
   metadata: { name: LEASE },
-  spec: { leaseTransitions: 0 },
+  spec: {},
 };
 
 export interface ElectionOptions {
