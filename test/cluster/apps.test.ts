@@ -1,7 +1,7 @@
 /** Further apps, each moved away and back under load: invariants 1-3 for whatever an app does with its broker. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { apply } from '../../scripts/demonstration/kube.ts';
 import { importEverywhere } from '../../scripts/playground/lib.ts';
 import { scriptMap } from './support/apps.ts';
@@ -62,6 +62,7 @@ describe('moved away and back, nothing is lost, repeated or reordered:', () => {
     const home = await nodeOf(bed, pod);
     const before = await instances(bed, spec);
     const under = await openLoad(bed, spec, load);
+    onTestFinished(() => under.stop());
     under.start();
     await under.flowing();
     for (const round of ['away', 'back']) {

@@ -23,6 +23,8 @@ export interface Bed {
   namespace: string;
   broker: ChannelModel;
   channel: Channel;
+  /** What closeBed stops: a test that failed did not. */
+  loads: Load[];
 }
 
 /** A namespace from nothing: what a killed run left in it goes first. */
@@ -35,11 +37,12 @@ export const openBed = async (namespace: string): Promise<Bed> => {
   const broker = await connect(brokerUrl());
   // What breaks shows in the verdict.
   broker.on('error', (error: Error) => console.error(`broker: ${error.message}`));
-  return { kube, kubeconfig, namespace, broker, channel: await broker.createChannel() };
+  return { kube, kubeconfig, namespace, broker, channel: await broker.createChannel(), loads: [] };
 };
 
 export const closeBed = async (bed: Bed | undefined): Promise<void> => {
   if (!bed) return;
+  await Promise.all(bed.loads.map((load) => load.stop()));
   await deleteNamespace(bed.kube, bed.namespace);
   await bed.broker.close();
 };
@@ -84,8 +87,11 @@ export const readStates = (bed: Bed, spec: Spec): Promise<AppSnapshot[]> =>
 export const instances = async (bed: Bed, spec: Spec): Promise<string[]> =>
   (await readStates(bed, spec)).map(({ instance }) => instance);
 
-export const openLoad = (bed: Bed, spec: Spec, options: LoadOptions): Promise<Load> =>
-  Load.open(bed.broker, spec.topic, options);
+export const openLoad = async (bed: Bed, spec: Spec, options: LoadOptions): Promise<Load> => {
+  const load = await Load.open(bed.broker, spec.topic, options);
+  bed.loads.push(load);
+  return load;
+};
 
 export const finish = (bed: Bed, spec: Spec, load: Load): Promise<Finding> => load.finish(() => readStates(bed, spec));
 
