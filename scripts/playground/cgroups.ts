@@ -1,8 +1,10 @@
 /** A cgroup per node, on cgroup v1, v2 and both at once. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { ShadowError } from '../../webhook/api/errors.ts';
 import { type NodeName, nodeCgroup } from './layout.ts';
 import { poll } from './run.ts';
+import { type State, writeState } from './state.ts';
 
 export interface Hierarchy {
   readonly path: string;
@@ -24,11 +26,31 @@ const WANTED = ['cpu', 'cpuset', 'io', 'memory', 'pids', 'hugetlb'];
 
 const words = (path: string): string[] => readFileSync(path, 'utf8').trim().split(/\s+/).filter(Boolean);
 
-const enable = (dir: string): void => {
+/** Hands controllers down to the children of a v2 cgroup; gives those that were not handed down before. */
+const enable = (dir: string): string[] => {
   const on = words(join(dir, 'cgroup.subtree_control'));
   const missing = words(join(dir, 'cgroup.controllers')).filter((name) => WANTED.includes(name) && !on.includes(name));
-  if (missing.length > 0)
+  if (missing.length === 0) return [];
+  try {
     writeFileSync(join(dir, 'cgroup.subtree_control'), missing.map((name) => `+${name}`).join(' '));
+  } catch (cause) {
+    // EBUSY: inside a container, whose root cgroup is none and holds processes.
+    throw new ShadowError('SHADOW_E_HOST', `cgroup controllers ${missing.join(' ')} at ${dir}`, { cause });
+  }
+  return missing;
+};
+
+/** Takes back what makeCgroups handed down; what somebody else uses by now stays. */
+export const disableControllers = (controllers: State['controllers']): void => {
+  for (const { dir, names } of controllers) {
+    for (const name of names) {
+      try {
+        writeFileSync(join(dir, 'cgroup.subtree_control'), `-${name}`);
+      } catch {
+        // In use.
+      }
+    }
+  }
 };
 
 /** A new cpuset (v1) has no CPU and takes no process until it is given some. */
@@ -39,15 +61,18 @@ const inheritCpus = (parent: string, dir: string): void => {
 };
 
 const make = ({ path, version }: Hierarchy, name: string): void => {
-  const parent = join(path, name, '..');
-  if (version === 2) enable(parent);
   mkdirSync(join(path, name), { recursive: true });
-  if (version === 1) inheritCpus(parent, join(path, name));
+  if (version === 1) inheritCpus(join(path, name, '..'), join(path, name));
 };
 
 /** The node's cgroup, and below it `init` for its own processes: on v2 those may not share one with kubepods. */
-export const makeCgroups = (node: NodeName): void => {
+export const makeCgroups = (state: State, node: NodeName): void => {
   for (const hierarchy of mounted()) {
+    if (hierarchy.version === 2) {
+      const names = enable(hierarchy.path);
+      if (names.length > 0) state.controllers.push({ dir: hierarchy.path, names });
+      writeState(state);
+    }
     make(hierarchy, nodeCgroup(node));
     make(hierarchy, join(nodeCgroup(node), 'init'));
     if (hierarchy.version === 2) enable(join(hierarchy.path, nodeCgroup(node)));

@@ -1,7 +1,7 @@
 /** Ends and undoes all that any earlier `up` left, whole or half, alive or killed. */
 import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { ShadowError } from '../../webhook/api/errors.ts';
-import { removeCgroups } from './cgroups.ts';
+import { disableControllers, removeCgroups } from './cgroups.ts';
 import { NODES, RUN } from './layout.ts';
 import { removeNetwork } from './network.ts';
 import { poll, run } from './run.ts';
@@ -76,6 +76,7 @@ export const clean = async (): Promise<string[]> => {
   const killed = await killAll(state);
   if (killed > 0) said.push(`${killed} processes`);
   for (const node of NODES) if (await removeCgroups(node)) said.push(`cgroups of ${node}`);
+  disableControllers(state.controllers);
   said.push(...(await removeNetwork()), ...restoreSysctls(state));
   await unmountNetns(state);
   said.push(...removeMade(state));

@@ -60,21 +60,16 @@ const nodesReady = async (): Promise<void> => {
 };
 
 const startAll = async (state: State, parts: Parts, host: Host, say: Say): Promise<void> => {
-  const pki = writePki(PKI);
-  await buildNetwork();
-  startBroker(state);
-  await pki;
-  say('network and certificates are there');
-  const control = startControlPlane(state, parts);
-  const sandbox = pauseImage(parts.pause);
   for (const node of NODES) layOutNode(state, node, parts, host);
-  await control;
+  await Promise.all([writePki(PKI), buildNetwork().then(() => startBroker(state))]);
+  say('network and certificates are there');
+  await startControlPlane(state, parts);
   say('API server is up');
   for (const node of NODES) startNode(state, node, parts);
   await Promise.all([
     applyBase(parts),
     Promise.all(NODES.map(containerdReady)).then(async () => {
-      await importEverywhere(await sandbox);
+      await importEverywhere(await pauseImage(parts.pause));
       await loadImages(say);
     }),
     nodesReady().then(() => say('both nodes are ready')),

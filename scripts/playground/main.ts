@@ -63,5 +63,6 @@ try {
 } catch (thrown) {
   const error = asShadowError(thrown);
   console.error(`${error.code}: ${error.message}\n${error.hint}`);
-  process.exitCode = error.exit;
+  // Not exitCode: other waits of a failed `up` may still be going on.
+  process.exit(error.exit);
 }

@@ -56,7 +56,7 @@ const processName = (node: NodeName): string => node;
 
 /** Starts the node's init; the node's network is up already. */
 export const startNode = (state: State, node: NodeName, parts: Parts): void => {
-  makeCgroups(node);
+  makeCgroups(state, node);
   const kube = (name: string): string => join(parts.kubernetes, name);
   const pid = start(
     [

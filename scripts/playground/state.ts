@@ -9,12 +9,14 @@ const State = z.object({
   processes: z.record(z.string(), Process),
   /** Settings of the machine before us, by path below /proc/sys. */
   sysctls: z.record(z.string(), z.string()),
+  /** Controllers we enabled at the root of a cgroup v2 hierarchy. */
+  controllers: z.array(z.object({ dir: z.string(), names: z.array(z.string()) })).default([]),
   /** Directories and files of the machine that were not there before us, parents first. */
   made: z.array(z.string()),
 });
 export type State = z.infer<typeof State>;
 
-export const emptyState = (): State => ({ processes: {}, sysctls: {}, made: [] });
+export const emptyState = (): State => ({ processes: {}, sysctls: {}, controllers: [], made: [] });
 
 /** What is written down; an unreadable file counts as none (the marks and fixed names still find the rest). */
 export const readState = (): State => {
