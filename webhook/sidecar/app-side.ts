@@ -10,6 +10,7 @@ import {
   methodOf,
   REQUESTS,
   readSettle,
+  writeShortString,
   writeTag,
 } from './methods.ts';
 import { progress, type Wires } from './wires.ts';
@@ -136,7 +137,9 @@ export class AppSide {
       }
       case METHOD.basicCancel: {
         const tag = args.shortString();
-        expected = { ...expected, tag };
+        const upstreamTag = channel.consumers.get(tag)?.upstreamTag ?? tag;
+        writeShortString(bytes, ARGUMENTS, upstreamTag);
+        expected = { ...expected, tag: upstreamTag };
         if (noWait) this.wires.endConsumer(channel, tag);
         break;
       }
@@ -186,6 +189,7 @@ const readConsume = (channel: Channel, args: Arguments): Consumer => {
   const flags = args.octet();
   return {
     tag,
+    upstreamTag: tag,
     queue: queue === '' ? channel.lastQueue : queue,
     noLocal: (flags & 1) !== 0,
     noAck: (flags & 2) !== 0,

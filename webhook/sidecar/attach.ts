@@ -15,19 +15,30 @@ export const suspendConsumers = (wires: Wires, channel: Channel): void => {
   for (const consumer of channel.consumers.values()) {
     if (consumer.suspended) continue;
     consumer.suspended = true;
-    request(wires, channel, encode.cancel(channel.id, consumer.tag), METHOD.basicCancelOk, consumer.tag);
+    request(
+      wires,
+      channel,
+      encode.cancel(channel.id, consumer.upstreamTag),
+      METHOD.basicCancelOk,
+      consumer.upstreamTag,
+    );
   }
 };
 
-/** Each consumer with the qos it was made with: basic.qos counts for consumers made after it. */
-export const resumeConsumers = (wires: Wires, channel: Channel): void => {
+/**
+ * Each consumer with the qos it was made with: basic.qos counts for consumers made after it. `fresh`: the channel is a new
+ * one, which has never heard of them.
+ */
+export const resumeConsumers = (wires: Wires, channel: Channel, fresh: boolean): void => {
   let inForce = channel.prefetch;
   for (const consumer of channel.consumers.values()) {
     if (!consumer.suspended) continue;
     consumer.suspended = false;
     if (consumer.prefetch !== inForce) qos(wires, channel, consumer.prefetch, false);
     inForce = consumer.prefetch;
-    request(wires, channel, encode.consume(channel.id, consumer), METHOD.basicConsumeOk, consumer.tag);
+    const tag = fresh ? consumer.tag : channel.alias(consumer.tag);
+    consumer.upstreamTag = tag;
+    request(wires, channel, encode.consume(channel.id, { ...consumer, tag }), METHOD.basicConsumeOk, tag);
   }
   if (inForce !== channel.prefetch) qos(wires, channel, channel.prefetch, false);
 };

@@ -1,7 +1,7 @@
 /** Frames from the broker to the app: what they change in the session, and how they go on. */
 import type { Channel, Consumer, Withheld } from './channel.ts';
 import { FRAME, type Piece } from './frames.ts';
-import { ARGUMENTS, Arguments, METHOD, methodOf, readTag, writeTag } from './methods.ts';
+import { ARGUMENTS, Arguments, METHOD, methodOf, readTag, writeShortString, writeTag } from './methods.ts';
 import { progress, type Wires } from './wires.ts';
 
 export class BrokerSide {
@@ -59,7 +59,7 @@ export class BrokerSide {
         channel.down = { left: undefined };
         break;
       case METHOD.basicCancel:
-        this.wires.endConsumer(channel, new Arguments(piece.bytes).shortString());
+        this.endConsumer(channel, new Arguments(piece.bytes).shortString(), piece);
         break;
       case METHOD.channelClose:
         this.wires.giveBack(channel, channel.dismantle());
@@ -90,7 +90,7 @@ export class BrokerSide {
         if (expected?.consumer && name !== undefined) channel.consumers.set(name, named(expected.consumer, name));
         break;
       case METHOD.basicCancelOk:
-        if (name !== undefined) this.wires.endConsumer(channel, name);
+        if (name !== undefined) this.endConsumer(channel, name, piece);
         break;
       case METHOD.queueDeclareOk:
         if (name === undefined) break;
@@ -104,10 +104,19 @@ export class BrokerSide {
     return false;
   }
 
+  /** The app knows it by its own tag. */
+  private endConsumer(channel: Channel, upstreamTag: string, piece: Piece): void {
+    const consumer = channel.consumerOf(upstreamTag);
+    if (!consumer) return;
+    if (consumer.tag !== upstreamTag) writeShortString(piece.bytes, ARGUMENTS, consumer.tag);
+    this.wires.endConsumer(channel, consumer.tag);
+  }
+
   private deliver(channel: Channel, piece: Piece): void {
     this.wires.delivered += 1;
     const at = ARGUMENTS + 1 + piece.bytes[ARGUMENTS]!;
-    const consumer = channel.consumers.get(piece.bytes.toString('latin1', ARGUMENTS + 1, at));
+    const consumer = channel.consumerOf(piece.bytes.toString('latin1', ARGUMENTS + 1, at));
+    if (consumer && consumer.tag !== consumer.upstreamTag) writeShortString(piece.bytes, ARGUMENTS, consumer.tag);
     const withheld = this.wires.guarded && consumer !== undefined && mustWait(channel, consumer);
     // On a channel the app is closing, nothing will be settled any more.
     const noAck = consumer?.noAck === true || channel.state !== 'open';
@@ -139,7 +148,8 @@ export class BrokerSide {
   }
 }
 
-const named = (consumer: Consumer, tag: string): Consumer => (consumer.tag === tag ? consumer : { ...consumer, tag });
+const named = (consumer: Consumer, tag: string): Consumer =>
+  consumer.tag === tag ? consumer : { ...consumer, tag, upstreamTag: tag };
 
 /** Behind those of its own consumer that wait already, or behind its prefetch. */
 const mustWait = (channel: Channel, consumer: Consumer): boolean => consumer.withheld > 0 || !channel.admits(consumer);

@@ -5,6 +5,8 @@ import { Ledger } from './ledger.ts';
 import { type ConsumeFields, METHOD } from './methods.ts';
 
 export interface Consumer extends ConsumeFields, Holder {
+  /** Its tag at the broker: of the same length, so that frames are patched in place (see Channel.alias). */
+  upstreamTag: string;
   /** Its deliveries that wait for the app to settle others. */
   withheld: number;
   /** We cancelled it upstream; the app does not know. */
@@ -68,11 +70,34 @@ export class Channel {
   withheldBytes = 0;
   /** Frames of our own that wait for the end of a content of the app. */
   waitingUp: Buffer[] = [];
+  private aliases = 0;
   /** The queue that an empty name means: the last one declared. */
   lastQueue = '';
 
   constructor(id: number) {
     this.id = id;
+  }
+
+  /** The consumer with this tag at the broker. */
+  consumerOf(upstreamTag: string): Consumer | undefined {
+    const named = this.consumers.get(upstreamTag);
+    if (named?.upstreamTag === upstreamTag) return named;
+    for (const consumer of this.consumers.values()) if (consumer.upstreamTag === upstreamTag) return consumer;
+    return undefined;
+  }
+
+  /**
+   * A tag for a consumer that was cancelled on this very channel and comes back. With its old one RabbitMQ would mix the
+   * two up: credit for deliveries of the old one goes to the new one, and a quorum queue stops delivering.
+   */
+  alias(tag: string): string {
+    const digits = Math.min(4, tag.length);
+    for (let count = 0; ; count++) {
+      let alias = tag.slice(0, tag.length - digits);
+      for (let digit = 0, rest = this.aliases++; digit < digits; digit++, rest = Math.floor(rest / 94))
+        alias += String.fromCharCode(33 + (rest % 94));
+      if ((!this.consumers.has(alias) && !this.consumerOf(alias)) || count > 1000) return alias;
+    }
   }
 
   /** May the app be given one more delivery of this consumer? */

@@ -27,6 +27,9 @@ const HARD_BYTES = 256 << 20;
 /** Longest time the broker is not read, and the turn it gets then. */
 const PAUSE_MS = 8000;
 const TURN_MS = 2000;
+/** The broker is quiet when it has sent nothing for so long; chunks that may put that off. */
+const QUIET_MS = 40;
+const QUIET_RESTARTS = 50;
 /** Half intervals without a byte from the broker until it is taken for dead. */
 const SILENT_TICKS = 5;
 
@@ -45,6 +48,7 @@ export class Connection {
   private paused: NodeJS.Timeout | undefined;
   private turn = false;
   private over = false;
+  private readonly calming = new Calming(() => this.guard(() => this.session.quiet()));
   /** Accepted while nothing of the app may go upstream, or silent so far: it has no upstream, and its app is not read. */
   parked = true;
 
@@ -68,6 +72,7 @@ export class Connection {
     this.silentTicks = 0;
     upstream.on('data', (chunk: Buffer) => {
       this.silentTicks = 0;
+      this.calming.restart();
       this.guard(() => this.session.fromBroker(chunk));
     });
     upstream.on('drain', () => this.flow());
@@ -107,6 +112,7 @@ export class Connection {
     if (actions.settlements.length > 0) this.events.settlements(actions.settlements);
     if (actions.lost) this.events.lost(actions.lost);
     this.beat();
+    this.calming.wanted(this.session.awaitsQuiet);
     this.flow();
     this.events.changed();
   }
@@ -241,7 +247,35 @@ export class Connection {
     this.over = true;
     clearInterval(this.heartbeat);
     clearTimeout(this.paused);
+    this.calming.wanted(false);
     this.events.gone(this);
+  }
+}
+
+/** Says once that the broker has been quiet for a while, or that it never is. */
+class Calming {
+  private timer: NodeJS.Timeout | undefined;
+  private restarts = 0;
+  private readonly tell: () => void;
+  constructor(tell: () => void) {
+    this.tell = tell;
+  }
+  wanted(wanted: boolean): void {
+    if (wanted) {
+      this.timer ??= setTimeout(() => {
+        this.timer = undefined;
+        this.tell();
+      }, QUIET_MS);
+      return;
+    }
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    this.restarts = 0;
+  }
+  restart(): void {
+    if (!this.timer || this.restarts >= QUIET_RESTARTS) return;
+    this.restarts += 1;
+    this.timer.refresh();
   }
 }
 

@@ -67,6 +67,11 @@ export const writeTag = (bytes: Buffer, at: number, tag: number): void => {
   bytes.writeUInt32BE(tag % 0x1_0000_0000, at + 4);
 };
 
+/** Over a short string of the same length. */
+export const writeShortString = (bytes: Buffer, at: number, text: string): void => {
+  bytes.write(text, at + 1, 'latin1');
+};
+
 /** Reads arguments one after the other; past the frame's end is the peer's fault, not ours. */
 export class Arguments {
   private position = ARGUMENTS;

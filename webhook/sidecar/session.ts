@@ -49,6 +49,7 @@ export class Session {
   private deferred: Piece | undefined;
   private muteWanted = false;
   private stage: 'replies' | 'cancels' | 'barrier' = 'replies';
+  private calm = false;
   private lost: string | undefined;
   private appGone = false;
   private appSplitter = new Splitter();
@@ -199,6 +200,7 @@ export class Session {
     if (this.phase === 'open' && !this.wires.closing) {
       this.phase = 'muting';
       this.stage = 'replies';
+      this.calm = false;
       this.advance();
     }
   }
@@ -207,6 +209,7 @@ export class Session {
   private advance(): void {
     if (this.phase !== 'muting' || this.uploading() || this.owed()) return;
     if (this.stage === 'replies') {
+      if (!this.calm && !this.sated()) return;
       this.stage = 'cancels';
       for (const channel of this.openChannels()) suspendConsumers(this.wires, channel);
       if (this.owed()) return;
@@ -222,6 +225,30 @@ export class Session {
     }
     for (const channel of this.wires.channels.values()) if (channel.unconfirmed.size > 0 || channel.down) return;
     if (this.brokerSplitter.atBoundary) this.phase = 'mute';
+  }
+
+  /**
+   * A quorum queue's deliveries that are under way when its consumer is cancelled reach nobody until the channel closes
+   * (RabbitMQ's client of it has forgotten the consumer). So consumers are cancelled when nothing can be under way: the
+   * app settles nothing now, so each is soon full, or its queue has nothing for it.
+   */
+  private sated(): boolean {
+    for (const channel of this.openChannels())
+      for (const consumer of channel.consumers.values())
+        if (consumer.noAck || consumer.prefetch === 0 || consumer.held + consumer.withheld < consumer.prefetch)
+          return false;
+    return true;
+  }
+
+  /** Waiting for `quiet`. */
+  get awaitsQuiet(): boolean {
+    return this.phase === 'muting' && this.stage === 'replies' && !this.calm;
+  }
+
+  /** The broker has sent nothing for a while. */
+  quiet(): void {
+    this.calm = true;
+    this.advance();
   }
 
   private owed(): boolean {
@@ -244,7 +271,7 @@ export class Session {
     if (this.phase !== 'muting' && this.phase !== 'mute') return;
     if (!this.wires.closing) {
       this.wires.guarded = true;
-      for (const channel of this.openChannels()) resumeConsumers(this.wires, channel);
+      for (const channel of this.openChannels()) resumeConsumers(this.wires, channel, false);
     }
     this.serve();
   }
@@ -307,7 +334,7 @@ export class Session {
     this.muteWanted = false;
     if (this.wires.blocked) this.wires.toApp.inject(encode.unblocked());
     this.wires.blocked = false;
-    if (!this.wires.closing) for (const channel of this.openChannels()) resumeConsumers(this.wires, channel);
+    if (!this.wires.closing) for (const channel of this.openChannels()) resumeConsumers(this.wires, channel, true);
     this.serve();
   }
 
