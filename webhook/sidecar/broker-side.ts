@@ -97,6 +97,10 @@ export class BrokerSide {
         channel.lastQueue = name;
         if (expected?.traits && expected.traits.length > 0) this.wires.queues.set(name, expected.traits);
         break;
+      case METHOD.basicRecoverOk:
+        // What arrived since the request had been taken back with the rest.
+        this.wires.recover(channel);
+        break;
       case METHOD.basicGetOk:
         this.got(channel, expected?.noAck ?? false, piece);
         break;

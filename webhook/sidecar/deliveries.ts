@@ -106,7 +106,8 @@ export class Deliveries {
       return { carried, upstream: mistake ? [{ tag: this.mistaken(tag), multiple: true }] : [] };
     }
     if (lowestWithheld === Number.POSITIVE_INFINITY)
-      return { carried, upstream: [{ tag: tag === 0 ? 0 : tag - this.offset, multiple: true }] };
+      // "All" is named: at the broker 0 would also settle what is under way to us, and our books would be wrong.
+      return { carried, upstream: [{ tag: tag === 0 ? upstream.at(-1)! : tag - this.offset, multiple: true }] };
     // A withheld delivery lies among them: a multiple would settle what the app has never seen.
     const before = upstream.filter((each) => each < lowestWithheld);
     const singles = upstream.filter((each) => each > lowestWithheld);
