@@ -1,13 +1,16 @@
 /** Our own images and components into a running playground. */
-import { existsSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { V1Pod, V1PodList } from '@kubernetes/client-node';
 import { ShadowError } from '../../webhook/api/errors.ts';
+import { AGENT, CONTROLLER, NAMESPACE, WEBHOOK } from '../../webhook/api/names.ts';
 import { bundle } from '../bundle.ts';
 import { importEverywhere } from '../images/import.ts';
 import { examplesImage, IMAGE, shadowImage } from '../images/ours.ts';
-import type { Say } from './build/parts.ts';
-import { KUBECONFIG } from './layout.ts';
-import { run } from './run.ts';
+import type { Parts, Say } from './build/parts.ts';
+import { apiGet } from './control.ts';
+import { KUBECONFIG, RUN } from './layout.ts';
+import { must, run } from './run.ts';
 
 const PLUGIN = join(import.meta.dirname, '../../plugin/main.ts');
 
@@ -20,11 +23,29 @@ export const loadImages = async (say: Say): Promise<void> => {
   say('images are on both nodes');
 };
 
+/** Pods of ours that run another build of our image than the nodes have: its name is the same for all builds. */
+export const stalePods = (pods: readonly V1Pod[], image: string, id: string): string[] =>
+  pods
+    .filter(({ status }) => status?.containerStatuses?.some((of) => of.image === image && of.imageID !== id) ?? false)
+    .map(({ metadata }) => metadata?.name ?? '');
+
+const restartStale = async (say: Say): Promise<void> => {
+  const pods = await apiGet(`/api/v1/namespaces/${NAMESPACE}/pods`);
+  const { name, id } = await shadowImage();
+  if (pods === undefined || stalePods((JSON.parse(pods) as V1PodList).items, name, id).length === 0) return;
+  const { kubernetes } = JSON.parse(readFileSync(join(RUN, 'parts.json'), 'utf8')) as Parts;
+  const kubectl = [join(kubernetes, 'kubectl'), `--kubeconfig=${KUBECONFIG}`, '-n', NAMESPACE];
+  const ours = [`deployment/${WEBHOOK}`, `deployment/${CONTROLLER}`, `daemonset/${AGENT}`];
+  await must([...kubectl, 'rollout', 'restart', ...ours]);
+  for (const workload of ours) await must([...kubectl, 'rollout', 'status', workload, '--timeout=120s']);
+  say('components restarted with the new image');
+};
+
 /** By the road a user takes: `kubectl shadow install`. */
 export const install = async (say: Say): Promise<void> => {
-  if (!existsSync(PLUGIN)) return;
   const argv = [process.execPath, PLUGIN, 'install', '--wait', '--image', IMAGE.shadow];
   const { code, stdout, stderr } = await run(argv, { env: { KUBECONFIG } });
   if (code !== 0) throw new ShadowError('SHADOW_E_INTERNAL', `install: ${(stderr || stdout).trim()}`);
+  await restartStale(say);
   say('kubectl-shadow is installed');
 };

@@ -53,7 +53,14 @@ const kubernetes = (go: string): Recipe => ({
     const [major, minor] = VERSION.kubernetes.split('.');
     const stamps = { gitVersion: `v${VERSION.kubernetes}`, gitMajor: major, gitMinor: minor, gitTreeState: 'clean' };
     const ldflags = Object.entries(stamps).map(([name, value]) => `-X k8s.io/component-base/version.${name}=${value}`);
-    const flags = ['-trimpath', '-buildvcs=false', '-tags', 'providerless', '-ldflags', ['-s -w', ...ldflags].join(' ')];
+    const flags = [
+      '-trimpath',
+      '-buildvcs=false',
+      '-tags',
+      'providerless',
+      '-ldflags',
+      ['-s -w', ...ldflags].join(' '),
+    ];
     await step([go, 'build', ...flags, '-o', join(out, 'kube'), '.'], { env });
     for (const name of KUBE_COMMANDS) symlinkSync('kube', join(out, name));
   },

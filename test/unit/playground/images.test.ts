@@ -6,6 +6,7 @@ import tar from 'tar-stream';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { buildImage, imageArchive, withParents } from '../../../scripts/images/oci.ts';
 import { librariesOf } from '../../../scripts/images/ours.ts';
+import { stalePods } from '../../../scripts/playground/deploy.ts';
 
 let dir = '';
 const home = process.env.XDG_CACHE_HOME;
@@ -81,4 +82,13 @@ test('libraries are found by the path the loader looks for; the kernel has no fi
     '\t/lib64/ld-linux-x86-64.so.2 (0x00007ffa711a7000)',
   ].join('\n');
   expect(librariesOf(ldd)).toEqual(['/lib/x86_64-linux-gnu/libm.so.6', '/lib64/ld-linux-x86-64.so.2']);
+});
+
+test('only pods that run another build of our own image are stale', () => {
+  const pod = (name: string, image: string, imageID: string) => ({
+    metadata: { name },
+    status: { containerStatuses: [{ name: 'c', image, imageID, ready: true, restartCount: 0 }] },
+  });
+  const pods = [pod('old', 'x:dev', 'sha256:1'), pod('new', 'x:dev', 'sha256:2'), pod('other', 'y:1', 'sha256:1')];
+  expect(stalePods([...pods, { metadata: { name: 'pending' } }], 'x:dev', 'sha256:2')).toEqual(['old']);
 });
