@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import tar from 'tar-stream';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { buildImage, imageArchive, withParents } from '../../../scripts/images/oci.ts';
 import { librariesOf } from '../../../scripts/images/ours.ts';
 import { stalePods } from '../../../scripts/playground/deploy.ts';
@@ -41,7 +41,11 @@ const entries = async (archive: Readable): Promise<Map<string, string>> => {
 
 test('the same content is the same image, wherever and whenever it is built; other content shares the other layers', async () => {
   const first = await build('one');
+  // Elsewhere and later: an empty cache, another day.
+  process.env.XDG_CACHE_HOME = join(dir, 'elsewhere');
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 86_400_000 });
   const again = await build('one');
+  vi.useRealTimers();
   const other = await build('two');
   expect(again).toEqual(first);
   expect(other.digest).not.toBe(first.digest);
