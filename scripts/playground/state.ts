@@ -1,7 +1,7 @@
 /** What `up` started and changed, so that `down` can end and undo just that. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { MARK, STATE } from './layout.ts';
 
 const Process = z.object({ pid: z.int(), since: z.string() });
