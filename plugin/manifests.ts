@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse, parseAllDocuments } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { ShadowError } from '../webhook/api/errors.ts';
 import { isKind, type Obj, rankOf } from './kinds.ts';
 

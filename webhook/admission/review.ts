@@ -1,6 +1,6 @@
 /** AdmissionReview, admission.k8s.io/v1: the API server's question and our answer. Pure. */
 import type { V1Pod } from '@kubernetes/client-node';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { ShadowError } from '../api/errors.ts';
 import { jsonPatch } from './patch.ts';
 

@@ -1,7 +1,7 @@
 /** POST /inject, /restore, /validate: AdmissionReview in and out. */
 import express, { type NextFunction, type Request, type Response } from 'express';
 import { Counter, Histogram, type Registry } from 'prom-client';
-import { z } from 'zod';
+import * as z from 'zod';
 import { ShadowError } from '../api/errors.ts';
 import type { Log } from '../log.ts';
 import { answerTo, Malformed, type Question, Review, type Verdict } from './review.ts';

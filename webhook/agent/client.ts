@@ -3,7 +3,7 @@ import { request as httpsRequest } from 'node:https';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { isErrorCode, ShadowError } from '../api/errors.ts';
 import { AGENT } from '../api/names.ts';
 import type { Credentials } from './tls.ts';

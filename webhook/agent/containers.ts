@@ -1,7 +1,7 @@
 /** Which containers of a pod run on this node: read from containerd's bundles and runc's state, without forking anything. */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { namesIn } from './files.ts';
 import { type Node, textOf } from './node.ts';
 

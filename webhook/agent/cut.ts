@@ -5,7 +5,7 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { AgentRequest, AgentResponse } from '../api/agent.ts';
 import { asShadowError, ShadowError } from '../api/errors.ts';
 import { NFT } from '../api/staging.ts';

@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path';
 import { checkServerIdentity, type PeerCertificate } from 'node:tls';
 import { createGunzip } from 'node:zlib';
 import { extract } from 'tar-stream';
-import { z } from 'zod';
+import * as z from 'zod';
 import { ShadowError } from '../api/errors.ts';
 import type { Driver, Dump } from './drivers.ts';
 import { namesIn, settleAll } from './files.ts';

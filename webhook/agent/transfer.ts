@@ -11,7 +11,7 @@ import { Transform } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { extract, pack } from 'tar-stream';
-import { z } from 'zod';
+import * as z from 'zod';
 import { asShadowError, ShadowError } from '../api/errors.ts';
 import { CLAIM_FILE, staged } from './claims.ts';
 import { type FileEntry, namesIn, removeTree, writeWhole } from './files.ts';

@@ -4,7 +4,7 @@
  * Errors: status 4xx/5xx with {code, message, retryable}. `epoch` is the leader's; a lower one than seen for the claim is
  * refused with SHADOW_E_STALE.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 
 const PodId = z.object({ namespace: z.string(), name: z.string(), uid: z.string() });
 export type PodId = z.infer<typeof PodId>;

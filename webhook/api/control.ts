@@ -7,7 +7,7 @@
  * highest it has seen with SHADOW_E_STALE. All commands are idempotent: asked again in the state they lead to, they
  * answer the same.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 
 export const CONTROL_PATH = '/v1/sidecar';
 

@@ -1,19 +1,16 @@
 /** Probes and metrics of the pod, plain HTTP: GET /started, /ready, /healthz, /metrics. */
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { Counter, Gauge, Registry } from 'prom-client';
-import { type SessionReport, SidecarState } from '../api/control.ts';
+import type { Registry } from 'prom-client';
 import type { Log } from '../log.ts';
 import { unready } from './handoff.ts';
+import type { MetricsSource } from './metrics.ts';
 
-export interface HealthOptions {
+export interface HealthOptions extends MetricsSource {
   /** 0: any free port. */
   readonly port: number;
-  readonly state: () => SidecarState;
   /** Whether the relay listens, or is known not to (mute after a restart): the app may start. */
   readonly started: () => boolean;
-  readonly report: () => SessionReport;
-  readonly outstanding: () => { carried: number; settling: number };
   readonly log: Pick<Log, 'error'>;
 }
 
@@ -26,56 +23,9 @@ export interface Health {
   stop(): void;
 }
 
-const sum = (numbers: number[]): number => numbers.reduce((total, number) => total + number, 0);
-
-const createSidecarRegistry = ({ state, report, outstanding }: HealthOptions): Registry => {
-  const registry = new Registry();
-  const registers = [registry];
-  const gauge = (name: string, help: string, value: () => number): void => {
-    new Gauge({
-      name: `shadow_sidecar_${name}`,
-      help,
-      registers,
-      collect() {
-        this.set(value());
-      },
-    });
-  };
-  const counter = (name: string, help: string, value: () => number): void => {
-    new Counter({
-      name: `shadow_sidecar_${name}_total`,
-      help,
-      registers,
-      collect() {
-        this.reset();
-        this.inc(value());
-      },
-    });
-  };
-  const channels = (): SessionReport['connections'][number]['channels'] =>
-    report().connections.flatMap((c) => c.channels);
-  gauge('connections', 'AMQP connections of the app', () => report().connections.length);
-  gauge('channels', 'AMQP channels of the app', () => channels().length);
-  gauge('unsettled', 'Deliveries handed to the app and not settled', () => sum(channels().map((c) => c.unsettled)));
-  gauge('carried_outstanding', 'Carried deliveries this copy has not settled', () => outstanding().carried);
-  gauge('settling_outstanding', 'Carried deliveries this superseded source keeps open', () => outstanding().settling);
-  counter('delivered', 'Messages delivered to the app', () => report().delivered);
-  counter('published', 'Messages published by the app', () => report().published);
-  new Gauge({
-    name: 'shadow_sidecar_state',
-    help: '1 for the state of the sidecar in a handoff, 0 for the others',
-    labelNames: ['state'],
-    registers,
-    collect() {
-      for (const name of SidecarState.options) this.set({ state: name }, name === state() ? 1 : 0);
-    },
-  });
-  return registry;
-};
-
 export const createHealth = (options: HealthOptions): Health => {
   const { state, started, log } = options;
-  const registry = createSidecarRegistry(options);
+  let registry: Registry | undefined;
   let server: Server | undefined;
   let bound = options.port;
 
@@ -86,6 +36,12 @@ export const createHealth = (options: HealthOptions): Health => {
     return [404, 'not found'];
   };
 
+  const metrics = async (): Promise<{ body: string; type: string }> => {
+    const { createSidecarRegistry } = await import('./metrics.ts');
+    registry ??= createSidecarRegistry(options);
+    return { body: await registry.metrics(), type: registry.contentType };
+  };
+
   const create = (): Server =>
     createServer({ keepAlive: false }, (request, response) => {
       const path = (request.url ?? '/').split('?')[0] ?? '/';
@@ -94,8 +50,8 @@ export const createHealth = (options: HealthOptions): Health => {
         response.end(body);
       };
       if (path !== '/metrics') return send(...probe(path));
-      registry.metrics().then(
-        (body) => send(200, body, registry.contentType),
+      metrics().then(
+        ({ body, type }) => send(200, body, type),
         (error: unknown) => {
           log.error({ err: error }, 'metrics');
           send(500, 'failed');

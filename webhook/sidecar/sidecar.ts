@@ -1,6 +1,6 @@
 /** One sidecar: relay, health and control, wired. main.ts adds the process around it. */
 import { randomUUID } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import packageJson from '../../package.json' with { type: 'json' };
 import { CONTROL_PATH } from '../api/control.ts';
 import { asShadowError, ShadowError } from '../api/errors.ts';

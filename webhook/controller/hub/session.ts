@@ -1,6 +1,6 @@
 /** One sidecar's connection as the hub sees it: its commands under way, and the settlements it sent. */
 import type { WebSocket } from 'ws';
-import { z } from 'zod';
+import * as z from 'zod';
 import {
   type Answer,
   type Command,

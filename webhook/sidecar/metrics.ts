@@ -1,0 +1,56 @@
+/** The sidecar's metrics. Loaded at the first scrape: what is in memory is in every checkpoint, and the app waits for that. */
+import { Counter, Gauge, Registry } from 'prom-client';
+import { type SessionReport, SidecarState } from '../api/control.ts';
+
+export interface MetricsSource {
+  readonly state: () => SidecarState;
+  readonly report: () => SessionReport;
+  readonly outstanding: () => { carried: number; settling: number };
+}
+
+const sum = (numbers: number[]): number => numbers.reduce((total, number) => total + number, 0);
+
+export const createSidecarRegistry = ({ state, report, outstanding }: MetricsSource): Registry => {
+  const registry = new Registry();
+  const registers = [registry];
+  const gauge = (name: string, help: string, value: () => number): void => {
+    new Gauge({
+      name: `shadow_sidecar_${name}`,
+      help,
+      registers,
+      collect() {
+        this.set(value());
+      },
+    });
+  };
+  const counter = (name: string, help: string, value: () => number): void => {
+    new Counter({
+      name: `shadow_sidecar_${name}_total`,
+      help,
+      registers,
+      collect() {
+        this.reset();
+        this.inc(value());
+      },
+    });
+  };
+  const channels = (): SessionReport['connections'][number]['channels'] =>
+    report().connections.flatMap((c) => c.channels);
+  gauge('connections', 'AMQP connections of the app', () => report().connections.length);
+  gauge('channels', 'AMQP channels of the app', () => channels().length);
+  gauge('unsettled', 'Deliveries handed to the app and not settled', () => sum(channels().map((c) => c.unsettled)));
+  gauge('carried_outstanding', 'Carried deliveries this copy has not settled', () => outstanding().carried);
+  gauge('settling_outstanding', 'Carried deliveries this superseded source keeps open', () => outstanding().settling);
+  counter('delivered', 'Messages delivered to the app', () => report().delivered);
+  counter('published', 'Messages published by the app', () => report().published);
+  new Gauge({
+    name: 'shadow_sidecar_state',
+    help: '1 for the state of the sidecar in a handoff, 0 for the others',
+    labelNames: ['state'],
+    registers,
+    collect() {
+      for (const name of SidecarState.options) this.set({ state: name }, name === state() ? 1 : 0);
+    },
+  });
+  return registry;
+};
