@@ -1,8 +1,7 @@
 /** Invariant 5: before the commit whatever goes wrong, or is called off, leaves the source as it was. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { otherNode } from '../../scripts/demonstration/kube.ts';
+import { getPod, otherNode } from '../../scripts/demonstration/kube.ts';
 import { until } from '../../scripts/demonstration/until.ts';
-import { CLUSTER_CIDR } from '../../scripts/playground/layout.ts';
 import { rabbitmqctl } from '../../scripts/playground/lib.ts';
 import type { Step } from '../../webhook/api/migration.ts';
 import {
@@ -25,8 +24,6 @@ import { askAbort, atMoment } from './support/watch.ts';
 
 const SPEC: Spec = { topic: 'stays', mode: 'sequential', prefetch: 50 };
 const POD = 'stays-0';
-/** What addresses of pods begin with: 10.244.0.0/16 → 10.244. */
-const PODS = CLUSTER_CIDR.replace(/0\.0\/16$/, '');
 let bed: Bed;
 let load: Load;
 let home: string;
@@ -43,13 +40,13 @@ beforeAll(async () => {
 });
 afterAll(() => closeBed(bed));
 
-/** Connections from pods, as the broker names them: address, port and time of connecting. */
+/** The pod's connections as the broker names them: address, port and time of connecting. */
 const connections = async (): Promise<string[]> => {
+  const address = (await getPod(bed.kube, bed.namespace, POD))?.status?.podIP;
   const { stdout } = await rabbitmqctl(['-q', 'list_connections', 'name', 'connected_at', '--no-table-headers']);
-  return stdout
-    .split('\n')
-    .filter((line) => line.startsWith(PODS))
-    .sort();
+  const own = stdout.split('\n').filter((line) => line.startsWith(`${address}:`));
+  expect(own, stdout).not.toEqual([]);
+  return own.sort();
 };
 
 /** The app is the process it was, where it was, on the broker connection it had, and serves. */
