@@ -64,11 +64,15 @@ export const disagreement = (manifest: Manifest, received: Manifest['files']): s
   return surplus === undefined ? undefined : `${surplus} is not in the manifest`;
 };
 
+/** Bytes between two stages: TLS records are 16 KiB, and a stop and a write for each would take longer than the bytes. */
+const BUFFERED = 8 << 20;
+
 /** Hashes what passes through. */
 const hashing = (): { stream: Transform; digest: () => { size: number; sha256: string } } => {
   const hash = createHash('sha256');
   let size = 0;
   const stream = new Transform({
+    highWaterMark: BUFFERED,
     transform(chunk: Buffer, _encoding, done) {
       hash.update(chunk);
       size += chunk.length;
@@ -124,7 +128,11 @@ const unpackInto = async (input: Readable, into: string): Promise<Received> => {
     if (!isSafePath(name) || entry.header.type !== 'file') throw new Error(`unexpected entry ${name}`);
     await mkdir(dirname(join(into, name)), { recursive: true, mode: 0o700 });
     const { stream, digest } = hashing();
-    await pipeline(entry as unknown as Readable, stream, createWriteStream(join(into, name), { mode: 0o600 }));
+    await pipeline(
+      entry as unknown as Readable,
+      stream,
+      createWriteStream(join(into, name), { mode: 0o600, highWaterMark: BUFFERED }),
+    );
     files.push({ path: name, ...digest() });
   }
   await reading;
