@@ -14,7 +14,7 @@ export const CONTROL_PATH = '/v1/sidecar';
 /**
  * idle: relays. muting, mute: invariant 4, nothing of the app goes upstream. frozen is never seen over the wire.
  * copy: restored, its app held, upstream not yet open. attached: connections, channels, qos open, consumes nothing.
- * live: the copy serves (after its commit; a live copy becomes idle when no carried delivery is left).
+ * live: the copy serves (after its commit; a live copy becomes idle when no carried delivery is left and it consumes).
  * superseded: a source after its commit: heartbeats and settle-through only. closed: a superseded source with all settled.
  */
 export const SidecarState = z.enum(['idle', 'muting', 'mute', 'copy', 'attached', 'live', 'superseded', 'closed']);
@@ -71,7 +71,7 @@ export const Command = z.discriminatedUnion('type', [
   z.object({ ...command, type: z.literal('unmute') }),
   /** copy → attached. → {} */
   z.object({ ...command, type: z.literal('attach'), timeoutMs: z.number().int() }),
-  /** attached → live, only after the commit. → {} */
+  /** attached → live, only after the commit. Its consumers wait until the source is closed (see Settled). → {} */
   z.object({ ...command, type: z.literal('live') }),
   /** mute → superseded, only after the commit. → SettleStatus */
   z.object({ ...command, type: z.literal('supersede') }),
@@ -98,7 +98,8 @@ export const Answer = z.object({
   id: z.number().int(),
   ok: z.boolean(),
   result: z.unknown().optional(),
-  error: z.object({ code: z.string(), message: z.string() }).optional(),
+  /** retryable: the same command may go through later. */
+  error: z.object({ code: z.string(), message: z.string(), retryable: z.boolean().default(false) }).optional(),
 });
 export type Answer = z.infer<typeof Answer>;
 
@@ -128,8 +129,14 @@ export type Settle = z.infer<typeof Settle>;
 export const Settled = z.object({
   type: z.literal('settled'),
   claim: z.string(),
+  /** 0: no batch is answered by it. */
   seq: z.number().int(),
   outstanding: z.number().int(),
+  /**
+   * The source's upstream connections are closed, or gone with it: only now does the copy consume (invariant 3). The hub says
+   * so, by seq 0, as soon as the source's state is closed, and again whenever the copy connects.
+   */
+  closed: z.boolean().default(false),
 });
 export type Settled = z.infer<typeof Settled>;
 

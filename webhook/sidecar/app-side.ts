@@ -137,7 +137,10 @@ export class AppSide {
       }
       case METHOD.basicCancel: {
         const tag = args.shortString();
-        const upstreamTag = channel.consumers.get(tag)?.upstreamTag ?? tag;
+        const consumer = channel.consumers.get(tag);
+        const upstreamTag = consumer?.upstreamTag ?? tag;
+        // One that waits to be made again must not be: the broker answers for a consumer it has never heard of, too.
+        if (consumer) consumer.suspended = false;
         writeShortString(bytes, ARGUMENTS, upstreamTag);
         expected = { ...expected, tag: upstreamTag };
         if (noWait) this.wires.endConsumer(channel, tag);

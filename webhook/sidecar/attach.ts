@@ -1,54 +1,48 @@
-/** Requests of our own: consumers away and back, channels set up again. Their replies never reach the app. */
-import type { Channel } from './channel.ts';
-import { encode, METHOD } from './methods.ts';
-import type { Wires } from './wires.ts';
+/** The edge of an attachment: its socket, until the session takes it. */
+import type net from 'node:net';
+import type { Attachment } from './attachment.ts';
+import { silence, writeSpans } from './sockets.ts';
 
-const request = (wires: Wires, channel: Channel, frame: Buffer, reply: number, tag?: string): void => {
-  wires.injectUp(channel, frame);
-  channel.expected.push(tag === undefined ? { reply, ours: true } : { reply, ours: true, tag });
-};
-
-const qos = (wires: Wires, channel: Channel, prefetch: number, global: boolean): void =>
-  request(wires, channel, encode.qos(channel.id, prefetch, global), METHOD.basicQosOk);
-
-export const suspendConsumers = (wires: Wires, channel: Channel): void => {
-  for (const consumer of channel.consumers.values()) {
-    if (consumer.suspended) continue;
-    consumer.suspended = true;
-    request(
-      wires,
-      channel,
-      encode.cancel(channel.id, consumer.upstreamTag),
-      METHOD.basicCancelOk,
-      consumer.upstreamTag,
-    );
-  }
-};
-
-/**
- * Each consumer with the qos it was made with: basic.qos counts for consumers made after it. `fresh`: the channel is a new
- * one, which has never heard of them.
- */
-export const resumeConsumers = (wires: Wires, channel: Channel, fresh: boolean): void => {
-  let inForce = channel.prefetch;
-  for (const consumer of channel.consumers.values()) {
-    if (!consumer.suspended) continue;
-    consumer.suspended = false;
-    if (consumer.prefetch !== inForce) qos(wires, channel, consumer.prefetch, false);
-    inForce = consumer.prefetch;
-    const tag = fresh ? consumer.tag : channel.alias(consumer.tag);
-    consumer.upstreamTag = tag;
-    request(wires, channel, encode.consume(channel.id, { ...consumer, tag }), METHOD.basicConsumeOk, tag);
-  }
-  if (inForce !== channel.prefetch) qos(wires, channel, channel.prefetch, false);
-};
-
-/** The channel on a new upstream connection, all but its consumers. */
-export const attachChannel = (wires: Wires, channel: Channel): void => {
-  if (channel.state !== 'open') return;
-  channel.state = 'opening';
-  request(wires, channel, encode.channelOpen(channel.id), METHOD.channelOpenOk);
-  if (channel.confirm) request(wires, channel, encode.confirmSelect(channel.id), METHOD.confirmSelectOk);
-  if (channel.prefetch !== 0) qos(wires, channel, channel.prefetch, false);
-  if (channel.globalPrefetch !== 0) qos(wires, channel, channel.globalPrefetch, true);
+/** Resolves with the connection ready and paused, unread. Rejects with what is wrong and leaves nothing behind. */
+export const attachOver = async (
+  dial: () => Promise<net.Socket>,
+  attachment: Attachment,
+  signal: AbortSignal,
+): Promise<net.Socket> => {
+  const socket = await dial();
+  return new Promise((resolve, reject) => {
+    let cause: Error | undefined;
+    const end = (act: () => void): void => {
+      silence(socket);
+      signal.removeEventListener('abort', aborted);
+      act();
+    };
+    const fail = (error: Error): void =>
+      end(() => {
+        socket.destroy();
+        reject(error);
+      });
+    const aborted = (): void => fail(signal.reason instanceof Error ? signal.reason : new Error(String(signal.reason)));
+    const write = (): void => writeSpans(socket, attachment.toBroker.take());
+    signal.addEventListener('abort', aborted);
+    socket.on('error', (error) => {
+      cause = error;
+    });
+    socket.on('end', () => fail(new Error('the broker closed the connection')));
+    socket.on('close', () => fail(cause ?? new Error('the broker closed the connection')));
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        attachment.fromBroker(chunk);
+      } catch (error) {
+        fail(error instanceof Error ? error : new Error(String(error)));
+        return;
+      }
+      write();
+      if (!attachment.done) return;
+      socket.pause();
+      end(() => resolve(socket));
+    });
+    if (signal.aborted) aborted();
+    else write();
+  });
 };

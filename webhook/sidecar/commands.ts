@@ -27,6 +27,8 @@ export interface RelayLike {
   becomeCopy(): void;
   attach(timeoutMs: number): Promise<void>;
   live(): void | Promise<void>;
+  consume(): void;
+  consuming(): boolean;
   supersede(): void;
   /** Resolves when the settlements are proven by a barrier. */
   settle(items: Settlement[]): Promise<void>;
@@ -113,7 +115,10 @@ export const createCommands = (options: CommandsOptions): Commands => {
   };
 
   const check = (): void => {
-    if (handoff.state === 'live' && through.answered() && relay.carriedOutstanding() === 0) enter('idle');
+    const { state } = handoff;
+    if ((state === 'live' || state === 'idle') && through.sourceClosed()) relay.consume();
+    const settled = through.answered() && relay.carriedOutstanding() === 0;
+    if (state === 'live' && settled && relay.consuming()) enter('idle');
     void closeIfSettled();
   };
 
@@ -123,6 +128,7 @@ export const createCommands = (options: CommandsOptions): Commands => {
     closing ??= relay
       .close()
       .catch((error: unknown) => log.warn({ err: error }, 'closing the upstream connections'))
+      // The hub passes it on to the copy, which waits for it.
       .then(() => enter('closed'));
     return closing;
   };
@@ -271,9 +277,9 @@ export const createCommands = (options: CommandsOptions): Commands => {
       if (result === undefined) return;
       reply = { type: 'answer', id: command.id, ok: true, result };
     } catch (error) {
-      const { code, message } = asShadowError(error, FAILURE[command.type]);
+      const { code, message, retryable } = asShadowError(error, FAILURE[command.type]);
       log.warn({ command: command.type, code, err: error }, 'command failed');
-      reply = { type: 'answer', id: command.id, ok: false, error: { code, message } };
+      reply = { type: 'answer', id: command.id, ok: false, error: { code, message, retryable } };
     }
     if (control().connection() === connection) control().send(reply);
   };

@@ -1,7 +1,12 @@
 /** The edge of one session: its two sockets. What the session says is written; what may be read is read, with backpressure. */
 import type net from 'node:net';
 import type { Settlement } from '../api/control.ts';
+import type { Attachment } from './attachment.ts';
+import { Calming } from './calming.ts';
+import { SILENT_TICKS } from './heartbeat.ts';
 import type { Phase, Session } from './session.ts';
+import { setReading, silence, writeSpans } from './sockets.ts';
+import type { Superseded } from './superseded.ts';
 
 export interface Log {
   debug(fields: object, message: string): void;
@@ -27,20 +32,15 @@ const HARD_BYTES = 256 << 20;
 /** Longest time the broker is not read, and the turn it gets then. */
 const PAUSE_MS = 8000;
 const TURN_MS = 2000;
-/** The broker is quiet when it has sent nothing for so long; chunks that may put that off. */
-const QUIET_MS = 40;
-const QUIET_RESTARTS = 50;
-/** Half intervals without a byte from the broker until it is taken for dead. */
-const SILENT_TICKS = 5;
 
 /** Phases in which the upstream, or what was carried from it, is needed without the app. */
-const KEPT: readonly Phase[] = ['mute', 'superseded', 'detached', 'attaching', 'attached'];
+const KEPT: readonly Phase[] = ['mute', 'detached', 'attached'];
 
 export class Connection {
   readonly session: Session;
   readonly app: net.Socket;
   upstream: net.Socket | undefined;
-  /** Why the upstream socket ended; for attach, which must say so. */
+  /** Why the upstream socket ended. */
   failure: Error | undefined;
   private readonly events: ConnectionEvents;
   private heartbeat: NodeJS.Timeout | undefined;
@@ -101,14 +101,14 @@ export class Connection {
     const upstream = this.upstream;
     upstream?.destroy();
     if (upstream) this.upstreamClosed(upstream);
-    if (this.session.phase !== 'attaching' && this.session.phase !== 'detached') this.app.resetAndDestroy();
+    if (this.session.phase !== 'detached') this.app.resetAndDestroy();
   }
 
   /** Writes what the session has to say. */
   act(): void {
     const actions = this.session.take();
-    write(this.app, actions.toApp);
-    if (this.upstream) write(this.upstream, actions.toBroker);
+    writeSpans(this.app, actions.toApp);
+    if (this.upstream) writeSpans(this.upstream, actions.toBroker);
     if (actions.settlements.length > 0) this.events.settlements(actions.settlements);
     if (actions.lost) this.events.lost(actions.lost);
     this.beat();
@@ -198,7 +198,6 @@ export class Connection {
 
   /** There is no upstream (any more). The app learns of it at once, or when it is served again. */
   loseUpstream(): void {
-    if (this.session.phase === 'attaching') this.failure ??= new Error('the broker closed the connection');
     let tell = false;
     this.guard(() => {
       tell = this.session.upstreamClosed();
@@ -228,12 +227,30 @@ export class Connection {
 
   /** The upstream is left behind, unread: nothing of it may reach the copy (called before any I/O event). */
   abandonUpstream(): void {
+    this.release()?.destroy();
+  }
+
+  private release(): net.Socket | undefined {
     const { upstream } = this;
     this.upstream = undefined;
     this.failure = undefined;
-    upstream?.removeAllListeners();
-    upstream?.on('error', () => undefined);
-    upstream?.destroy();
+    if (upstream) silence(upstream);
+    return upstream;
+  }
+
+  /** Its upstream half with its socket; the app waits for another. */
+  divide(): { readonly half: Superseded; readonly socket: net.Socket } | undefined {
+    const socket = this.release();
+    if (!socket) return undefined;
+    const half = this.session.divide();
+    this.act();
+    return { half, socket };
+  }
+
+  /** The session and its socket take what an attachment has set up. */
+  adopt(attachment: Attachment, upstream: net.Socket): void {
+    this.session.adopt(attachment);
+    this.use(upstream);
   }
 
   destroy(): void {
@@ -251,46 +268,3 @@ export class Connection {
     this.events.gone(this);
   }
 }
-
-/** Says once that the broker has been quiet for a while, or that it never is. */
-class Calming {
-  private timer: NodeJS.Timeout | undefined;
-  private restarts = 0;
-  private readonly tell: () => void;
-  constructor(tell: () => void) {
-    this.tell = tell;
-  }
-  wanted(wanted: boolean): void {
-    if (wanted) {
-      this.timer ??= setTimeout(() => {
-        this.timer = undefined;
-        this.tell();
-      }, QUIET_MS);
-      return;
-    }
-    clearTimeout(this.timer);
-    this.timer = undefined;
-    this.restarts = 0;
-  }
-  restart(): void {
-    if (!this.timer || this.restarts >= QUIET_RESTARTS) return;
-    this.restarts += 1;
-    this.timer.refresh();
-  }
-}
-
-const write = (socket: net.Socket, spans: Buffer[]): void => {
-  if (spans.length === 0 || socket.destroyed || socket.writableEnded) return;
-  if (spans.length === 1) {
-    socket.write(spans[0]!);
-    return;
-  }
-  socket.cork();
-  for (const span of spans) socket.write(span);
-  socket.uncork();
-};
-
-const setReading = (socket: net.Socket, reading: boolean): void => {
-  if (reading && socket.isPaused()) socket.resume();
-  else if (!reading && !socket.isPaused()) socket.pause();
-};

@@ -161,6 +161,10 @@ export class Deliveries {
     return this.unsettled.size;
   }
 
+  tags(): Iterable<number> {
+    return this.unsettled.tags();
+  }
+
   get carried(): number {
     if (this.offset === 0) return 0;
     let count = 0;

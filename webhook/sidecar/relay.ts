@@ -2,10 +2,14 @@
 import net from 'node:net';
 import type { MuteResult, SessionReport, Settlement } from '../api/control.ts';
 import { asShadowError, ShadowError } from '../api/errors.ts';
+import { attachOver } from './attach.ts';
 import { BlindRelay } from './blind.ts';
 import { Connection, type ConnectionEvents, type Log } from './connection.ts';
+import { OldUpstreams } from './old-upstreams.ts';
+import { Patience } from './patience.ts';
 import { Session } from './session.ts';
 import { connectUpstream } from './upstream.ts';
+import { Watch } from './watch.ts';
 
 export interface Broker {
   readonly host: string;
@@ -28,16 +32,22 @@ export interface Relay {
   report(): SessionReport;
   /** Rejects with SHADOW_E_MUTE (or SHADOW_E_SESSION, before anything is touched) and goes on as before. */
   mute(timeoutMs: number): Promise<MuteResult>;
+  /** Resolves when the app is served again. */
   unmute(): Promise<void>;
   /** Right after a restore, before any I/O event: leaves every upstream socket behind, unread. */
   becomeCopy(): void;
   /** Rejects with SHADOW_E_ATTACH; may be tried again. */
   attach(timeoutMs: number): Promise<void>;
+  /** The app is served; its consumers wait for `consume`, but not for ever. */
   live(): void;
+  /** The source's channels are closed (invariant 3: see patience.ts). Said again, it does nothing. */
+  consume(): void;
+  /** No consumer of the app waits for that. */
+  consuming(): boolean;
   supersede(): void;
   /** Resolves when all are proven settled by a barrier (or are lost, which onLost tells). */
   settle(items: Settlement[]): Promise<void>;
-  /** Deliveries of this process's upstream channels that are not settled. */
+  /** Deliveries of superseded upstream channels that can still be settled and are not. */
   outstanding(): number;
   /** Closes the upstream connections of a superseded source. */
   close(): Promise<void>;
@@ -50,7 +60,8 @@ export interface Relay {
   quiescent(): boolean;
 }
 
-const CLOSE_MS = 5000;
+/** Longest time an un-mute spends on new upstream connections before it goes on with the old ones. */
+const REPLACE_MS = 5000;
 
 export class SessionRelay implements Relay {
   readonly connections = new Set<Connection>();
@@ -59,17 +70,23 @@ export class SessionRelay implements Relay {
   private holding = false;
   private readonly servers: net.Server[] = [];
   private readonly blind = new BlindRelay();
-  private readonly waiting = new Set<() => void>();
+  private readonly watch = new Watch();
   private readonly connect: (host: string, port: number) => Promise<net.Socket>;
   private readonly brokers = new WeakMap<Connection, Broker>();
   private lastId = 0;
   private stopping = false;
+  /** Another pod serves the app. */
+  private retired = false;
   /** Counts of connections that are gone. */
   private delivered = 0;
   private published = 0;
   private tellSettlements: (items: Settlement[]) => void = () => undefined;
   private tellLost: (why: string) => void = () => undefined;
   private losses = 0;
+  /** What is carried was carried by an un-mute, not by a handoff: it is settled here. */
+  private settlesHere = false;
+  /** Un-muting: sessions are given new upstreams. */
+  private replacing = false;
 
   constructor(options: RelayOptions) {
     this.options = options;
@@ -102,10 +119,14 @@ export class SessionRelay implements Relay {
   async stop(graceMs: number): Promise<void> {
     this.stopping = true;
     for (const server of this.servers) server.close();
-    const needed = ({ app, session }: Connection): boolean => !app.destroyed && session.phase !== 'superseded';
-    await this.until(() => ![...this.connections].some(needed), graceMs).catch(() => undefined);
+    const needed = (): boolean => !this.retired && [...this.connections].some(({ app }) => !app.destroyed);
+    await this.watch.until(() => !needed(), graceMs).catch(() => undefined);
     for (const connection of this.connections) connection.destroy();
+    this.patience.end();
     this.blind.drop();
+    // By the protocol, so that the app's last settlements are not overtaken by a reset.
+    if (graceMs > 0) await this.olds.close();
+    this.olds.drop();
   }
 
   // ---- connections
@@ -116,47 +137,64 @@ export class SessionRelay implements Relay {
       return;
     }
     this.lastId += 1;
-    this.adopt(new Connection(new Session(this.lastId, `${broker.host}:${broker.port}`), app, this.events), broker);
-  }
-
-  /** Takes a connection among its own; without an upstream it gets one, now or when the holding ends. */
-  adopt(connection: Connection, broker: Broker): void {
+    const session = new Session(this.lastId, `${broker.host}:${broker.port}`);
+    const connection = new Connection(session, app, this.events);
     this.connections.add(connection);
     this.brokers.set(connection, broker);
-    if (!this.holding && !connection.upstream) this.open(connection, broker);
+    if (!this.holding) this.open(connection);
   }
 
-  readonly events: ConnectionEvents = {
+  private readonly events: ConnectionEvents = {
     warn: (fields, message) => this.options.log.warn(fields, message),
-    settlements: (items) => this.tellSettlements(items),
+    settlements: (items) => {
+      if (this.settlesHere) void this.olds.settle(items);
+      else this.tellSettlements(items);
+      this.patience.stir();
+    },
     lost: (why) => {
       this.losses += 1;
       this.options.log.warn({ why }, 'session lost');
       this.tellLost(why);
     },
-    changed: () => {
-      if (this.waiting.size > 0) for (const look of [...this.waiting]) look();
-    },
+    changed: () => this.watch.changed(),
     gone: (connection) => {
       if (!this.connections.delete(connection)) return;
       this.delivered += connection.session.wires.delivered;
       this.published += connection.session.wires.published;
-      this.events.changed();
+      this.watch.changed();
     },
   };
 
-  private open(connection: Connection, broker: Broker): void {
-    this.dial(connection, broker).catch((error: unknown) => {
-      this.options.log.warn({ broker: connection.session.broker, error: String(error) }, 'broker not reached');
-      if (connection.parked && !this.holding) connection.app.resetAndDestroy();
-    });
+  /** Upstream connections that only settle any more. */
+  readonly olds = new OldUpstreams(this.events, this.watch);
+
+  private readonly patience = new Patience({
+    carried: () => this.carriedOutstanding(),
+    sated: () => [...this.served()].every(({ session }) => session.sated),
+    giveUp: () => {
+      const carried = this.carriedOutstanding();
+      this.options.log.warn({ carried }, 'consuming before the old channels are closed: a quorum queue may reorder');
+      this.consume();
+    },
+  });
+
+  private dial(connection: Connection): Promise<net.Socket> {
+    const { host, port } = this.brokers.get(connection)!;
+    return this.connect(host, port);
   }
 
   /** Gives a connection an upstream, unless it has been told to wait meanwhile. */
-  private async dial(connection: Connection, broker: Broker): Promise<void> {
-    const upstream = await this.connect(broker.host, broker.port);
-    if (connection.upstream || connection.app.destroyed || this.holding) upstream.destroy();
-    else connection.use(upstream);
+  private open(connection: Connection): void {
+    this.dial(connection).then(
+      (upstream) => {
+        if (connection.upstream || connection.app.destroyed || this.holding) upstream.destroy();
+        else connection.use(upstream);
+      },
+      (error: unknown) => {
+        this.options.log.warn({ broker: connection.session.broker, error: String(error) }, 'broker not reached');
+        if (connection.parked && !this.holding) connection.app.resetAndDestroy();
+      },
+    );
   }
 
   private *served(): Generator<Connection> {
@@ -164,29 +202,8 @@ export class SessionRelay implements Relay {
   }
 
   private every(phase: Session['phase']): boolean {
-    for (const connection of this.served()) if (connection.session.phase !== phase) return false;
+    for (const { session } of this.served()) if (session.phase !== phase) return false;
     return true;
-  }
-
-  /** Resolves when it holds; looks whenever something was done. Rejects when time is over or `failed` says why. */
-  private until(holds: () => boolean, timeoutMs?: number, failed: () => string | undefined = () => undefined) {
-    return new Promise<void>((resolve, reject) => {
-      let timer: NodeJS.Timeout | undefined;
-      const end = (act: () => void): void => {
-        this.waiting.delete(look);
-        clearTimeout(timer);
-        act();
-      };
-      const look = (): void => {
-        const why = failed();
-        if (why !== undefined) end(() => reject(new Error(why)));
-        else if (holds()) end(resolve);
-      };
-      this.waiting.add(look);
-      if (timeoutMs !== undefined)
-        timer = setTimeout(() => end(() => reject(new Error(`not within ${timeoutMs} ms`))), timeoutMs);
-      look();
-    });
   }
 
   // ---- what is known
@@ -208,9 +225,7 @@ export class SessionRelay implements Relay {
   }
 
   outstanding(): number {
-    let sum = 0;
-    for (const { session } of this.connections) sum += session.outstanding;
-    return sum;
+    return this.olds.outstanding;
   }
 
   carriedOutstanding(): number {
@@ -236,18 +251,19 @@ export class SessionRelay implements Relay {
   // ---- the source
 
   async mute(timeoutMs: number): Promise<MuteResult> {
-    if (this.holding && this.every('mute')) return { carried: this.outstanding() };
+    if (this.holding && this.every('mute')) return this.muteResult();
     const { hazards } = this.report();
     if (hazards.length > 0) throw new ShadowError('SHADOW_E_SESSION', hazards.join('; '));
     // A second source for the same delivery would settle it twice.
-    if (this.carriedOutstanding() > 0) throw new ShadowError('SHADOW_E_MUTE', 'carried deliveries are not settled yet');
+    if (this.carriedOutstanding() > 0 || this.olds.size > 0 || this.replacing || !this.consuming())
+      throw new ShadowError('SHADOW_E_MUTE', 'carried deliveries are not settled yet', { retryable: true });
     const losses = this.losses;
     this.holding = true;
     this.blind.hold();
     for (const connection of this.connections)
       if (!connection.park()) connection.guard(() => connection.session.mute());
     try {
-      await this.until(
+      await this.watch.until(
         () => this.quiescent(),
         timeoutMs,
         () => this.muteFailure(losses),
@@ -256,7 +272,13 @@ export class SessionRelay implements Relay {
       await this.unmute();
       throw asShadowError(error, 'SHADOW_E_MUTE');
     }
-    return { carried: this.outstanding() };
+    return this.muteResult();
+  }
+
+  private muteResult(): MuteResult {
+    let carried = 0;
+    for (const { session, upstream } of this.served()) if (upstream) carried += session.outstanding;
+    return { carried };
   }
 
   private muteFailure(losses: number): string | undefined {
@@ -266,105 +288,133 @@ export class SessionRelay implements Relay {
     return undefined;
   }
 
+  /**
+   * A session whose consumers were cancelled in doubt goes on with a new upstream, as a copy would; its old one settles what
+   * is carried and is closed, and then it consumes. The others, and those that find no new one, go on with what they have.
+   */
   async unmute(): Promise<void> {
-    this.release((connection) => connection.session.unmute());
+    const signal = AbortSignal.timeout(REPLACE_MS);
+    const stuck = [...this.connections].filter(({ session, upstream }) => upstream && session.stuck);
+    this.release((connection) => !stuck.includes(connection) && connection.session.unmute());
+    if (stuck.length === 0) return;
+    this.replacing = true;
+    await Promise.all(stuck.map((connection) => this.replace(connection, signal)));
+    this.replacing = false;
+    void this.olds
+      .settled()
+      .then(() => this.olds.close())
+      .then(() => this.consume());
+  }
+
+  /** Gives a session that is mute, or about to be, a new upstream; failing that, it is un-muted on its old one. */
+  private async replace(connection: Connection, signal: AbortSignal): Promise<void> {
+    const { session } = connection;
+    try {
+      await this.watch.until(() => session.phase !== 'muting', REPLACE_MS);
+      const attachment = session.attachment();
+      const upstream = await attachOver(() => this.dial(connection), attachment, signal);
+      const left = session.stuck ? connection.divide() : undefined;
+      if (!left) upstream.destroy();
+      else {
+        this.settlesHere = true;
+        this.olds.adopt(left.half, left.socket, session.handshake.tune.heartbeat);
+        connection.adopt(attachment, upstream);
+      }
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      this.options.log.warn({ connection: session.id, why }, 'going on with the upstream connection it has');
+    }
+    this.serve(connection, () => (session.phase === 'attached' ? session.live() : session.unmute()));
+    if (session.waitsToConsume) this.patience.begin();
   }
 
   /** The app is served again, or by this copy from now on; what waited at the door comes in. */
-  private release(serve: (connection: Connection) => void): void {
+  private release(act: (connection: Connection) => void): void {
     this.holding = false;
     for (const connection of [...this.connections]) {
-      const broker = this.brokers.get(connection);
-      if (connection.parked && broker) {
-        this.open(connection, broker);
-        continue;
-      }
-      connection.guard(() => serve(connection));
-      if (!connection.upstream) connection.loseUpstream();
-      connection.endIfAbandoned();
+      if (connection.parked) this.open(connection);
+      else this.serve(connection, () => act(connection));
     }
     this.blind.release();
-    this.events.changed();
+    this.watch.changed();
+  }
+
+  private serve(connection: Connection, act: () => void): void {
+    connection.guard(act);
+    if (!connection.upstream) connection.loseUpstream();
+    connection.endIfAbandoned();
   }
 
   supersede(): void {
     this.holding = true;
-    for (const { session } of this.connections) session.supersede();
-  }
-
-  async settle(items: Settlement[]): Promise<void> {
-    const touched: Connection[] = [];
+    this.retired = true;
     for (const connection of this.connections) {
-      const theirs = items.filter((item) => item.connection === connection.session.id);
-      if (theirs.length === 0 || !connection.upstream) continue;
-      connection.guard(() => connection.session.settle(theirs));
-      touched.push(connection);
+      const { session } = connection;
+      const left = session.phase === 'mute' ? connection.divide() : undefined;
+      if (left) this.olds.adopt(left.half, left.socket, session.handshake.tune.heartbeat);
     }
-    await this.until(() => touched.every(({ upstream, session }) => !upstream || !session.settling));
   }
 
-  async close(): Promise<void> {
-    for (const connection of this.connections) connection.guard(() => connection.session.close());
-    const closed = (): boolean =>
-      [...this.connections].every(({ upstream, session }) => !upstream || !session.settling);
-    await this.until(closed, CLOSE_MS).catch(() => undefined);
-    for (const connection of this.connections) connection.abandonUpstream();
+  settle(items: Settlement[]): Promise<void> {
+    return this.olds.settle(items);
+  }
+
+  close(): Promise<void> {
+    return this.olds.close();
   }
 
   // ---- the copy
 
   becomeCopy(): void {
     this.holding = true;
-    for (const connection of this.connections) {
-      connection.abandonUpstream();
-      if (!connection.parked) connection.guard(() => connection.session.detach());
-    }
+    this.settlesHere = false;
+    for (const connection of this.connections) this.forsake(connection);
     this.blind.drop();
   }
 
+  private forsake(connection: Connection): void {
+    connection.abandonUpstream();
+    if (!connection.parked) connection.guard(() => connection.session.detach());
+  }
+
   async attach(timeoutMs: number): Promise<void> {
-    if (this.every('attached')) return;
     const connections = [...this.served()];
-    let failure: string | undefined;
-    let over = false;
-    for (const connection of connections) {
-      connection.abandonUpstream();
-      connection.guard(() => connection.session.detach());
-      const broker = this.brokers.get(connection)!;
-      this.connect(broker.host, broker.port).then(
-        (upstream) => {
-          if (over) {
-            upstream.destroy();
-            return;
-          }
-          connection.use(upstream);
-          connection.guard(() => connection.session.attach());
-        },
-        (error: unknown) => {
-          failure = error instanceof Error ? error.message : String(error);
-          this.events.changed();
-        },
-      );
-    }
-    const failed = (): string | undefined =>
-      failure ?? connections.map((each) => each.failure?.message).find((each) => each !== undefined);
+    if (connections.every(({ session, upstream }) => session.phase === 'attached' && upstream)) return;
+    const over = new AbortController();
+    const late = setTimeout(() => over.abort(new Error(`not within ${timeoutMs} ms`)), timeoutMs);
+    const attachOne = async (connection: Connection): Promise<void> => {
+      this.forsake(connection);
+      const attachment = connection.session.attachment();
+      const upstream = await attachOver(() => this.dial(connection), attachment, over.signal);
+      if (over.signal.aborted) upstream.destroy();
+      else connection.adopt(attachment, upstream);
+    };
     try {
-      await this.until(() => this.every('attached'), timeoutMs, failed);
+      await Promise.all(connections.map(attachOne));
     } catch (error) {
-      over = true;
-      for (const connection of connections) {
-        connection.abandonUpstream();
-        connection.guard(() => connection.session.detach());
-      }
+      over.abort(error);
+      for (const connection of connections) this.forsake(connection);
       throw asShadowError(error, 'SHADOW_E_ATTACH');
+    } finally {
+      clearTimeout(late);
     }
   }
 
   live(): void {
     for (const { session } of this.served())
-      if (session.phase === 'detached' || session.phase === 'attaching')
+      if (session.phase === 'detached')
         throw new ShadowError('SHADOW_E_ATTACH', `connection ${session.id} is not attached`);
     this.release((connection) => connection.session.live());
+    if ([...this.served()].some(({ session }) => session.waitsToConsume)) this.patience.begin();
+  }
+
+  consume(): void {
+    this.patience.end();
+    for (const connection of this.connections) connection.guard(() => connection.session.consume());
+  }
+
+  consuming(): boolean {
+    return !this.patience.active;
   }
 }
 

@@ -2,18 +2,19 @@
  * One app connection and its upstream, as a pure state machine: bytes and commands in, bytes and events out (`take`). No
  * socket, no clock: deadlines come in as commands.
  *
- * opening → open ⇄ muting → mute, then at the source superseded; in a copy detached → attaching → attached → open again.
+ * opening → open ⇄ muting → mute → detached (its upstream half left behind or split off) → attached → open again.
  */
 import type { Settlement } from '../api/control.ts';
 import { AppSide } from './app-side.ts';
-import { attachChannel, resumeConsumers, suspendConsumers } from './attach.ts';
+import { Attachment } from './attachment.ts';
 import { BrokerSide } from './broker-side.ts';
-import type { Channel } from './channel.ts';
+import { resumeConsumers } from './consumers.ts';
 import { FRAME, Malformed, Outlet, type Piece, Splitter } from './frames.ts';
 import { Handshake } from './handshake.ts';
 import { type ConnectionReport, connectionReport, hazardsOf } from './hazards.ts';
 import { encode, HEARTBEAT, METHOD, methodOf } from './methods.ts';
-import { settleFrames, silent } from './superseded.ts';
+import { Muting } from './muting.ts';
+import { oldChannel, Superseded } from './superseded.ts';
 import { Wires } from './wires.ts';
 
 export type Phase =
@@ -21,9 +22,7 @@ export type Phase =
   | 'open'
   | 'muting'
   | 'mute'
-  | 'superseded'
   | 'detached'
-  | 'attaching'
   | 'attached'
   /** Not AMQP 0-9-1: bytes pass, nothing is known. */
   | 'blind';
@@ -48,8 +47,7 @@ export class Session {
   /** The broker's connection.close, kept from the app while mute. */
   private deferred: Piece | undefined;
   private muteWanted = false;
-  private stage: 'replies' | 'cancels' | 'barrier' = 'replies';
-  private calm = false;
+  private readonly muting: Muting;
   private lost: string | undefined;
   private appGone = false;
   private appSplitter = new Splitter();
@@ -61,6 +59,7 @@ export class Session {
     this.id = id;
     this.broker = broker;
     this.wires = new Wires(id);
+    this.muting = new Muting(this.wires);
     this.appSide = new AppSide(this.wires);
     this.brokerSide = new BrokerSide(this.wires);
   }
@@ -75,7 +74,7 @@ export class Session {
 
   /** Whether bytes of the app may be read now. */
   get wantsApp(): boolean {
-    if (this.phase === 'muting') return this.uploading();
+    if (this.phase === 'muting') return this.muting.uploading();
     if (this.phase === 'opening') return !(this.muteWanted && this.handshake.asked);
     return this.phase === 'open' || this.phase === 'blind';
   }
@@ -127,12 +126,6 @@ export class Session {
     return this.wires.toBroker.atBoundary && !this.wires.channels.get(piece.channel)?.up;
   }
 
-  private uploading(): boolean {
-    if (!this.wires.toBroker.atBoundary) return true;
-    for (const channel of this.wires.channels.values()) if (channel.up) return true;
-    return false;
-  }
-
   fromBroker(chunk: Buffer): void {
     // A broker that refuses the protocol header answers with its own.
     if (this.phase === 'opening' && this.wires.toApp.untouched && chunk[0] === 0x41) this.phase = 'blind';
@@ -146,12 +139,6 @@ export class Session {
   private brokerPiece(piece: Piece): void {
     const method = piece.type === FRAME.method ? methodOf(piece.bytes) : 0;
     switch (this.phase) {
-      case 'attaching':
-        this.attachPiece(method, piece);
-        return;
-      case 'superseded':
-        this.lost ??= silent(this.wires, method, piece);
-        return;
       case 'opening':
         this.brokerSide.handle(piece);
         if (method === METHOD.connectionOpenOk) this.opened();
@@ -199,69 +186,36 @@ export class Session {
     this.muteWanted = true;
     if (this.phase === 'open' && !this.wires.closing) {
       this.phase = 'muting';
-      this.stage = 'replies';
-      this.calm = false;
+      this.muting.begin();
       this.advance();
     }
   }
 
-  /** Each stage waits until nothing is owed on any channel. */
   private advance(): void {
-    if (this.phase !== 'muting' || this.uploading() || this.owed()) return;
-    if (this.stage === 'replies') {
-      if (!this.calm && !this.sated()) return;
-      this.stage = 'cancels';
-      for (const channel of this.openChannels()) suspendConsumers(this.wires, channel);
-      if (this.owed()) return;
-    }
-    if (this.stage === 'cancels') {
-      // After flow-ok nothing that the broker had for us before the cancels is under way any more.
-      this.stage = 'barrier';
-      for (const channel of this.openChannels()) {
-        this.wires.injectUp(channel, encode.flow(channel.id));
-        channel.expected.push({ reply: METHOD.channelFlowOk, ours: true });
-      }
-      if (this.owed()) return;
-    }
-    for (const channel of this.wires.channels.values()) if (channel.unconfirmed.size > 0 || channel.down) return;
-    if (this.brokerSplitter.atBoundary) this.phase = 'mute';
+    if (this.phase === 'muting' && this.muting.advance() && this.brokerSplitter.atBoundary) this.phase = 'mute';
   }
 
-  /**
-   * A quorum queue's deliveries that are under way when its consumer is cancelled reach nobody until the channel closes
-   * (RabbitMQ's client of it has forgotten the consumer). So consumers are cancelled when nothing can be under way: the
-   * app settles nothing now, so each is soon full, or its queue has nothing for it.
-   */
-  private sated(): boolean {
-    for (const channel of this.openChannels())
-      for (const consumer of channel.consumers.values())
-        if (consumer.noAck || consumer.prefetch === 0 || consumer.held + consumer.withheld < consumer.prefetch)
-          return false;
-    return true;
-  }
-
-  /** Waiting for `quiet`. */
   get awaitsQuiet(): boolean {
-    return this.phase === 'muting' && this.stage === 'replies' && !this.calm;
+    return this.phase === 'muting' && this.muting.awaitsQuiet;
   }
 
   /** The broker has sent nothing for a while. */
   quiet(): void {
-    this.calm = true;
+    this.muting.quiet();
     this.advance();
   }
 
-  private owed(): boolean {
-    if (this.wires.control.expected.length > 0) return true;
-    for (const channel of this.wires.channels.values()) if (channel.expected.length > 0) return true;
-    return false;
+  get sated(): boolean {
+    return this.muting.sated;
   }
 
-  private *openChannels(): Generator<Channel> {
-    for (const channel of this.wires.channels.values()) if (channel.state === 'open') yield channel;
+  /** Whether an un-mute must not go on with this upstream, once it is mute: a delivery may be stuck to its channels. */
+  get stuck(): boolean {
+    if (this.phase !== 'mute' && this.phase !== 'muting') return false;
+    return this.muting.cancelled && this.muting.doubtful && !this.wires.closing && !this.deferred && !this.appGone;
   }
 
-  /** Also from the midst of muting. */
+  /** On the upstream it has; also from the midst of muting. */
   unmute(): void {
     this.muteWanted = false;
     if (this.phase === 'opening') {
@@ -271,7 +225,7 @@ export class Session {
     if (this.phase !== 'muting' && this.phase !== 'mute') return;
     if (!this.wires.closing) {
       this.wires.guarded = true;
-      for (const channel of this.openChannels()) resumeConsumers(this.wires, channel, false);
+      for (const channel of this.wires.openChannels()) resumeConsumers(this.wires, channel, false);
     }
     this.serve();
   }
@@ -279,6 +233,7 @@ export class Session {
   /** The app is served (again): what it was kept from comes first. */
   private serve(): void {
     this.phase = 'open';
+    this.muting.end();
     if (this.deferred) this.brokerSide.handle(this.deferred);
     this.deferred = undefined;
     this.releaseHeld();
@@ -291,11 +246,11 @@ export class Session {
     for (const piece of held) this.appPiece(piece);
   }
 
-  // ---- the copy
+  // ---- another upstream
 
-  /** The upstream is left behind (also one that an attach tried in vain). What the app has not been given yet stays in `toApp` and in the socket's queue. */
+  /** The upstream is left behind. What the app has not been given yet stays in `toApp` and in the socket's queue. */
   detach(): void {
-    if (!['mute', 'detached', 'attaching', 'attached'].includes(this.phase))
+    if (this.phase !== 'mute' && this.phase !== 'detached' && this.phase !== 'attached')
       throw new Malformed(`detach in phase ${this.phase}`);
     this.phase = 'detached';
     this.brokerSplitter = new Splitter();
@@ -306,54 +261,48 @@ export class Session {
     this.wires.toApp.inject(HEARTBEAT);
   }
 
-  attach(): void {
-    this.phase = 'attaching';
-    this.wires.toBroker.raw(this.handshake.begin());
+  /** As `detach`, but the upstream half lives on: what the app settles of it goes there. */
+  divide(): Superseded {
+    const stream = { splitter: this.brokerSplitter, toBroker: this.wires.toBroker };
+    const half = new Superseded(this, [...this.wires.openChannels()].map(oldChannel), stream);
+    this.detach();
+    return half;
   }
 
-  private attachPiece(method: number, piece: Piece): void {
-    if (method === 0) return;
-    if (method === METHOD.connectionBlocked || method === METHOD.connectionUnblocked) this.brokerSide.handle(piece);
-    else if (piece.channel === 0) {
-      const answer = this.handshake.answer(method, piece.bytes);
-      if (answer !== 'open') for (const frame of answer) this.wires.toBroker.inject(frame);
-      else for (const channel of this.wires.channels.values()) attachChannel(this.wires, channel);
-    } else {
-      const channel = this.wires.channels.get(piece.channel);
-      if (!channel?.answer(method)) throw new Error(`the broker refused what channel ${piece.channel} had`);
-      if (method === METHOD.channelOpenOk) channel.state = 'open';
-    }
-    const opening = [...this.wires.channels.values()].some((each) => each.state === 'opening');
-    if (!opening && !this.owed() && (piece.channel !== 0 || method === METHOD.connectionOpenOk))
-      this.phase = 'attached';
+  /** What sets up another upstream connection; `adopt` takes it. */
+  attachment(): Attachment {
+    return new Attachment(this.handshake, [...this.wires.openChannels()], this.appSplitter.maxMethod);
   }
 
-  /** Only after the commit: from here on the copy speaks for the app (invariant 4). */
+  adopt(attachment: Attachment): void {
+    if (this.phase !== 'detached') throw new Malformed(`adopt in phase ${this.phase}`);
+    this.phase = 'attached';
+    this.brokerSplitter = attachment.splitter;
+    this.wires.toBroker = attachment.toBroker;
+  }
+
+  /** From here on this process speaks for the app (invariant 4: only after the commit); it consumes nothing yet. */
   live(): void {
     if (this.phase !== 'attached') return;
     this.muteWanted = false;
     if (this.wires.blocked) this.wires.toApp.inject(encode.unblocked());
     this.wires.blocked = false;
-    if (!this.wires.closing) for (const channel of this.openChannels()) resumeConsumers(this.wires, channel, true);
     this.serve();
   }
 
-  // ---- the source after its commit
-
-  supersede(): void {
-    if (this.phase === 'mute') this.phase = 'superseded';
+  /** The consumers that the new upstream has not heard of yet. */
+  consume(): void {
+    if (this.phase !== 'open' || this.wires.closing) return;
+    for (const channel of this.wires.openChannels()) resumeConsumers(this.wires, channel, true);
   }
 
-  /** Settlements of the copy's app, once per tag; `settling` until a barrier has proven them. */
-  settle(items: readonly Settlement[]): void {
-    settleFrames(this.wires, items);
+  get waitsToConsume(): boolean {
+    for (const channel of this.wires.openChannels())
+      for (const { suspended } of channel.consumers.values()) if (suspended) return true;
+    return false;
   }
 
-  get settling(): boolean {
-    return this.owed();
-  }
-
-  /** Deliveries of this upstream that are not settled. */
+  /** Deliveries that are not settled. */
   get outstanding(): number {
     let sum = 0;
     for (const channel of this.wires.channels.values()) sum += channel.deliveries.size;
@@ -366,21 +315,14 @@ export class Session {
     return sum;
   }
 
-  close(): void {
-    if (this.wires.closing) return;
-    this.wires.closing = 'app';
-    this.wires.control.expected.push({ reply: METHOD.connectionCloseOk, ours: true });
-    this.wires.toBroker.inject(encode.connectionClose());
-  }
-
   // ---- events
 
   /** Every half heartbeat interval: whom we keep silent, we speak for. */
   tick(): void {
     const { phase, handshake, wires } = this;
     if (!handshake.done) return;
-    if (['muting', 'mute', 'superseded', 'attached'].includes(phase)) wires.toBroker.inject(HEARTBEAT);
-    if (['detached', 'attaching', 'attached'].includes(phase)) wires.toApp.inject(HEARTBEAT);
+    if (phase === 'muting' || phase === 'mute' || phase === 'attached') wires.toBroker.inject(HEARTBEAT);
+    if (phase === 'detached' || phase === 'attached') wires.toApp.inject(HEARTBEAT);
   }
 
   /** The app's socket is gone. A source that is mute keeps its upstream: its copy may need it. */
@@ -396,16 +338,7 @@ export class Session {
       case 'attached':
         this.lose('the upstream connection is lost');
         return false;
-      case 'superseded': {
-        const { outstanding } = this;
-        if (outstanding > 0 || !this.wires.closing)
-          this.lose(`the upstream connection is lost; the broker hands out ${outstanding} deliveries again`);
-        for (const channel of this.wires.channels.values()) channel.dismantle();
-        this.wires.control.expected = [];
-        return false;
-      }
       case 'detached':
-      case 'attaching':
         return false;
       default:
         if (!this.wires.closing) this.wires.giveBackAll();

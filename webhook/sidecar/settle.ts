@@ -29,6 +29,8 @@ export interface SettleThrough {
   onSettled(message: Settled): void;
   /** Copy: all is answered. */
   answered(): boolean;
+  /** Copy: the source has closed its upstream connections, or they are gone with it. */
+  sourceClosed(): boolean;
   onSettle(message: Settle): void;
   /** Source: it is superseded now. */
   begin(): void;
@@ -43,6 +45,7 @@ export const createSettleThrough = (options: SettleOptions): SettleThrough => {
   let pumping = false;
   /** Highest batch that came for a session that is no more. */
   let orphaned = 0;
+  let sourceClosed = false;
 
   const depart = (): void => {
     // Without a connection they stay where they are; `resend` sends what is due.
@@ -53,7 +56,14 @@ export const createSettleThrough = (options: SettleOptions): SettleThrough => {
   };
 
   const answer = (seq: number): void => {
-    const message: Settled = { type: 'settled', claim: handoff().claim, seq, outstanding: options.outstanding() };
+    const { claim, state } = handoff();
+    const message: Settled = {
+      type: 'settled',
+      claim,
+      seq,
+      outstanding: options.outstanding(),
+      closed: state === 'closed',
+    };
     control().send(message);
   };
 
@@ -79,6 +89,7 @@ export const createSettleThrough = (options: SettleOptions): SettleThrough => {
       outbox = pure.emptyOutbox;
       inbox = pure.emptyInbox;
       orphaned = 0;
+      sourceClosed = false;
     },
     enqueue: (items) => {
       outbox = pure.enqueue(outbox, items);
@@ -88,13 +99,15 @@ export const createSettleThrough = (options: SettleOptions): SettleThrough => {
       for (const batch of outbox.sent) control().send(batch);
       depart();
     },
-    onSettled: ({ claim, seq }) => {
+    onSettled: ({ claim, seq, closed }) => {
       if (claim !== handoff().claim) return;
+      sourceClosed ||= closed;
       outbox = pure.answered(outbox, seq);
       depart();
       options.progressed();
     },
     answered: () => pure.isEmpty(outbox),
+    sourceClosed: () => sourceClosed,
     onSettle: (message) => {
       const { claim, state, session } = handoff();
       if (message.claim !== claim || state === 'idle') {

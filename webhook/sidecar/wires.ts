@@ -28,6 +28,10 @@ export class Wires {
     this.connection = connection;
   }
 
+  *openChannels(): Generator<Channel> {
+    for (const channel of this.channels.values()) if (channel.state === 'open') yield channel;
+  }
+
   /** A frame of our own on a channel: never between the frames of a content of the app. */
   injectUp(channel: Channel, frame: Buffer): void {
     if (channel.up) channel.waitingUp.push(frame);

@@ -102,6 +102,8 @@ export interface StandIn extends StoppableRelay {
   carried: number;
   failing: string | undefined;
   settleMs: number;
+  /** As after live: its consumers are to wait. */
+  waiting: boolean;
   emit(items: Settlement[]): void;
   lose(why: string): void;
 }
@@ -120,6 +122,7 @@ export const createStandIn = (calls: string[] = []): StandIn => {
     carried: 0,
     failing: undefined,
     settleMs: 0,
+    waiting: false,
     emit: (items) => onSettlements(items),
     lose: (why) => onLost(why),
     start: () => called('start'),
@@ -132,7 +135,15 @@ export const createStandIn = (calls: string[] = []): StandIn => {
     unmute: () => called('unmute'),
     becomeCopy: () => void called('becomeCopy'),
     attach: () => called('attach'),
-    live: () => called('live'),
+    live: () => {
+      relay.waiting = true;
+      return called('live');
+    },
+    consume: () => {
+      if (relay.waiting) void called('consume');
+      relay.waiting = false;
+    },
+    consuming: () => !relay.waiting,
     supersede: () => void called('supersede'),
     settle: async (items) => {
       await pause(relay.settleMs);

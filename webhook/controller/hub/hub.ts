@@ -128,6 +128,7 @@ export const createHub = (options: HubOptions): Hub => {
         session.claim = message.claim;
         session.outstanding = message.outstanding;
         session.lost = message.lost;
+        routes.stateChanged(session);
         changed(session.identity.uid);
         return undefined;
     }

@@ -24,6 +24,8 @@ export interface Routes {
   settled(from: Session, message: Settled): Refusal;
   /** A sidecar said hello: what waits for it goes out. */
   arrived(podUid: string): void;
+  /** A sidecar's state changed: the copy of a closed source is told that it may consume. */
+  stateChanged(from: Session): void;
 }
 
 export const createRoutes = (session: (podUid: string) => Session | undefined): Routes => {
@@ -34,11 +36,18 @@ export const createRoutes = (session: (podUid: string) => Session | undefined): 
     copy.send(message);
   };
 
+  /** The copy's consumers wait for it; told again, it does nothing. */
+  const tellClosed = (claim: string, route: Route): void => {
+    const source = session(route.sourceUid);
+    const closed = route.abandoned || (source?.state === 'closed' && source.claim === claim);
+    if (closed) session(route.copyUid)?.send({ type: 'settled', claim, seq: 0, outstanding: 0, closed: true });
+  };
+
   const forward = (route: Route, message: Settle): void => {
     if (!route.abandoned) session(route.sourceUid)?.send(message);
     else {
       const copy = session(route.copyUid);
-      if (copy) answer(copy, { type: 'settled', claim: message.claim, seq: message.seq, outstanding: 0 });
+      if (copy) answer(copy, { type: 'settled', claim: message.claim, seq: message.seq, outstanding: 0, closed: true });
     }
   };
 
@@ -51,6 +60,7 @@ export const createRoutes = (session: (podUid: string) => Session | undefined): 
   const put = (claim: string, route: Route): void => {
     routes.set(claim, route);
     forwardAll(claim, route);
+    tellClosed(claim, route);
   };
 
   return {
@@ -84,7 +94,13 @@ export const createRoutes = (session: (podUid: string) => Session | undefined): 
       return undefined;
     },
     arrived: (podUid) => {
-      for (const [claim, route] of routes) if (route.sourceUid === podUid) forwardAll(claim, route);
+      for (const [claim, route] of routes) {
+        if (route.sourceUid === podUid) forwardAll(claim, route);
+        if (route.sourceUid === podUid || route.copyUid === podUid) tellClosed(claim, route);
+      }
+    },
+    stateChanged: ({ identity: { uid } }) => {
+      for (const [claim, route] of routes) if (route.sourceUid === uid) tellClosed(claim, route);
     },
   };
 };

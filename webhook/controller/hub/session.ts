@@ -67,7 +67,8 @@ const errorOf = ({ error }: Answer): ShadowError => {
   const code = error !== undefined && isErrorCode(error.code) ? error.code : 'SHADOW_E_INTERNAL';
   const prefix = `${CATALOGUE[code].message}: `;
   const message = error?.message ?? 'the sidecar gave no reason';
-  return new ShadowError(code, message.startsWith(prefix) ? message.slice(prefix.length) : message);
+  const detail = message.startsWith(prefix) ? message.slice(prefix.length) : message;
+  return new ShadowError(code, detail, { retryable: error?.retryable ?? false });
 };
 
 export const createSession = (
