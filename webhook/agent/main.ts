@@ -17,6 +17,8 @@ import { watchCredentials } from './tls.ts';
 
 const ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
 const KUBELET_PORT = 10250;
+/** Records of restored containers go with their pods (invariant 7): no call tells the agent when a pod goes. */
+const SWEEP_MS = 5_000;
 const KUBELET_CERTIFICATE = '/var/lib/kubelet/pki/kubelet.crt';
 
 const settings = (environment: NodeJS.ProcessEnv) => ({
@@ -80,6 +82,9 @@ const main = async (): Promise<void> => {
     listening = true;
     log.info({ port: PORT.agent }, 'listening');
   });
+  setInterval(() => {
+    collectGarbage(node).catch((error: unknown) => log.warn({ error: String(error) }, 'sweeping'));
+  }, SWEEP_MS);
   process.once('SIGTERM', () => process.exit(0));
 };
 

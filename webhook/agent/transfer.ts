@@ -3,11 +3,10 @@
  * apart until the manifest agrees with what it wrote, then moves it into place; a part is never usable.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { Transform } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { extract, pack } from 'tar-stream';
@@ -64,24 +63,6 @@ export const disagreement = (manifest: Manifest, received: Manifest['files']): s
   return surplus === undefined ? undefined : `${surplus} is not in the manifest`;
 };
 
-/** Bytes between two stages: TLS records are 16 KiB, and a stop and a write for each would take longer than the bytes. */
-const BUFFERED = 8 << 20;
-
-/** Hashes what passes through. */
-const hashing = (): { stream: Transform; digest: () => { size: number; sha256: string } } => {
-  const hash = createHash('sha256');
-  let size = 0;
-  const stream = new Transform({
-    highWaterMark: BUFFERED,
-    transform(chunk: Buffer, _encoding, done) {
-      hash.update(chunk);
-      size += chunk.length;
-      done(null, chunk);
-    },
-  });
-  return { stream, digest: () => ({ size, sha256: hash.digest('hex') }) };
-};
-
 const CHUNK = 1 << 20;
 
 /** The directory's files as a tar stream, the manifest last. Never more than a few chunks in memory. */
@@ -91,9 +72,15 @@ export const packed = (directory: string, files: readonly FileEntry[]): Readable
     const manifest: Manifest = { files: [] };
     for (const { path, size } of files) {
       const entry = archive.entry({ name: path, size, mode: 0o600 });
-      const { stream, digest } = hashing();
-      await pipeline(createReadStream(join(directory, path), { highWaterMark: CHUNK }), stream, entry);
-      manifest.files.push({ path, ...digest() });
+      const hash = createHash('sha256');
+      const hashed = async function* (source: AsyncIterable<Buffer>) {
+        for await (const chunk of source) {
+          hash.update(chunk);
+          yield chunk;
+        }
+      };
+      await pipeline(createReadStream(join(directory, path), { highWaterMark: CHUNK }), hashed, entry);
+      manifest.files.push({ path, size, sha256: hash.digest('hex') });
     }
     archive.entry({ name: MANIFEST }, JSON.stringify(manifest));
     archive.finalize();
@@ -112,6 +99,44 @@ const place = async (node: Node, claim: string, from: string, summary: Received)
   await writeWhole(join(directory, CLAIM_FILE.received), JSON.stringify(summary));
 };
 
+/** Written by the megabyte: what TLS hands over comes in pieces of 16 KiB, and a write for each takes longer than the bytes. */
+const save = async (entry: AsyncIterable<Buffer>, file: string): Promise<{ size: number; sha256: string }> => {
+  const hash = createHash('sha256');
+  const handle = await open(file, 'wx', 0o600);
+  let size = 0;
+  let waiting: Buffer[] = [];
+  let bytes = 0;
+  const flush = async (): Promise<void> => {
+    for (let left = waiting; left.length > 0; ) left = after(left, (await handle.writev(left)).bytesWritten);
+    waiting = [];
+    bytes = 0;
+  };
+  try {
+    for await (const chunk of entry) {
+      hash.update(chunk);
+      size += chunk.length;
+      waiting.push(chunk);
+      bytes += chunk.length;
+      if (bytes >= CHUNK) await flush();
+    }
+    await flush();
+  } finally {
+    await handle.close();
+  }
+  return { size, sha256: hash.digest('hex') };
+};
+
+/** What is left of the buffers after a short write. */
+const after = (buffers: Buffer[], written: number): Buffer[] => {
+  let index = 0;
+  let rest = written;
+  while (index < buffers.length && rest >= buffers[index]!.length) {
+    rest -= buffers[index]!.length;
+    index += 1;
+  }
+  return index === buffers.length ? [] : [buffers[index]!.subarray(rest), ...buffers.slice(index + 1)];
+};
+
 const unpackInto = async (input: Readable, into: string): Promise<Received> => {
   const unpack = extract();
   const files: Manifest['files'] = [];
@@ -127,13 +152,7 @@ const unpackInto = async (input: Readable, into: string): Promise<Received> => {
     }
     if (!isSafePath(name) || entry.header.type !== 'file') throw new Error(`unexpected entry ${name}`);
     await mkdir(dirname(join(into, name)), { recursive: true, mode: 0o700 });
-    const { stream, digest } = hashing();
-    await pipeline(
-      entry as unknown as Readable,
-      stream,
-      createWriteStream(join(into, name), { mode: 0o600, highWaterMark: BUFFERED }),
-    );
-    files.push({ path: name, ...digest() });
+    files.push({ path: name, ...(await save(entry as unknown as AsyncIterable<Buffer>, join(into, name))) });
   }
   await reading;
   if (manifest === undefined) throw new Error('it ended before its manifest');
