@@ -100,3 +100,11 @@ export const phaseSeconds = (migration: StatefulMigration | undefined): Record<s
   Object.fromEntries(
     Object.entries(migration?.status?.phaseTimings ?? {}).map(([phase, duration]) => [phase, goSeconds(duration)]),
   );
+
+/** Undefined while it has not ended. */
+export const totalSeconds = (migration: StatefulMigration | undefined): number | undefined => {
+  const { startTime, completionTime } = migration?.status ?? {};
+  return startTime === undefined || completionTime === undefined
+    ? undefined
+    : (Date.parse(completionTime) - Date.parse(startTime)) / 1000;
+};

@@ -9,7 +9,7 @@ export interface MigrationProof extends Verdict {
   to: string;
   strategy: string;
   rate: number;
-  /** From the command typed to its end. */
+  /** From the controller's first look to its last write, as the paper counts; the plugin's start-up comes on top. */
   totalSeconds: number;
   /** Between two consecutive first outputs of the migrated pod, around this migration. */
   longestGapMs: number;

@@ -5,7 +5,7 @@ import { EVENTS } from '../../manifests/examples/broker.ts';
 import type { Snapshot } from '../../manifests/examples/consumer/state.ts';
 import { Producer } from '../../manifests/examples/producer/producer.ts';
 import { getPod, type Kube, otherNode } from './kube.ts';
-import { type Migrated, migrate, phaseSeconds } from './migrate.ts';
+import { type Migrated, migrate, phaseSeconds, totalSeconds } from './migrate.ts';
 import { judge, longestGapMs, type SeenOutput } from './oracle.ts';
 import { collectOutputs } from './outputs.ts';
 import { type Probe, probeReport, startProber } from './prober.ts';
@@ -106,7 +106,7 @@ const prove = (run: Run, measured: Measured): Proof => {
         to,
         strategy: migrated.migration?.status?.strategy ?? run.strategy ?? 'Auto',
         rate: run.rate,
-        totalSeconds: (migrated.to - migrated.from) / 1000,
+        totalSeconds: totalSeconds(migrated.migration) ?? (migrated.to - migrated.from) / 1000,
         longestGapMs: longestGapMs(outputs, POD, migrated.from, end),
         failedProbes: probeReport(measured.probes, migrated.from, end).failed,
         ...verdict,

@@ -46,10 +46,11 @@ export const createApi = (world: World): Cluster => {
       if (world.pods.has(pod.metadata?.name ?? '')) return undefined;
       return world.put(structuredClone(pod));
     }),
-    deletePod: api('deletePod', (_ns: string, name: string, uid: string) => {
+    deletePod: api('deletePod', (_ns: string, name: string, uid: string, graceSeconds: number) => {
       const pod = world.pods.get(name);
-      if (pod?.metadata?.uid === uid)
-        world.pods.set(name, { ...pod, metadata: { ...pod.metadata, deletionTimestamp: new Date(world.time) } });
+      if (pod?.metadata?.uid !== uid) return;
+      if (graceSeconds === 0) world.lose(name);
+      else world.pods.set(name, { ...pod, metadata: { ...pod.metadata, deletionTimestamp: new Date(world.time) } });
     }),
     patchPod: api('patchPod', (_ns: string, name: string, metadata: Parameters<Cluster['patchPod']>[2]) => {
       const pod = world.pods.get(name);

@@ -41,7 +41,10 @@ const sendAway = async (
     ctx.agents
       .of(source.node)
       .kill({ claim, epoch: ctx.epoch, pod: podId(namespace, source), containers: clonedContainers(pod) });
-  await tolerant(ctx, handoff, GRACE_MS, kill());
+  const killed = await tolerant(ctx, handoff, GRACE_MS, kill());
+  // Its agent has killed the app, its sidecar is closed: nothing in it can act any more. The name is free at once; the kubelet
+  // removes the rest at its own pace, which the successor need not wait for.
+  if (killed) await ctx.cluster.deletePod(namespace, source.name, uidOf(pod), 0);
   const since = ctx.now() - Date.parse(handoff.entered.Retiring ?? '');
   return wait(
     1_000,

@@ -60,14 +60,24 @@ export const all = async (calls: readonly Promise<unknown>[]): Promise<void> => 
   if (failed?.status === 'rejected') throw failed.reason;
 };
 
-/** Goes on without a node that does not answer, after a grace: a dead node has nothing that could still act. */
-export const tolerant = async (ctx: Context, handoff: Handoff, graceMs: number, call: Promise<unknown>) => {
+/**
+ * Goes on without a node that does not answer, after a grace: a dead node has nothing that could still act. False: it did
+ * not answer.
+ */
+export const tolerant = async (
+  ctx: Context,
+  handoff: Handoff,
+  graceMs: number,
+  call: Promise<unknown>,
+): Promise<boolean> => {
   try {
     await call;
+    return true;
   } catch (error) {
     const known = asShadowError(error);
     if (known.code !== 'SHADOW_E_AGENT_UNREACHABLE' || sinceEntered(ctx, handoff) < graceMs) throw error;
     ctx.log({ err: known, claim: handoff.claim }, 'going on without an agent that does not answer');
+    return false;
   }
 };
 
