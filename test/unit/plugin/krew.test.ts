@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** krew's own rules: pkg/index/validation and cmd/validate-krew-manifest of sigs.k8s.io/krew v0.5.0. */
 const inside = z.string().refine((path) => path !== '' && !path.startsWith('/') && !path.split('/').includes('..'));
