@@ -73,9 +73,9 @@ export class Muting {
 
   /**
    * Every consumer holds all that its prefetch allows: nothing can be under way to it, and consuming would bring it nothing.
-   * A quorum queue's deliveries that are under way when a consumer is cancelled reach nobody until its channel closes
-   * (RabbitMQ's client of the queue has forgotten the consumer). So a mute waits until all are sated or all is quiet; that
-   * makes it rare. What makes it harmless is that nobody consumes in its stead until that channel is closed.
+   * A quorum queue's deliveries that are under way when a consumer is cancelled reach nobody: RabbitMQ's client of the queue
+   * (3.10) returns them to the queue's back, or they stay checked out until the channel closes. So a mute waits until all
+   * are sated or all is quiet, which makes it rare; the latter kind is made harmless by closing the channel first.
    */
   get sated(): boolean {
     for (const channel of this.wires.openChannels())

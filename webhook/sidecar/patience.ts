@@ -1,7 +1,7 @@
 /**
- * How long an app's consumers wait until the channels they were carried from are closed (invariant 3). A quorum queue's
- * deliveries that were under way when a consumer was cancelled stay checked out to it until its channel closes; only then
- * are they back at the queue's head. Who consumes earlier gets later ones first.
+ * How long an app's consumers wait until the channels they were carried from are closed (invariant 3). Deliveries of a
+ * quorum queue that are still checked out to a cancelled consumer are back at the queue's head only then. Who consumes
+ * earlier gets later ones first.
  */
 
 /** An app that settles in batches waits for more before it settles: then order on quorum queues must give way. */

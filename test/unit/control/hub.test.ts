@@ -19,7 +19,8 @@ const ack = (tag: number): Settlement => ({ connection: 1, channel: 1, tag, kind
 /** A source superseded and a copy live, as after a commit. */
 const committed = async (left: number) => {
   world = await createWorld();
-  const wire = await createWire(() => world.hub().port());
+  const port = world.hub().port();
+  const wire = await createWire(() => port);
   const at = world.pod('source');
   at.env.SHADOW_CONTROLLER_URL = `wss://127.0.0.1:${wire.port}${CONTROL_PATH}`;
   const source = await world.start('source', at);
@@ -186,6 +187,34 @@ test('a source gone for good is abandoned: the copy becomes idle and can be mute
   settle(copy, 2);
   await until('copy idle', () => world.hub().session('copy2')?.state === 'idle');
   expect(await world.hub().command('copy2', { ...mute, claim: 'm-1' })).toEqual({ carried: 3 });
+});
+
+test('the copy consumes when its source is closed, not before, and is told again after a reconnect and by a new leader', async () => {
+  const { source, copy } = await committed(1);
+  const consumed = (): boolean => copy.relay.calls.includes('consume');
+  await world.hub().command('source', { type: 'supersede', claim: CLAIM });
+  await pause(50);
+  expect(consumed()).toBe(false);
+  await world.restartHub();
+  await world.connected('source');
+  settle(copy, 1);
+  // No route: the word of the closing can't have come through the hub.
+  await pause(700);
+  expect(consumed()).toBe(false);
+  expect(copy.sidecar.commands.state().state).toBe('live');
+  await world.connected('copy2');
+  world.hub().route(CLAIM, 'source', 'copy2');
+  await until('consumes', consumed);
+  expect(source.relay.calls).toContain('close');
+  await until('idle', () => copy.sidecar.commands.state().state === 'idle');
+});
+
+test('with nothing carried the copy consumes as soon as the source has closed', async () => {
+  const { source, copy } = await committed(0);
+  expect(copy.relay.waiting).toBe(true);
+  await world.hub().command('source', { type: 'supersede', claim: CLAIM });
+  await until('consumes', () => copy.relay.calls.includes('consume'), 400);
+  expect(source.relay.calls).toContain('close');
 });
 
 test('a command under way fails retryably when the connection drops; the state outlives the hub', async () => {

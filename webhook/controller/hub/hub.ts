@@ -205,6 +205,12 @@ export const createHub = (options: HubOptions): Hub => {
     sockets.handleUpgrade(request, socket, head, (ws) => attend(ws, identity));
   };
 
+  /** All there are, in whichever stage: one that is just being upgraded must not keep `close` waiting. */
+  const connections = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    connections.add(socket);
+    socket.on('close', () => connections.delete(socket));
+  });
   server.on('upgrade', (request, socket, head) => {
     socket.on('error', (error) => log.debug({ err: error }, 'connection'));
     void upgrade(request, socket, head);
@@ -254,7 +260,7 @@ export const createHub = (options: HubOptions): Hub => {
       for (const ws of sockets.clients) ws.terminate();
       await new Promise<void>((resolve) => {
         server.close(() => resolve());
-        server.closeAllConnections();
+        for (const socket of connections) socket.destroy();
       });
     },
   };
