@@ -142,8 +142,10 @@ describe('two handoffs in a row', () => {
     await sleep(20);
     app.flush();
     await publisher.waitForConfirms();
-    expect(app.seen).toEqual(range(1, total));
-    // What was stuck inside a quorum queue at the cut was given to nobody, but the broker says it was.
+    // A quorum queue takes back what is under way when its consumer is cancelled, flags it as redelivered and hands it out
+    // late (docs/adr/0005-cancel-to-mute.md): order is the broker's there, each once is ours.
+    const order = (numbers: number[]): number[] => (schedule.arguments ? numbers.toSorted((a, b) => a - b) : numbers);
+    expect(order(app.seen)).toEqual(range(1, total));
     if (!schedule.arguments) expect(app.redelivered).toEqual([]);
     if (schedule.prefetch > 0) expect(app.most()).toBeLessThanOrEqual(schedule.prefetch);
     expect(confirmed.sort((a, b) => a - b)).toEqual(range(1, total));
@@ -154,7 +156,7 @@ describe('two handoffs in a row', () => {
       out.push(Number(message.content.toString()));
       message = await reader.get(outputs, { noAck: true });
     }
-    expect(out).toEqual(range(1, total));
+    expect(order(out)).toEqual(range(1, total));
     await expectDrained(harness, queue, outputs);
   });
 
@@ -286,7 +288,8 @@ describe('a handoff', () => {
       await feeding;
       await until(() => app.seen.length >= 600);
       await publisher.waitForConfirms();
-      expect(app.seen).toEqual(range(1, 600));
+      const seen = 'x-queue-type' in kind ? app.seen.toSorted((a, b) => a - b) : app.seen;
+      expect(seen).toEqual(range(1, 600));
       expect(app.most()).toBeLessThanOrEqual(6);
       const purged = await outside.createChannel().then((each) => each.purgeQueue('abort-out'));
       expect(purged.messageCount).toBe(600);
