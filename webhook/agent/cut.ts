@@ -3,7 +3,7 @@
  * instant and the app stays paused, or all runs as before (invariant 5): also across a crash of the agent, which finds the
  * record of an unfinished cut when it starts.
  */
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod';
 import type { AgentRequest, AgentResponse } from '../api/agent.ts';
@@ -86,6 +86,18 @@ const undo = async (node: Node, podUid: string, generation: number | undefined):
   await Promise.all(containers.filter(({ sandbox }) => !sandbox).map((container) => resume(node, container)));
 };
 
+/**
+ * The dump's conntrack entries stay behind: they are of connections the copy will not have, and CRIU refuses to restore
+ * (EBUSY) where the container restored first has brought the same ones and they have moved on since.
+ */
+const dropConntrack = async (node: Node, images: string, containers: readonly RunningContainer[]): Promise<void> => {
+  for (const { name } of containers) {
+    const directory = node.at(join(images, name, 'checkpoint'));
+    const entries = (await namesIn(directory)).filter((file) => /^netns-(ct|exp)-\d+\.img$/.test(file));
+    await Promise.all(entries.map((file) => rm(join(directory, file))));
+  }
+};
+
 const since = (start: number): number => Math.round(performance.now() - start);
 
 const cutNow = async (node: Node, driver: Driver, request: Cut, containers: RunningContainer[]): Promise<CutResult> => {
@@ -116,6 +128,7 @@ const cutNow = async (node: Node, driver: Driver, request: Cut, containers: Runn
   await thaw(node, request.pod.uid, request.freezeGeneration);
   await Promise.all(containers.filter(isSidecar).map((container) => resume(node, container)));
   const pauseMs = since(start);
+  await dropConntrack(node, images, containers);
   return { bytes: await bytesIn(node.at(images)), pausedAt, pauseMs, dumpMs };
 };
 
