@@ -22,7 +22,7 @@ import { settledLeftovers } from './support/leftovers.ts';
 import { EXACT, type Load } from './support/load.ts';
 import { askAbort, atMoment } from './support/watch.ts';
 
-const SPEC: Spec = { topic: 'stays', mode: 'sequential', prefetch: 50 };
+const SPEC: Spec = { topic: 'stays', mode: 'sequential', prefetch: 50, declares: true };
 const POD = 'stays-0';
 let bed: Bed;
 let load: Load;

@@ -175,11 +175,13 @@ export class AppSide {
     const passive = (flags & 1) !== 0;
     if (noWait && name !== '') channel.lastQueue = name;
     if (passive) return {};
+    const table = args.table();
+    this.wires.queueTypes.set(name, table.includes('x-queue-type') && table.includes('quorum') ? 'quorum' : 'classic');
     const traits: string[] = [];
     if (name === '') traits.push('server-named');
     if ((flags & 4) !== 0) traits.push('exclusive');
     if ((flags & 8) !== 0) traits.push('auto-delete');
-    if (args.table().includes('x-single-active-consumer')) traits.push('single active consumer');
+    if (table.includes('x-single-active-consumer')) traits.push('single active consumer');
     if (noWait && traits.length > 0) this.wires.queues.set(name, traits);
     return { traits };
   }

@@ -1,6 +1,6 @@
 /** The broker is quiet when it has sent nothing for so long; chunks that may put that off. */
 const QUIET_MS = 40;
-const QUIET_RESTARTS = 50;
+const QUIET_RESTARTS = 8;
 
 /** Says once that the broker has been quiet for a while, or that it never is. */
 export class Calming {

@@ -35,9 +35,9 @@ export class Muting {
     if (this.uploading() || this.owed()) return false;
     if (this.stage === 'replies') {
       // Until here nothing is changed: a mute that fails for want of a confirm is undone without a trace.
-      if (this.unconfirmed() || (!this.calm && !this.sated)) return false;
+      if (this.unconfirmed() || this.awaitsQuiet) return false;
       this.stage = 'cancels';
-      this.doubtful = !this.sated;
+      this.doubtful = !this.sated && this.consumes((type) => type !== 'classic');
       for (const channel of this.wires.openChannels()) suspendConsumers(this.wires, channel);
       if (this.owed()) return false;
     }
@@ -74,8 +74,9 @@ export class Muting {
   /**
    * Every consumer holds all that its prefetch allows: nothing can be under way to it, and consuming would bring it nothing.
    * A quorum queue's deliveries that are under way when a consumer is cancelled reach nobody: RabbitMQ's client of the queue
-   * (3.10) returns them to the queue's back, or they stay checked out until the channel closes. So a mute waits until all
-   * are sated or all is quiet, which makes it rare; the latter kind is made harmless by closing the channel first.
+   * (3.10) returns them to the queue's back, or they stay checked out until the channel closes. So with one declared as quorum a
+   * mute waits, briefly, until all are sated or all is quiet, which makes it rare; the latter kind is made harmless by closing the
+   * channel first. A classic queue sends before cancel-ok what it has, so that waiting would only make the pause longer.
    */
   get sated(): boolean {
     for (const channel of this.wires.openChannels())
@@ -86,7 +87,13 @@ export class Muting {
 
   /** Waiting for `quiet`. */
   get awaitsQuiet(): boolean {
-    return this.stage === 'replies' && !this.calm;
+    return this.stage === 'replies' && !this.calm && !this.sated && this.consumes((type) => type === 'quorum');
+  }
+
+  private consumes(of: (type: 'classic' | 'quorum' | undefined) => boolean): boolean {
+    for (const channel of this.wires.openChannels())
+      for (const { queue } of channel.consumers.values()) if (of(this.wires.queueTypes.get(queue))) return true;
+    return false;
   }
 
   quiet(): void {

@@ -22,6 +22,8 @@ export class Wires {
   blocked = false;
   /** What lives with this upstream connection only: queue → traits. */
   readonly queues = new Map<string, readonly string[]>();
+  /** Queue → its type as declared over this connection; of others it is not known. */
+  readonly queueTypes = new Map<string, 'classic' | 'quorum'>();
   renewedSecret = false;
 
   constructor(connection: number) {

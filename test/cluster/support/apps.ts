@@ -13,6 +13,8 @@ export interface AppSpec {
   /** Names of the containers; each has a connection of its own. Default: one. */
   containers?: readonly string[];
   labels?: Record<string, string>;
+  /** It declares its input queue, as a classic one; else somebody else does, and its sidecar can't know the type. */
+  declares?: boolean;
 }
 
 const BROKER = 'amqp://shadow:shadow@rabbitmq.rabbitmq.svc.cluster.local:5672';
@@ -39,10 +41,19 @@ const restricted = (
   securityContext: { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
 });
 
-const workerContainers = ({ topic, mode, prefetch = 20, containers = [''] }: AppSpec): V1Container[] =>
+const workerContainers = ({
+  topic,
+  mode,
+  prefetch = 20,
+  containers = [''],
+  declares = false,
+}: AppSpec): V1Container[] =>
   containers.map((name, index) => {
     const port = FIRST_PORT + index;
-    const env = { AMQP_URL: BROKER, TOPIC: topic, MODE: mode, PREFETCH: prefetch, CONTAINER: name, PORT: port };
+    const env = {
+      ...{ AMQP_URL: BROKER, TOPIC: topic, MODE: mode, PREFETCH: prefetch, CONTAINER: name, PORT: port },
+      ...(declares ? { DECLARE: 1 } : {}),
+    };
     return restricted(
       {
         name: name || 'app',
