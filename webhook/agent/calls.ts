@@ -1,13 +1,16 @@
 /** The calls of the contract (webhook/api/agent.ts), each put to the module that does it. */
+import { mkdir, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { AgentCall, AgentRequest, AgentResponse } from '../api/agent.ts';
 import { asShadowError, ShadowError } from '../api/errors.ts';
 import type { Driver as DriverName } from '../api/migration.ts';
-import { cancel, checkEpoch, isWaiting, prepare } from './claims.ts';
-import { type AgentTarget, putCheckpoint } from './client.ts';
+import { cancel, checkEpoch, checkpoint, isWaiting, prepare } from './claims.ts';
+import { type AgentTarget, putCheckpoint, putRehearsal } from './client.ts';
 import { cut, imagesOf, killApp, resumeSource } from './cut.ts';
 import type { Driver } from './drivers.ts';
 import { facts } from './facts.ts';
+import { removeTree } from './files.ts';
 import { inspect } from './inspect.ts';
 import type { Node } from './node.ts';
 import { clean, restore, unfence } from './restore.ts';
@@ -22,7 +25,7 @@ export interface Context {
 }
 
 export type Calls = { [C in AgentCall]: (request: AgentRequest<C>) => Promise<AgentResponse<C>> } & {
-  receive: (claim: string, epoch: number, input: Readable) => Promise<Received>;
+  receive: (claim: string, epoch: number, input: Readable, use: 'checkpoint' | 'rehearsal') => Promise<Received>;
 };
 
 /** One at a time per key, in order of arrival. */
@@ -39,6 +42,26 @@ const serializer = (): (<T>(key: string, work: () => Promise<T>) => Promise<T>) 
       if (tails.get(key) === tail) tails.delete(key);
     }
   };
+};
+
+const REHEARSAL_BYTES = 24 << 20;
+
+const rehearse = async (
+  { node, credentials }: Context,
+  { claim, epoch, target }: AgentRequest<'rehearse'>,
+): Promise<AgentResponse<'rehearse'>> => {
+  const start = performance.now();
+  if (target.node === node.name) return { ms: 0 };
+  const directory = node.at(join(checkpoint(node, claim), 'rehearsal'));
+  try {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await writeFile(join(directory, 'bytes'), '');
+    await truncate(join(directory, 'bytes'), REHEARSAL_BYTES);
+    await putRehearsal({ url: target.url, credentials }, claim, epoch, packed(directory, await filesIn(directory)));
+    return { ms: Math.round(performance.now() - start) };
+  } finally {
+    await removeTree(directory);
+  }
 };
 
 const send = async ({ node, credentials }: Context, request: AgentRequest<'send'>): Promise<AgentResponse<'send'>> => {
@@ -84,6 +107,7 @@ export const calls = (context: Context): Calls => {
     prepare: (request) => guarded(request, 'target', () => done(prepare(node, request, warn))),
     waiting: (request) => guarded(request, 'now', async () => ({ waiting: await isWaiting(node, request.claim) })),
     cut: (request) => guarded(request, 'source', () => cut(node, drivers[request.driver], request)),
+    rehearse: (request) => guarded(request, 'send', () => rehearse(context, request)),
     send: (request) => guarded(request, 'send', () => send(context, request)),
     restore: (request) => guarded(request, 'target', () => restore(node, request)),
     cancel: (request) => guarded(request, 'now', () => done(cancel(node, request.claim))),
@@ -91,6 +115,6 @@ export const calls = (context: Context): Calls => {
     resume: (request) => guarded(request, 'source', () => done(resumeSource(node, request.claim, request.pod.uid))),
     kill: (request) => guarded(request, 'source', () => done(killApp(node, request))),
     clean: (request) => guarded(request, 'source', () => done(clean(node, request.claim))),
-    receive: (claim, epoch, input) => guarded({ claim, epoch }, 'send', () => receive(node, claim, input)),
+    receive: (claim, epoch, input, use) => guarded({ claim, epoch }, 'send', () => receive(node, claim, input, use)),
   };
 };

@@ -67,3 +67,7 @@ const PUT_TIMEOUT_MS = 600_000;
 /** Streams a checkpoint into another agent; its answer as text. */
 export const putCheckpoint = (target: AgentTarget, claim: string, epoch: number, archive: Readable): Promise<string> =>
   put(target, `/v1/receive/${claim}?epoch=${epoch}`, archive);
+
+/** As putCheckpoint; what is sent is verified and thrown away. */
+export const putRehearsal = (target: AgentTarget, claim: string, epoch: number, archive: Readable): Promise<string> =>
+  put(target, `/v1/rehearsal/${claim}?epoch=${epoch}`, archive);

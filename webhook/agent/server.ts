@@ -54,10 +54,10 @@ const route = async (calls: Calls, request: IncomingMessage): Promise<unknown> =
   const url = new URL(request.url ?? '/', 'https://shadow-agent');
   const [, version, name = '', claim = ''] = url.pathname.split('/');
   if (version === 'v1' && request.method === 'POST' && isCall(name)) return perform(calls, name, await bodyOf(request));
-  if (version === 'v1' && request.method === 'PUT' && name === 'receive') {
+  if (version === 'v1' && request.method === 'PUT' && (name === 'receive' || name === 'rehearsal')) {
     const epoch = Number(url.searchParams.get('epoch') ?? Number.NaN);
     if (!Number.isInteger(epoch)) throw new ShadowError('SHADOW_E_INVALID', 'no epoch');
-    return calls.receive(claim, epoch, request);
+    return calls.receive(claim, epoch, request, name === 'receive' ? 'checkpoint' : 'rehearsal');
   }
   throw new ShadowError('SHADOW_E_INVALID', `no call ${request.method} ${url.pathname}`);
 };

@@ -166,13 +166,19 @@ const requirePrepared = async (node: Node, claim: string): Promise<void> => {
     throw new ShadowError('SHADOW_E_CLAIM', `claim ${claim} is not prepared on this node`);
 };
 
-export const receive = async (node: Node, claim: string, input: Readable): Promise<Received> => {
+/** `rehearsal`: verified and thrown away. */
+export const receive = async (
+  node: Node,
+  claim: string,
+  input: Readable,
+  use: 'checkpoint' | 'rehearsal',
+): Promise<Received> => {
   await requirePrepared(node, claim);
   const incoming = join(node.at(staged(node, claim)), `${INCOMING}${randomBytes(6).toString('hex')}`);
   await mkdir(incoming, { mode: 0o700 });
   try {
     const summary = await unpackInto(input, incoming);
-    await place(node, claim, incoming, summary);
+    if (use === 'checkpoint') await place(node, claim, incoming, summary);
     return summary;
   } catch (error) {
     throw asShadowError(error, 'SHADOW_E_TRANSFER');

@@ -53,6 +53,14 @@ export const AGENT_CALLS = {
     }),
     response: z.object({}),
   },
+  /**
+   * Source, before anything is touched: made-up bytes go the way the checkpoint will go. A road that is closed is found here,
+   * and the checkpoint, which an app waits for, is not the first to go it. Same node: nothing.
+   */
+  rehearse: {
+    request: z.object({ ...claimed, target: z.object({ url: z.string(), node: z.string() }) }),
+    response: z.object({ ms: z.number() }),
+  },
   /** Target: is the first container of the copy waiting in the handler? Answers at once. */
   waiting: {
     request: z.object({ ...claimed }),

@@ -137,6 +137,18 @@ const post = async (credentials: Credentials, path: string, body: string): Promi
   });
 
 describe('a checkpoint travels', () => {
+  test('after a rehearsal that leaves nothing on either node, and fails where the checkpoint would', async () => {
+    const rehearse = (to: string) =>
+      agentOf(source).rehearse({ claim: CLAIM, epoch: 3, target: { url: to, node: 'target' } });
+    await expect(rehearse('https://127.0.0.1:1')).rejects.toMatchObject({ code: 'SHADOW_E_AGENT_UNREACHABLE' });
+    await expect(rehearse(url)).rejects.toMatchObject({ code: 'SHADOW_E_CLAIM' });
+    await agentOf(target).prepare(prepared);
+    const before = readdirSync(staged());
+    await rehearse(url);
+    expect(readdirSync(staged())).toEqual(before);
+    expect(readdirSync(join(source.layout.checkpoints, CLAIM))).toEqual([]);
+  });
+
   test('whole, and only to a node that was prepared', async () => {
     const pages = checkpoint();
     await expect(sendTo(url)).rejects.toMatchObject({ code: 'SHADOW_E_CLAIM' });
@@ -160,7 +172,7 @@ describe('a checkpoint travels', () => {
     await agentOf(target).prepare(prepared);
     const images = join(source.layout.checkpoints, CLAIM, 'images');
     const bytes = await buffer(packed(images, await filesIn(images)));
-    const receiving = agentOf(target).receive(CLAIM, 3, Readable.from([damage(bytes)]));
+    const receiving = agentOf(target).receive(CLAIM, 3, Readable.from([damage(bytes)]), 'checkpoint');
     await expect(receiving).rejects.toMatchObject({ code: 'SHADOW_E_TRANSFER' });
     expect(readdirSync(staged()).sort()).toEqual(['attempt', 'containers', 'pod']);
     await expect(

@@ -67,6 +67,9 @@ const warmShadow: StepFunction = async (ctx, migration, handoff) => {
   const shadow = shadowOf(source, migration, handoff);
   await all([prepare(ctx, migration, handoff, shadow), proveRestoreWebhook(ctx, migration)]);
   await ctx.cluster.createPod(shadow);
+  // While the kubelet makes the sandbox.
+  const target = { url: ctx.agents.url(handoff.copy.node), node: handoff.copy.node };
+  await ctx.agents.of(handoff.source.node).rehearse({ claim: handoff.claim, epoch: ctx.epoch, target });
   return wait(POLL_MS);
 };
 
