@@ -60,6 +60,16 @@ const inheritCpus = (parent: string, dir: string): void => {
   }
 };
 
+/** A node stands for a machine: what runs beside it here (broker, load, probes) must not outweigh all that it runs. */
+const weigh = (dir: string): void => {
+  for (const [file, weight] of [
+    ['cpu.shares', '8192'],
+    ['cpu.weight', '800'],
+  ] as const) {
+    if (existsSync(join(dir, file))) writeFileSync(join(dir, file), weight);
+  }
+};
+
 const make = ({ path, version }: Hierarchy, name: string): void => {
   mkdirSync(join(path, name), { recursive: true });
   if (version === 1) inheritCpus(join(path, name, '..'), join(path, name));
@@ -74,6 +84,7 @@ export const makeCgroups = (state: State, node: NodeName): void => {
       writeState(state);
     }
     make(hierarchy, nodeCgroup(node));
+    weigh(join(hierarchy.path, nodeCgroup(node)));
     make(hierarchy, join(nodeCgroup(node), 'init'));
     if (hierarchy.version === 2) enable(join(hierarchy.path, nodeCgroup(node)));
   }

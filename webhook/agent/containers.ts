@@ -7,6 +7,7 @@ import { type Node, textOf } from './node.ts';
 
 const Config = z.object({
   annotations: z.record(z.string(), z.string()).optional(),
+  root: z.object({ readonly: z.boolean().optional() }).optional(),
   linux: z
     .object({ namespaces: z.array(z.object({ type: z.string(), path: z.string().optional() })).optional() })
     .optional(),
@@ -22,6 +23,8 @@ export interface RunningContainer {
   id: string;
   name: string;
   sandbox: boolean;
+  /** Nothing but the runtime's own mount points can differ from the image. */
+  readOnlyRoot: boolean;
   /** Path of the pod's network namespace on the node. */
   netns: string;
   pid: number;
@@ -56,6 +59,7 @@ const readContainer = async (node: Node, id: string, podUid: string): Promise<Ru
     id,
     name: annotations['io.kubernetes.cri.container-name'] ?? '',
     sandbox: annotations['io.kubernetes.cri.container-type'] === 'sandbox',
+    readOnlyRoot: config.root?.readonly === true,
     netns: namespace ?? `/proc/${state.init_process_pid}/ns/net`,
     pid: state.init_process_pid,
     cgroup: state.cgroup_paths.freezer ?? state.cgroup_paths[''] ?? '',

@@ -49,9 +49,10 @@ export const runcDriver = (node: Node): Driver => ({
   paused: true,
   dump: async (dump) => {
     await settleAll(
-      dump.containers.flatMap((container) => [
+      dump.containers.flatMap((container): Promise<void>[] => [
         dumpOne(node, container, dump),
-        changedFiles(node, container.id, join(dump.images, container.name)),
+        // While the app stands still: a fork less is a fork less.
+        ...(container.readOnlyRoot ? [] : [changedFiles(node, container.id, join(dump.images, container.name))]),
       ]),
     );
   },
