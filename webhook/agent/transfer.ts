@@ -6,7 +6,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Readable } from 'node:stream';
+import { type Readable, Transform } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { extract, pack } from 'tar-stream';
@@ -137,11 +137,35 @@ const after = (buffers: Buffer[], written: number): Buffer[] => {
   return index === buffers.length ? [] : [buffers[index]!.subarray(rest), ...buffers.slice(index + 1)];
 };
 
+/** TLS hands over pieces of 16 KiB, and every stage behind it costs by the piece: an app waits for all of them. */
+const gather = (): Transform => {
+  let pieces: Buffer[] = [];
+  let bytes = 0;
+  const flush = (to: Transform): void => {
+    if (bytes > 0) to.push(Buffer.concat(pieces, bytes));
+    pieces = [];
+    bytes = 0;
+  };
+  return new Transform({
+    highWaterMark: 4 * CHUNK,
+    transform(piece: Buffer, _encoding, done) {
+      pieces.push(piece);
+      bytes += piece.length;
+      if (bytes >= CHUNK) flush(this);
+      done();
+    },
+    flush(done) {
+      flush(this);
+      done();
+    },
+  });
+};
+
 const unpackInto = async (input: Readable, into: string): Promise<Received> => {
   const unpack = extract();
   const files: Manifest['files'] = [];
   let manifest: Manifest | undefined;
-  const reading = pipeline(input, unpack as unknown as NodeJS.WritableStream);
+  const reading = pipeline(input, gather(), unpack as unknown as NodeJS.WritableStream);
   // Awaited below; until then a failed stream must not count as unhandled.
   reading.catch(() => undefined);
   for await (const entry of unpack) {
