@@ -116,9 +116,13 @@ const MOUNTS = [
   },
 ];
 
+let labs = 0;
+
 export class Lab {
   readonly base = join(tmpdir(), `shadow-node-${randomBytes(3).toString('hex')}`);
   readonly #tag = randomBytes(2).toString('hex');
+  /** No two labs of a run share addresses: those of one before may still be known to the kernel. */
+  readonly #subnet = 200 + ((process.pid + labs++) % 50);
   readonly #undo: (() => void)[] = [];
   #pods = 0;
 
@@ -154,7 +158,7 @@ export class Lab {
   pod(on: TestNode, name: string): TestPod {
     const index = ++this.#pods;
     const netns = `sh${this.#tag}${index}`;
-    const subnet = `10.${200 + (Number.parseInt(this.#tag, 16) % 50)}.${index}`;
+    const subnet = `10.${this.#subnet}.${index}`;
     sh(`ip netns add ${netns}; ip link add v${netns} type veth peer name eth0 netns ${netns}
       ip addr add ${subnet}.1/24 dev v${netns}; ip link set v${netns} up
       ip -n ${netns} link set lo up; ip -n ${netns} addr add ${subnet}.2/24 dev eth0; ip -n ${netns} link set eth0 up
@@ -310,7 +314,7 @@ export interface AppState {
 }
 export const stateOf = async (pod: TestPod): Promise<AppState> => JSON.parse(await ask(pod, '/state')) as AppState;
 
-export const until = async (condition: () => Promise<boolean> | boolean, ms = 10_000): Promise<void> => {
+export const until = async (condition: () => Promise<boolean> | boolean, ms = 20_000): Promise<void> => {
   const end = performance.now() + ms;
   while (!(await condition())) {
     if (performance.now() > end) throw new Error(`not within ${ms} ms: ${condition}`);
