@@ -3,8 +3,8 @@
  * apart until the manifest agrees with what it wrote, then moves it into place; a part is never usable.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Readable, Transform } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
@@ -65,6 +65,22 @@ export const disagreement = (manifest: Manifest, received: Manifest['files']): s
 
 const CHUNK = 1 << 20;
 
+/** Counts and hashes what passes through. */
+const hashing = () => {
+  const hash = createHash('sha256');
+  let size = 0;
+  return {
+    async *through(source: AsyncIterable<Buffer>) {
+      for await (const chunk of source) {
+        hash.update(chunk);
+        size += chunk.length;
+        yield chunk;
+      }
+    },
+    digest: () => ({ size, sha256: hash.digest('hex') }),
+  };
+};
+
 /** The directory's files as a tar stream, the manifest last. Never more than a few chunks in memory. */
 export const packed = (directory: string, files: readonly FileEntry[]): Readable => {
   const archive = pack();
@@ -72,15 +88,9 @@ export const packed = (directory: string, files: readonly FileEntry[]): Readable
     const manifest: Manifest = { files: [] };
     for (const { path, size } of files) {
       const entry = archive.entry({ name: path, size, mode: 0o600 });
-      const hash = createHash('sha256');
-      const hashed = async function* (source: AsyncIterable<Buffer>) {
-        for await (const chunk of source) {
-          hash.update(chunk);
-          yield chunk;
-        }
-      };
-      await pipeline(createReadStream(join(directory, path), { highWaterMark: CHUNK }), hashed, entry);
-      manifest.files.push({ path, size, sha256: hash.digest('hex') });
+      const { through, digest } = hashing();
+      await pipeline(createReadStream(join(directory, path), { highWaterMark: CHUNK }), through, entry);
+      manifest.files.push({ path, ...digest() });
     }
     archive.entry({ name: MANIFEST }, JSON.stringify(manifest));
     archive.finalize();
@@ -97,44 +107,6 @@ const place = async (node: Node, claim: string, from: string, summary: Received)
     await rename(join(from, name), join(directory, name));
   }
   await writeWhole(join(directory, CLAIM_FILE.received), JSON.stringify(summary));
-};
-
-/** Written by the megabyte: what TLS hands over comes in pieces of 16 KiB, and a write for each takes longer than the bytes. */
-const save = async (entry: AsyncIterable<Buffer>, file: string): Promise<{ size: number; sha256: string }> => {
-  const hash = createHash('sha256');
-  const handle = await open(file, 'wx', 0o600);
-  let size = 0;
-  let waiting: Buffer[] = [];
-  let bytes = 0;
-  const flush = async (): Promise<void> => {
-    for (let left = waiting; left.length > 0; ) left = after(left, (await handle.writev(left)).bytesWritten);
-    waiting = [];
-    bytes = 0;
-  };
-  try {
-    for await (const chunk of entry) {
-      hash.update(chunk);
-      size += chunk.length;
-      waiting.push(chunk);
-      bytes += chunk.length;
-      if (bytes >= CHUNK) await flush();
-    }
-    await flush();
-  } finally {
-    await handle.close();
-  }
-  return { size, sha256: hash.digest('hex') };
-};
-
-/** What is left of the buffers after a short write. */
-const after = (buffers: Buffer[], written: number): Buffer[] => {
-  let index = 0;
-  let rest = written;
-  while (index < buffers.length && rest >= buffers[index]!.length) {
-    rest -= buffers[index]!.length;
-    index += 1;
-  }
-  return index === buffers.length ? [] : [buffers[index]!.subarray(rest), ...buffers.slice(index + 1)];
 };
 
 /** TLS hands over pieces of 16 KiB, and every stage behind it costs by the piece: an app waits for all of them. */
@@ -176,7 +148,10 @@ const unpackInto = async (input: Readable, into: string): Promise<Received> => {
     }
     if (!isSafePath(name) || entry.header.type !== 'file') throw new Error(`unexpected entry ${name}`);
     await mkdir(dirname(join(into, name)), { recursive: true, mode: 0o700 });
-    files.push({ path: name, ...(await save(entry as unknown as AsyncIterable<Buffer>, join(into, name))) });
+    const { through, digest } = hashing();
+    const file = createWriteStream(join(into, name), { flags: 'wx', mode: 0o600 });
+    await pipeline(entry as unknown as Readable, through, file);
+    files.push({ path: name, ...digest() });
   }
   await reading;
   if (manifest === undefined) throw new Error('it ended before its manifest');
