@@ -68,7 +68,7 @@ export const AGENT_CALLS = {
   },
   /**
    * Source: pauses all containers, checks the freeze marker, dumps them in parallel; then resumes the sidecar (thaw file) and
-   * leaves the app paused. Fences the app's network from here on. Failing, it undoes all of that first.
+   * leaves the app paused, its network fenced; with `resume` the app goes on too, unfenced. Failing, it undoes all of that first.
    */
   cut: {
     request: z.object({
@@ -78,6 +78,7 @@ export const AGENT_CALLS = {
       containers: z.array(Container),
       freezeGeneration: z.number().int(),
       driver: z.enum(['runc', 'kubelet']),
+      resume: z.boolean().optional(),
     }),
     response: z.object({ bytes: z.number(), pausedAt: z.string(), pauseMs: z.number(), dumpMs: z.number() }),
   },
@@ -102,6 +103,8 @@ export const AGENT_CALLS = {
   cancel: { request: z.object({ ...claimed }), response: z.object({}) },
   /** Target, after the commit: opens the fence of the copy. */
   unfence: { request: z.object({ ...claimed, pod: PodId }), response: z.object({}) },
+  /** Source, mute while its app runs on: nothing of the app leaves the pod but replies (invariant 4). */
+  fence: { request: z.object({ ...claimed, pod: PodId }), response: z.object({}) },
   /** Source, abort: resumes the app, lifts the fence. */
   resume: { request: z.object({ ...claimed, pod: PodId, containers: z.array(Container) }), response: z.object({}) },
   /** Source, after the commit, when its pod is being deleted: SIGKILL to the app, then thaw. */

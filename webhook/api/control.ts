@@ -12,12 +12,27 @@ import * as z from 'zod';
 export const CONTROL_PATH = '/v1/sidecar';
 
 /**
- * idle: relays. muting, mute: invariant 4, nothing of the app goes upstream. frozen is never seen over the wire.
- * copy: restored, its app held, upstream not yet open. attached: connections, channels, qos open, consumes nothing.
+ * idle: relays. recording: relays and records, from the cut on. muting, mute: invariant 4, nothing of the app goes upstream.
+ * frozen is never seen over the wire. copy: restored, its app held, upstream not yet open.
+ * replaying: a copy whose app is served from the source's record, nothing of it goes upstream. replayed: all up to END is
+ * played, every recorded output matched, the upstream open: ready for the commit. attached: connections, channels, qos open,
+ * consumes nothing (a copy that replays nothing).
  * live: the copy serves (after its commit; a live copy becomes idle when no carried delivery is left and it consumes).
  * superseded: a source after its commit: heartbeats and settle-through only. closed: a superseded source with all settled.
  */
-export const SidecarState = z.enum(['idle', 'muting', 'mute', 'copy', 'attached', 'live', 'superseded', 'closed']);
+export const SidecarState = z.enum([
+  'idle',
+  'recording',
+  'muting',
+  'mute',
+  'copy',
+  'replaying',
+  'replayed',
+  'attached',
+  'live',
+  'superseded',
+  'closed',
+]);
 export type SidecarState = z.infer<typeof SidecarState>;
 
 export const Hello = z.object({
@@ -28,7 +43,10 @@ export const Hello = z.object({
   state: SidecarState,
   /** Claim of the handoff it is in, if any. */
   claim: z.string().optional(),
-  /** mute: why its session is gone (broker connection lost, sidecar restarted): the broker requeued, it can't be cut. */
+  /**
+   * mute, recording: why its session is gone (broker connection lost, sidecar restarted, record too large): it can't be cut or
+   * replayed.
+   */
   lost: z.string().optional(),
 });
 export type Hello = z.infer<typeof Hello>;
@@ -57,21 +75,92 @@ export const SessionReport = z.object({
 });
 export type SessionReport = z.infer<typeof SessionReport>;
 
+/** PEM. Made for one handoff; each side trusts the other's very certificate and nothing else. */
+export const LinkTls = z.object({ cert: z.string(), key: z.string(), peer: z.string() });
+export type LinkTls = z.infer<typeof LinkTls>;
+export const DirectLink = z.object({ host: z.string(), port: z.number().int(), tls: LinkTls });
+export type DirectLink = z.infer<typeof DirectLink>;
+
+/** How a source's record grows. */
+export const RecordReport = z.object({
+  /** Bytes kept: recorded and not yet acknowledged by the copy. */
+  bytes: z.number(),
+  /** Entries recorded since the cut. */
+  entries: z.number().int(),
+  /** Deliveries handed to the app a second, over the last second or so. */
+  rate: z.number(),
+  /** Share of the copy's pace at which deliveries are handed to the source's app; 1: not throttled. */
+  throttle: z.number(),
+});
+export type RecordReport = z.infer<typeof RecordReport>;
+
+/** How far a copy has come. */
+export const PlayReport = z.object({
+  link: z.enum(['direct', 'relay']),
+  /** Entries received, and of them those that are played or matched. */
+  received: z.number().int(),
+  played: z.number().int(),
+  /** Recorded outputs (publishes, settlements, requests) the copy's app has not made yet, and deliveries not handed to it. */
+  lag: z.number().int(),
+  /** Recorded outputs the copy's app made too; it made as many that went nowhere (swallowed). */
+  matched: z.number().int(),
+  /** Outputs of the copy's app that the source's has not made (yet): they wait for the commit. */
+  waiting: z.number().int(),
+  /** Entries played or matched a second, over the last second or so. */
+  rate: z.number(),
+  /** Outputs of either side that the other made differently. */
+  diverged: z.number().int(),
+  /** The first of them, in words for people. */
+  divergence: z.string().optional(),
+  /** The upstream connections, channels and qos are open. */
+  attached: z.boolean(),
+  /** END is here. */
+  ended: z.boolean(),
+});
+export type PlayReport = z.infer<typeof PlayReport>;
+
 const command = { id: z.number().int(), claim: z.string(), epoch: z.number().int() };
 
 /** Controller → sidecar. Each is answered by one Answer with the same id. */
 export const Command = z.discriminatedUnion('type', [
   /** → SessionReport. claim is '' outside a handoff. */
   z.object({ ...command, type: z.literal('inspect') }),
-  /** idle → mute. Bounded by timeoutMs; on failure it is idle again. → MuteResult */
+  /**
+   * idle or recording → mute. Bounded by timeoutMs; on failure it is idle (recording: it records on) again. A source that
+   * records ends its record with END. → MuteResult
+   */
   z.object({ ...command, type: z.literal('mute'), timeoutMs: z.number().int() }),
-  /** mute → frozen: answers {} first, then stops all I/O until thawed or deadlineMs have passed. */
-  z.object({ ...command, type: z.literal('freeze'), generation: z.number().int(), deadlineMs: z.number().int() }),
-  /** mute → idle (abort). → {} */
+  /**
+   * mute → frozen → mute, or with `record` idle (or recording: the earlier record is dropped) → frozen → recording: answers {}
+   * first, then stops all I/O, at a content boundary of every connection, until thawed or deadlineMs have passed.
+   */
+  z.object({
+    ...command,
+    type: z.literal('freeze'),
+    generation: z.number().int(),
+    deadlineMs: z.number().int(),
+    record: z.boolean().optional(),
+  }),
+  /** mute or recording → idle (abort). → {} */
   z.object({ ...command, type: z.literal('unmute') }),
+  /**
+   * copy → replaying: asks the source for its record (by `wanted`, over `direct` if that can be reached, else through the
+   * controller), serves the app from it, and opens the upstream connections meanwhile. Reports by `state` (PlayReport). → {}
+   */
+  z.object({
+    ...command,
+    type: z.literal('replay'),
+    onDivergence: z.enum(['Abort', 'Report']),
+    /** Longest time without progress while something is owed, milliseconds: then it is divergence. */
+    stallMs: z.number().int(),
+    attachMs: z.number().int(),
+    direct: DirectLink.optional(),
+  }),
+  /** recording: serves its record over mTLS to the one peer named, too. Answers the port it listens on. → ServeResult */
+  z.object({ ...command, type: z.literal('serve'), tls: LinkTls }),
   /** copy → attached. → {} */
   z.object({ ...command, type: z.literal('attach'), timeoutMs: z.number().int() }),
-  /** attached → live, only after the commit. Its consumers wait until the source is closed (see Settled). → {} */
+  /** attached or replayed → live, only after the commit. Its consumers wait until the source is closed (see Settled). → {} */
   z.object({ ...command, type: z.literal('live') }),
   /** mute → superseded, only after the commit. → SettleStatus */
   z.object({ ...command, type: z.literal('supersede') }),
@@ -86,6 +175,9 @@ export const MuteResult = z.object({
   carried: z.number().int(),
 });
 export type MuteResult = z.infer<typeof MuteResult>;
+
+export const ServeResult = z.object({ port: z.number().int() });
+export type ServeResult = z.infer<typeof ServeResult>;
 
 export const SettleStatus = z.object({
   /** Carried deliveries the copy's app has not settled yet. 0: all settled upstream, proven by a barrier. */
@@ -140,19 +232,54 @@ export const Settled = z.object({
 });
 export type Settled = z.infer<typeof Settled>;
 
-/** Sidecar → controller, unasked: its state changed. */
+/**
+ * Copy → (controller →) source, while the copy replays: it has the record up to `received` (bytes, from 0) and wants what
+ * follows; and how far it has come, by which the source throttles itself. Sent again after a reconnect, and every 100 ms or so.
+ */
+export const Wanted = z.object({
+  type: z.literal('wanted'),
+  claim: z.string(),
+  received: z.number().int(),
+  /** As in PlayReport. */
+  lag: z.number().int(),
+  played: z.number().int(),
+});
+export type Wanted = z.infer<typeof Wanted>;
+
+/** Source → (controller →) copy: bytes of the record from `offset` on; at most RECORD_CHUNK of them, base64. */
+export const Recorded = z.object({
+  type: z.literal('recorded'),
+  claim: z.string(),
+  offset: z.number().int(),
+  bytes: z.string(),
+});
+export type Recorded = z.infer<typeof Recorded>;
+export const RECORD_CHUNK = 256 << 10;
+
+/** Sidecar → controller, unasked: its state changed; while it records or replays also every 200 ms. */
 export const StateChange = z.object({
   type: z.literal('state'),
   state: SidecarState,
   claim: z.string().optional(),
   /** In state superseded or closed. */
   outstanding: z.number().int().optional(),
-  /** As in Hello. */
+  /** As in Hello; in state replaying: why it can't be replayed (SHADOW_E_DIVERGED or SHADOW_E_RECORD, told by `code`). */
   lost: z.string().optional(),
+  code: z.string().optional(),
+  record: RecordReport.optional(),
+  play: PlayReport.optional(),
 });
 export type StateChange = z.infer<typeof StateChange>;
 
-export const FromSidecar = z.discriminatedUnion('type', [Hello, Answer, Settle, Settled, StateChange]);
+export const FromSidecar = z.discriminatedUnion('type', [
+  Hello,
+  Answer,
+  Settle,
+  Settled,
+  StateChange,
+  Wanted,
+  Recorded,
+]);
 export type FromSidecar = z.infer<typeof FromSidecar>;
-export const FromController = z.union([Command, Settle, Settled]);
+export const FromController = z.union([Command, Settle, Settled, Wanted, Recorded]);
 export type FromController = z.infer<typeof FromController>;

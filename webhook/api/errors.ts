@@ -96,6 +96,14 @@ export const CATALOGUE = {
     message: 'the copy could not attach to the broker',
     hint: "the source goes on; look at the log of the copy's sidecar",
   },
+  SHADOW_E_RECORD: {
+    message: "the source's record could not be kept or brought to the copy",
+    hint: 'the source goes on; StopAndCopy needs no record',
+  },
+  SHADOW_E_DIVERGED: {
+    message: "the copy's app did otherwise than the source's",
+    hint: 'the source goes on; StopAndCopy is exact for every app',
+  },
   SHADOW_E_SOURCE_LOST: { message: 'the source was lost during the handoff', hint: 'see the events of the pod' },
   SHADOW_E_COPY_LOST: {
     message: 'the copy was lost after it had taken over',

@@ -7,11 +7,11 @@ export const PLURAL = 'statefulmigrations';
 export const KIND = 'StatefulMigration';
 export const API_VERSION = `${GROUP}/${VERSION}`;
 
-/** `Auto`, `StopAndCopy` are ours, `ShadowPodSwap` next; `ShadowPod` and `Sequential` are the paper's. */
+/** `Auto`, `StopAndCopy`, `ShadowPodSwap` are ours; `ShadowPod` and `Sequential` are the paper's. */
 export const STRATEGIES = ['Auto', 'StopAndCopy', 'ShadowPodSwap', 'ShadowPod', 'Sequential'] as const;
 export type Strategy = (typeof STRATEGIES)[number];
 /** What this release can carry out; the rest is accepted by the schema and refused in preflight by name. */
-export const IMPLEMENTED: readonly Strategy[] = ['Auto', 'StopAndCopy'];
+export const IMPLEMENTED: readonly Strategy[] = ['Auto', 'StopAndCopy', 'ShadowPodSwap', 'ShadowPod'];
 export const DRIVERS = ['runc', 'kubelet'] as const;
 export type Driver = (typeof DRIVERS)[number];
 
@@ -47,6 +47,8 @@ export interface MigrationSpec {
   messageQueueConfig?: { queueName?: string; brokerUrl?: string; exchangeName?: string; routingKey?: string };
   /** Ours. Who makes the checkpoint; default runc. */
   checkpointDriver?: Driver;
+  /** Ours. What to do when the copy's app does otherwise than the source's; default Abort (Auto then takes StopAndCopy). */
+  onDivergence?: 'Abort' | 'Report';
   /** Ours. true asks for an abort; refused after the commit. */
   abort?: boolean;
 }
@@ -55,9 +57,13 @@ export interface MigrationSpec {
  * Steps of one handoff, in order. Before `Committed` everything can be undone; `Committed` is reached by one status
  * write alone (invariant 5).
  *
+ * Mode `stop`: Warming, Muting, Cutting, Transferring, Restoring, Attaching. Mode `replay`: Warming, Cutting, Transferring,
+ * Restoring, Replaying, Muting, Attaching; and Switching after Settling.
+ *
  * Warming: the copy's pod exists and waits in the runtime handler. Muting: the source's sidecar stops talking for the app.
  * Cutting: frozen, paused, dumped. Transferring, Restoring. Attaching: the copy has its connections open, consumes nothing.
- * Committed: the copy is going live. Settling: carried deliveries are settled through the source. Retiring: the source goes.
+ * Replaying: the copy catches up by the record of the serving source. Committed: the copy is going live. Settling: carried
+ * deliveries are settled through the source. Switching: Services turn to the copy. Retiring: the source goes.
  */
 export const STEPS = [
   'Warming',
@@ -65,9 +71,11 @@ export const STEPS = [
   'Cutting',
   'Transferring',
   'Restoring',
+  'Replaying',
   'Attaching',
   'Committed',
   'Settling',
+  'Switching',
   'Retiring',
   'Done',
   'Aborting',
@@ -94,6 +102,23 @@ export interface Decision {
   message?: string;
 }
 
+/** Of the sidecars' RecordReport and PlayReport (webhook/api/control.ts). */
+export interface Replay {
+  /** How the record travels. */
+  link: 'direct' | 'relay';
+  /** Deliveries a second handed to the source's app. */
+  sourceRate: number;
+  /** Share of the copy's pace at which the source is served; 1: not throttled. */
+  throttle: number;
+  recorded: number;
+  played: number;
+  lag: number;
+  matched: number;
+  waiting: number;
+  diverged: number;
+  divergence?: string;
+}
+
 export interface Handoff {
   /** 0: pod → shadow (to the target node). 1: shadow → successor (on the target node). */
   index: number;
@@ -101,6 +126,10 @@ export interface Handoff {
   source: PodRef;
   copy: PodRef;
   step: Step;
+  /** Absent: stop. */
+  mode?: 'stop' | 'replay';
+  /** Mode replay: as last seen. */
+  replay?: Replay;
   /** RFC 3339 with milliseconds, when each step was entered. */
   entered: Partial<Record<Step, string>>;
   /** Raised at every attempt to freeze. */
