@@ -24,6 +24,8 @@ export interface Played {
   drain(channel: number): void;
   /** Units of the app that wait. */
   readonly unitsWaiting: number;
+  /** The app does not read what it has been given already. */
+  readonly clogged: boolean;
 }
 
 export interface PlayerOptions {
@@ -120,7 +122,11 @@ export class Player implements Judge {
       if (entry === undefined || this.gated(entry)) break;
       this.head += 1;
       if (lags(entry)) this.behind -= 1;
-      this.perform(entry);
+      try {
+        this.perform(entry);
+      } catch (error) {
+        this.fail('SHADOW_E_RECORD', `a session does not take it: ${error instanceof Error ? error.message : error}`);
+      }
     }
     if (this.head > 1024 && this.head * 2 > this.queue.length) {
       this.queue = this.queue.slice(this.head);
@@ -194,7 +200,7 @@ export class Player implements Judge {
     const { connection, channel, bytes, withheld } = entry;
     if (this.requests.missingOn(connection, channel)) return true;
     if (withheld) return false;
-    if (this.settles.missing > 0) return true;
+    if (this.settles.missing > 0 || this.sessions.get(connection)?.clogged) return true;
     if (this.publishes.missing === 0) return false;
     switch (methodOf(bytes)) {
       case METHOD.basicDeliver:
@@ -293,9 +299,14 @@ export class Player implements Judge {
       );
   }
 
-  /** The copy's app is gone, without a word. */
-  appGone(connection: number): void {
-    this.fail('SHADOW_E_DIVERGED', `connection ${connection}: the copy's app is gone`);
+  /** A connection of the copy's app is gone, without a word. */
+  gone(why: string): void {
+    this.fail('SHADOW_E_DIVERGED', why);
+  }
+
+  /** What came is no record. */
+  unplayable(why: string): void {
+    this.fail('SHADOW_E_RECORD', why);
   }
 
   private outcome({ connection, channel, seq, ack }: Outcome): void {
@@ -331,7 +342,7 @@ export class Player implements Judge {
     if (this.options.onDivergence === 'Abort') this.fail('SHADOW_E_DIVERGED', what);
   }
 
-  /** Time has come to `now`, milliseconds. Finds out whether the copy goes otherwise than the source. */
+  /** Time has come to `now`, milliseconds; to be told before the first entry, too. Finds out whether the copy goes otherwise than the source. */
   tick(now: number): void {
     this.now = now;
     if (this.progressed || this.lag === 0) this.progressAt = now;
