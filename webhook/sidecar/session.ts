@@ -60,6 +60,8 @@ export class Session implements Played {
   /** What the broker sent beyond that boundary. */
   private heldDown: Piece[] = [];
   private twin: Twin | undefined;
+  /** The app does not read what it is given; its edge knows. */
+  clogged = false;
   private readonly muting: Muting;
   private lost: string | undefined;
   private appGone = false;
@@ -244,6 +246,11 @@ export class Session implements Played {
     return this.muting.cancelled && this.muting.doubtful && !this.wires.closing && !this.deferred && !this.appGone;
   }
 
+  /** Muting has cancelled consumers. */
+  get disturbed(): boolean {
+    return this.muting.cancelled;
+  }
+
   /** On the upstream it has; also from the midst of muting. */
   unmute(): void {
     this.muteWanted = false;
@@ -324,10 +331,6 @@ export class Session implements Played {
     if (!this.twin) throw new Malformed(`rehearse in phase ${this.phase}`);
     this.twin.judge = judge;
     this.releaseHeld();
-  }
-
-  get replaying(): boolean {
-    return this.phase === 'replaying';
   }
 
   channel(id: number): Channel | undefined {
@@ -485,6 +488,7 @@ export class Session implements Played {
   /** The app's socket is gone. A source that is mute keeps its upstream: its copy may need it. */
   appClosed(): void {
     this.appGone = true;
+    if ((this.wires.tap || this.twin) && this.wires.closing !== 'app') this.lose('the app ended it without a word');
     if (this.phase === 'open' || this.phase === 'muting') this.wires.giveBackAll();
   }
 
@@ -499,6 +503,7 @@ export class Session implements Played {
       case 'replaying':
         return false;
       default:
+        if (this.wires.tap && !this.wires.closing) this.lose('the upstream connection is lost');
         if (!this.wires.closing) this.wires.giveBackAll();
         this.wires.closing ??= 'broker';
         return true;
