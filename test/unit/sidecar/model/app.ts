@@ -4,7 +4,7 @@
  */
 import { FRAME, type Piece, Splitter } from '../../../../webhook/sidecar/frames.ts';
 import { encode, METHOD, methodOf, PROTOCOL_HEADER, readTag } from '../../../../webhook/sidecar/methods.ts';
-import { Assembly, content, long, method, octet, short, text } from './frames.ts';
+import { Assembly, content, long, longText, method, octet, short, text } from './frames.ts';
 
 export interface AppOptions {
   readonly prefetch: number;
@@ -24,6 +24,12 @@ export interface AppOptions {
   readonly get: number;
   /** Opens and closes a channel of its own for each so many-th message. */
   readonly channel: number;
+  /** Settles a message only when its output is confirmed. */
+  readonly safe?: boolean;
+  /** Before the names of all queues. */
+  readonly prefix?: string;
+  /** Part of every output: an app that does otherwise than its copy. */
+  flavour?: string;
 }
 
 export interface Handling {
@@ -51,7 +57,7 @@ export class ModelApp {
   readonly sent: string[] = [];
   /** What it has become by what it saw. */
   state = 0;
-  private readonly options: AppOptions;
+  readonly options: AppOptions;
   private readonly splitter = new Splitter();
   private readonly downs = new Map<number, Assembly>();
   private handling: Handling[] = [];
@@ -59,6 +65,8 @@ export class ModelApp {
   private extra: 'none' | 'opening' | 'open' | 'closing' = 'none';
   private extras: string[] = [];
   readonly extrasSent: string[] = [];
+  /** Messages that wait for the confirm of an output, by its number. */
+  private readonly unsafe = new Map<number, Handling>();
   ready = 0;
 
   constructor(options: AppOptions) {
@@ -97,7 +105,9 @@ export class ModelApp {
     const { prefetch, confirm } = this.options;
     switch (id) {
       case METHOD.connectionStart:
-        this.say(method(0, METHOD.connectionStartOk, long(0), text('PLAIN'), long(0), text('en_US')));
+        this.say(
+          method(0, METHOD.connectionStartOk, long(0), text('PLAIN'), longText('\0guest\0guest'), text('en_US')),
+        );
         return;
       case METHOD.connectionTune:
         this.say(
@@ -141,7 +151,7 @@ export class ModelApp {
   private consume(queue: string, channel = IN): Buffer {
     return encode.consume(channel, {
       tag: queue,
-      queue,
+      queue: this.name(queue),
       noLocal: false,
       noAck: queue === 'replies',
       exclusive: false,
@@ -149,12 +159,22 @@ export class ModelApp {
     });
   }
 
+  private name(queue: string): string {
+    return `${this.options.prefix ?? ''}${queue}`;
+  }
+
   private outcome(ack: boolean, seq: number, multiple: boolean): void {
     const list = ack ? this.acked : this.nacked;
     const known = (each: number): boolean => this.acked.includes(each) || this.nacked.includes(each);
     if (seq > this.published) throw new Error(`the outcome of publish ${seq}, of ${this.published}`);
     if (known(seq)) throw new Error(`publish ${seq} was told twice`);
-    for (let each = multiple ? 1 : seq; each <= seq; each++) if (!known(each)) list.push(each);
+    for (let each = multiple ? 1 : seq; each <= seq; each++) {
+      if (known(each)) continue;
+      list.push(each);
+      const safe = this.unsafe.get(each);
+      this.unsafe.delete(each);
+      if (safe) this.ack(safe.tag, safe.body);
+    }
   }
 
   private content(channel: number, down: Assembly): void {
@@ -187,7 +207,7 @@ export class ModelApp {
     this.published += 1;
     this.sent[this.published] = `${key} ${body}`;
     this.say(
-      method(OUT, METHOD.basicPublish, short(0), text(''), text(key), octet(mandatory ? 1 : 0)),
+      method(OUT, METHOD.basicPublish, short(0), text(''), text(this.name(key)), octet(mandatory ? 1 : 0)),
       ...content(OUT, { correlation, body }),
     );
   }
@@ -215,12 +235,14 @@ export class ModelApp {
       return;
     }
     this.done.push(body);
-    this.publish('out', body);
+    this.publish('out', `${body}${this.options.flavour ?? ''}`);
+    const output = this.published;
     if (nth(lost)) this.publish('nowhere', body, '', true);
     if (nth(echo) && !body.startsWith('e')) this.publish('echo', `e${body}`);
     if (nth(channel)) this.openExtra(body);
-    this.ack(tag, body);
-    if (nth(get)) this.say(method(IN, METHOD.basicGet, short(0), text('more'), octet(0)));
+    if (this.options.safe) this.unsafe.set(output, { tag, body, redelivered, calling: false });
+    else this.ack(tag, body);
+    if (nth(get)) this.say(method(IN, METHOD.basicGet, short(0), text(this.name('more')), octet(0)));
   }
 
   private openExtra(body?: string): void {
@@ -234,7 +256,7 @@ export class ModelApp {
     const body = this.extras.shift() ?? '';
     this.extrasSent.push(body);
     this.say(
-      method(EXTRA, METHOD.basicPublish, short(0), text(''), text('extra'), octet(0)),
+      method(EXTRA, METHOD.basicPublish, short(0), text(''), text(this.name('extra')), octet(0)),
       ...content(EXTRA, { correlation: '', body }),
       method(EXTRA, METHOD.channelClose, short(200), text('done'), short(0), short(0)),
     );
@@ -257,7 +279,8 @@ export class ModelApp {
       return;
     }
     // Only what all before is done may be settled with it.
-    const open = Math.min(...this.handling.map((each) => each.tag), Number.POSITIVE_INFINITY);
+    const unfinished = [...this.handling, ...this.unsafe.values()];
+    const open = Math.min(...unfinished.map((each) => each.tag), Number.POSITIVE_INFINITY);
     const settled = this.held.filter((each) => each < open);
     const highest = Math.max(...settled);
     if (settled.length === 0) return;
@@ -272,6 +295,6 @@ export class ModelApp {
   }
 
   get idle(): boolean {
-    return this.handling.length === 0;
+    return this.handling.length === 0 && this.unsafe.size === 0;
   }
 }
