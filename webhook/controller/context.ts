@@ -4,7 +4,7 @@
  */
 import type { V1MutatingWebhookConfiguration, V1Node, V1Pod, V1StatefulSet } from '@kubernetes/client-node';
 import type { AgentClient } from '../api/agent.ts';
-import type { CommandType, SidecarState } from '../api/control.ts';
+import type { CommandType, PlayReport, RecordReport, SidecarState } from '../api/control.ts';
 import type { StatefulMigration } from '../api/migration.ts';
 import type { CommandOf, CommandResult } from './hub/session.ts';
 
@@ -14,8 +14,12 @@ export interface Session {
   /** Random per sidecar process; a restored copy keeps its source's. */
   process: string;
   outstanding?: number | undefined;
-  /** Mute: why it can't be cut any more. */
+  /** Mute, recording, replaying: why it can't be cut or replayed any more; its code, if it is one of the catalogue's. */
   lost?: string | undefined;
+  code?: string | undefined;
+  /** As last told. */
+  record?: RecordReport | undefined;
+  play?: PlayReport | undefined;
 }
 
 export interface Sidecars {
