@@ -2,7 +2,16 @@
  * What a step may touch: narrow interfaces, so that a simulated world can drive and crash the real steps at every call.
  * Every method but the ones marked "as watched" is I/O.
  */
-import type { V1MutatingWebhookConfiguration, V1Node, V1Pod, V1StatefulSet } from '@kubernetes/client-node';
+import type {
+  V1Deployment,
+  V1EndpointSlice,
+  V1MutatingWebhookConfiguration,
+  V1Node,
+  V1Pod,
+  V1ReplicaSet,
+  V1Service,
+  V1StatefulSet,
+} from '@kubernetes/client-node';
 import type { AgentClient } from '../api/agent.ts';
 import type { CommandType, PlayReport, RecordReport, SidecarState } from '../api/control.ts';
 import type { StatefulMigration } from '../api/migration.ts';
@@ -64,6 +73,10 @@ export interface Cluster {
   ): Promise<void>;
 
   statefulSet(namespace: string, name: string): Promise<V1StatefulSet | undefined>;
+  replicaSet(namespace: string, name: string): Promise<V1ReplicaSet | undefined>;
+  deployment(namespace: string, name: string): Promise<V1Deployment | undefined>;
+  services(namespace: string): Promise<V1Service[]>;
+  endpointSlices(namespace: string): Promise<V1EndpointSlice[]>;
   listPods(namespace: string): Promise<V1Pod[]>;
   listAllPods(): Promise<V1Pod[]>;
   nodes(): Promise<V1Node[]>;
@@ -95,5 +108,7 @@ export interface Context {
   agents: Agents;
   /** What the dry-run pod names that proves the restore webhook. */
   probeImage: string;
+  /** What this leader alone has done or seen, and when; a new leader does without. See steps/memory.ts. */
+  memory: Map<string, number>;
   log(fields: object, message: string): void;
 }
