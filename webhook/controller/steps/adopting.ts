@@ -12,8 +12,9 @@ import { afterCopyLost } from './committed.ts';
 import { sinceSeen } from './memory.ts';
 import { findPod, type StepResult, sinceEntered, wait } from './step.ts';
 
-/** The lowest a pod may have: a 32-bit integer (KEP-2255). */
+/** Of a 32-bit integer (KEP-2255). */
 const CHEAPEST = `${-(2 ** 31)}`;
+export const DEAREST = `${2 ** 31 - 1}`;
 const POLL_MS = 100;
 const TELL_AFTER_MS = 5_000;
 /** A set that adopts nobody for so long is gone, or being emptied: the copy serves without it. */
@@ -24,11 +25,18 @@ const DROPPED_WITHIN_MS = 5_000;
 const isAdopted = ({ metadata }: V1Pod): boolean =>
   (metadata?.ownerReferences ?? []).some(({ controller }) => controller === true);
 
-const offer = async (ctx: Context, migration: StatefulMigration, { source, copy }: Handoff): Promise<void> => {
+/** Where the source is lost already the set has made a fresh pod in its place: that one is to go, not the one with the memory. */
+const offer = async (ctx: Context, migration: StatefulMigration, handoff: Handoff): Promise<void> => {
   const { namespace } = migration.metadata;
-  const hash = migration.status?.sourcePodLabels?.[LABEL.templateHash];
+  const { source, copy } = handoff;
+  const hash = migration.status?.sourcePodLabels?.[LABEL.templateHash] ?? '';
+  const labels = { [LABEL.templateHash]: hash };
+  if ((await findPod(ctx, namespace, source)) === undefined) {
+    await ctx.cluster.patchPod(namespace, copy.name, { labels, annotations: { [ANNOTATION.deletionCost]: DEAREST } });
+    return;
+  }
   await ctx.cluster.patchPod(namespace, source.name, { annotations: { [ANNOTATION.deletionCost]: CHEAPEST } });
-  if (hash !== undefined) await ctx.cluster.patchPod(namespace, copy.name, { labels: { [LABEL.templateHash]: hash } });
+  await ctx.cluster.patchPod(namespace, copy.name, { labels });
 };
 
 /** undefined: adopted, and the source is going or ours to delete. */

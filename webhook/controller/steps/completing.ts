@@ -1,4 +1,5 @@
 /** The end, whatever it is: nothing of the migration is left on any object, then it is written down. */
+import type { V1Pod } from '@kubernetes/client-node';
 import type { Handoff, MigrationStatus, StatefulMigration } from '../../api/migration.ts';
 import { ANNOTATION, LABEL } from '../../api/names.ts';
 import type { Context } from '../context.ts';
@@ -6,6 +7,7 @@ import type { Note } from '../derive.ts';
 import { isLeaving, isReady, serves, uidOf } from '../pods.ts';
 import { writeRestoreConfig } from '../restore-config.ts';
 import { stamp } from '../transition.ts';
+import { DEAREST } from './adopting.ts';
 import { answerForGone, findPod } from './step.ts';
 
 const TELL_AFTER_MS = 30_000;
@@ -21,10 +23,15 @@ const dropShadow = async (ctx: Context, migration: StatefulMigration, name: stri
   return false;
 };
 
-const UNMARKED = {
-  annotations: { [ANNOTATION.restore]: null, [ANNOTATION.commit]: null },
+/** Of the user's own annotations none is touched. */
+const unmarked = ({ metadata }: V1Pod) => ({
+  annotations: {
+    [ANNOTATION.restore]: null,
+    [ANNOTATION.commit]: null,
+    ...(metadata?.annotations?.[ANNOTATION.deletionCost] === DEAREST ? { [ANNOTATION.deletionCost]: null } : {}),
+  },
   labels: { [LABEL.migration]: null, [LABEL.role]: null },
-};
+});
 
 /** The pod that is left is ready, settled, and like any other from now on. */
 const unmark = async (
@@ -47,7 +54,7 @@ const unmark = async (
     return { waitMs: 50 };
   }
   for (const { claim } of ended.handoffs ?? []) ctx.sidecars.unroute(claim);
-  await ctx.cluster.patchPod(migration.metadata.namespace, last.copy.name, UNMARKED);
+  await ctx.cluster.patchPod(migration.metadata.namespace, last.copy.name, unmarked(pod));
   return { status: ended };
 };
 
