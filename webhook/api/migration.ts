@@ -14,6 +14,8 @@ export type Strategy = (typeof STRATEGIES)[number];
 export const IMPLEMENTED: readonly Strategy[] = ['Auto', 'StopAndCopy', 'ShadowPodSwap', 'ShadowPod'];
 export const DRIVERS = ['runc', 'kubelet'] as const;
 export type Driver = (typeof DRIVERS)[number];
+export const ON_DIVERGENCE = ['Abort', 'Report'] as const;
+export type OnDivergence = (typeof ON_DIVERGENCE)[number];
 
 export const PHASES = [
   'Pending',
@@ -48,7 +50,7 @@ export interface MigrationSpec {
   /** Ours. Who makes the checkpoint; default runc. */
   checkpointDriver?: Driver;
   /** Ours. What to do when the copy's app does otherwise than the source's; default Abort (Auto then takes StopAndCopy). */
-  onDivergence?: 'Abort' | 'Report';
+  onDivergence?: OnDivergence | '';
   /** Ours. true asks for an abort; refused after the commit. */
   abort?: boolean;
 }

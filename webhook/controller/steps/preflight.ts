@@ -99,7 +99,7 @@ const reportOf = async (ctx: Context, node: string): Promise<NodeReport> => ctx.
 
 /** All that speaks against a node; an agent that does not answer is one more thing. */
 const against = async (ctx: Context, found: Findings, node: V1Node): Promise<string[]> => {
-  const reasons = unfitFor(found.pod, node, found.pods);
+  const reasons = unfitFor(found.pod, node, found.pods, found.owner.kind === 'Deployment' ? 1 : 2);
   if (reasons.length > 0) return reasons;
   try {
     return unfitBetween(found.source, await reportOf(ctx, node.metadata?.name ?? ''), found.estimatedBytes);

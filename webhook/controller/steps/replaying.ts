@@ -42,12 +42,12 @@ export const checkCopy = async (ctx: Context, migration: StatefulMigration, hand
   if (foreign !== undefined) throw new ShadowError('SHADOW_E_ATTACH', foreign);
 };
 
-/** The copy's sidecar, once it has dialled us. Throws when it is another process than the one that was cut. */
+/** The copy's sidecar, once it has dialled us. Throws when one of the two is another process than the one that was cut. */
 export const restoredSession = (ctx: Context, { source, copy }: Handoff): Session | undefined => {
   const session = ctx.sidecars.session(uidOfRef(copy));
   const origin = ctx.sidecars.session(uidOfRef(source));
   if (session !== undefined && origin !== undefined && origin.process !== session.process)
-    throw new ShadowError('SHADOW_E_ATTACH', 'the sidecar of the copy is not the restored one');
+    throw new ShadowError('SHADOW_E_ATTACH', 'the sidecar of the copy, or of the source, was started anew');
   return session;
 };
 
