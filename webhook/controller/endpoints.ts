@@ -4,10 +4,10 @@ import { uidOf } from './pods.ts';
 
 const SERVICE_NAME = 'kubernetes.io/service-name';
 
-/** Services without a selector have endpoints of their own making: none of our business. */
+/** Services without a selector have endpoints of their own making, those that are a DNS name only have none. */
 export const selecting = (services: readonly V1Service[], pod: V1Pod): V1Service[] =>
   services.filter(({ spec }) => {
-    const wanted = Object.entries(spec?.selector ?? {});
+    const wanted = spec?.type === 'ExternalName' ? [] : Object.entries(spec?.selector ?? {});
     return wanted.length > 0 && wanted.every(([key, value]) => pod.metadata?.labels?.[key] === value);
   });
 

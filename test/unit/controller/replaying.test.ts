@@ -60,13 +60,17 @@ describe('Services', () => {
   });
 
   it('that select the pod are those whose whole selector it has', () => {
+    const name = {
+      ...service('name', { app: 'consumer' }),
+      spec: { type: 'ExternalName', selector: { app: 'consumer' } },
+    };
     const [fits, more, none, empty] = [
       service('fits', { app: 'consumer' }),
       service('more', { app: 'consumer', tier: 'gold' }),
       service('none'),
       service('empty', {}),
     ];
-    expect(selecting([fits, more, none, empty], pod)).toEqual([fits]);
+    expect(selecting([fits, more, none, empty, name], pod)).toEqual([fits]);
   });
 
   it('send to it when any of their own slices says so', () => {
