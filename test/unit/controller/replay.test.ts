@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { ErrorCode } from '../../../webhook/api/errors.ts';
+import { type ErrorCode, ShadowError } from '../../../webhook/api/errors.ts';
 import { LABEL } from '../../../webhook/api/names.ts';
 import { begun, describeRigour, expectCompleted, expectKept, happyCalls, survivor, type Way } from './rigour.ts';
 import { Crash, SHADOW, World } from './world.ts';
@@ -123,6 +123,23 @@ describe('a migration beside the serving source', { timeout: 120_000 }, () => {
       expectCompleted(world);
       expect(generations.size).toBe(2);
     }
+  });
+
+  it('freezes again, with a new generation, a source that found no place to stand still', async () => {
+    const world = begun(SWAP);
+    const tried = new Set<number | undefined>();
+    world.hook = (name, when) => {
+      const [first] = world.get()?.status?.handoffs ?? [];
+      if (name !== 'sidecar.freeze' || when !== 'before' || first?.step !== 'Cutting' || tried.size === 3) return;
+      tried.add(first.freezeGeneration);
+      throw new ShadowError('SHADOW_E_FREEZE', 'a content is under way', { retryable: true });
+    };
+    await world.run();
+    expectCompleted(world);
+    expect(tried.size).toBe(3);
+    const { entered } = world.get()!.status!.handoffs![0]!;
+    // not in a tight loop
+    expect(Date.parse(entered.Transferring!) - Date.parse(entered.Cutting!)).toBeGreaterThanOrEqual(150);
   });
 
   it.each<ErrorCode>(['SHADOW_E_DIVERGED', 'SHADOW_E_RECORD'])(

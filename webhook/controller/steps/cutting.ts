@@ -4,9 +4,8 @@
  * at the freeze and must begin at the very cut, so no freeze is ever repeated: whoever is in doubt takes a new generation,
  * and with it the agent makes a new cut.
  */
-import type { V1Pod } from '@kubernetes/client-node';
 import { asShadowError, ShadowError } from '../../api/errors.ts';
-import type { Handoff, StatefulMigration } from '../../api/migration.ts';
+import type { Handoff } from '../../api/migration.ts';
 import type { Context } from '../context.ts';
 import { clonedContainers, podId } from '../pods.ts';
 import { nextGeneration } from '../transition.ts';
@@ -25,46 +24,34 @@ export const enterCutting = (ctx: Context, handoff: Handoff, patch: Partial<Hand
   return enterStep('Cutting', { ...patch, freezeGeneration });
 };
 
-const freezeAndCut = async (
-  ctx: Context,
-  migration: StatefulMigration,
-  handoff: Handoff,
-  pod: V1Pod,
-  freezeGeneration: number,
-) => {
-  const { claim, source, mode = 'stop' } = handoff;
-  const replay = mode === 'replay';
+export const cutting: StepFunction = async (ctx, migration, handoff) => {
+  const { claim, source, freezeGeneration, mode = 'stop' } = handoff;
+  const pod = await findPod(ctx, migration.metadata.namespace, source);
+  if (pod === undefined) throw new ShadowError('SHADOW_E_SOURCE_LOST', source.name);
+  if (freezeGeneration === undefined) throw new ShadowError('SHADOW_E_INTERNAL', 'no freeze generation in the record');
+  if (mode === 'replay') {
+    // A frozen one dials again once it wakes; until then nothing is used up.
+    if (ctx.sidecars.session(uidOfRef(source)) === undefined) return wait(50);
+    if (!recall(ctx, handoff, unused(freezeGeneration))) return enterCutting(ctx, handoff);
+  }
   await ctx.sidecars.command(uidOfRef(source), {
     type: 'freeze',
     claim,
     generation: freezeGeneration,
     deadlineMs: FROZEN_MS[mode],
-    ...(replay ? { record: true } : {}),
+    ...(mode === 'replay' ? { record: true } : {}),
   });
-  return ctx.agents.of(source.node).cut({
-    claim,
-    epoch: ctx.epoch,
-    pod: podId(migration.metadata.namespace, source),
-    podIP: source.ip ?? '',
-    containers: clonedContainers(pod),
-    freezeGeneration,
-    driver: migration.spec.checkpointDriver ?? 'runc',
-    ...(replay ? { resume: true } : {}),
-  });
-};
-
-export const cutting: StepFunction = async (ctx, migration, handoff) => {
-  const { claim, source, freezeGeneration } = handoff;
-  const pod = await findPod(ctx, migration.metadata.namespace, source);
-  if (pod === undefined) throw new ShadowError('SHADOW_E_SOURCE_LOST', source.name);
-  if (freezeGeneration === undefined) throw new ShadowError('SHADOW_E_INTERNAL', 'no freeze generation in the record');
-  if (handoff.mode === 'replay') {
-    // A frozen one dials again once it wakes; until then nothing is used up.
-    if (ctx.sidecars.session(uidOfRef(source)) === undefined) return wait(50);
-    if (!recall(ctx, handoff, unused(freezeGeneration))) return enterCutting(ctx, handoff);
-  }
   try {
-    const cut = await freezeAndCut(ctx, migration, handoff, pod, freezeGeneration);
+    const cut = await ctx.agents.of(source.node).cut({
+      claim,
+      epoch: ctx.epoch,
+      pod: podId(migration.metadata.namespace, source),
+      podIP: source.ip ?? '',
+      containers: clonedContainers(pod),
+      freezeGeneration,
+      driver: migration.spec.checkpointDriver ?? 'runc',
+      ...(mode === 'replay' ? { resume: true } : {}),
+    });
     return enterStep(
       'Transferring',
       { bytes: cut.bytes, pausedMs: Math.round(cut.pauseMs) },
