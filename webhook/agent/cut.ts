@@ -9,6 +9,7 @@ import * as z from 'zod';
 import type { AgentRequest, AgentResponse } from '../api/agent.ts';
 import { asShadowError, ShadowError } from '../api/errors.ts';
 import { NFT } from '../api/staging.ts';
+import { bytesIn } from './archive.ts';
 import { checkpoint } from './claims.ts';
 import { containersOf, pidsOf, type RunningContainer } from './containers.ts';
 import type { Driver } from './drivers.ts';
@@ -17,7 +18,6 @@ import { isPaused, pause, resume } from './freezer.ts';
 import { applyRules, fenceRules, removeTable } from './network.ts';
 import { type Node, textOf } from './node.ts';
 import { isLoopback, parseTcp } from './sockets.ts';
-import { bytesIn } from './transfer.ts';
 import { frozenGeneration, packVolumes, thaw } from './volumes.ts';
 
 type Cut = AgentRequest<'cut'>;

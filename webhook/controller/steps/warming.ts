@@ -8,7 +8,7 @@ import { ShadowError } from '../../api/errors.ts';
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
 import { ANNOTATION, LABEL } from '../../api/names.ts';
 import type { Context } from '../context.ts';
-import { clonedContainers, imagesOf, isLeaving, isOver, refOf, serves, uidOf } from '../pods.ts';
+import { clonedContainers, imagesOf, isLeaving, isOver, podId, refOf, serves, uidOf } from '../pods.ts';
 import { proveRestoreWebhook } from '../restore-config.ts';
 import { all, enterStep, findPod, type StepFunction, type StepResult, wait } from './step.ts';
 
@@ -69,7 +69,11 @@ const warmShadow: StepFunction = async (ctx, migration, handoff) => {
   await ctx.cluster.createPod(shadow);
   // While the kubelet makes the sandbox.
   const target = { url: ctx.agents.url(handoff.copy.node), node: handoff.copy.node };
-  await ctx.agents.of(handoff.source.node).rehearse({ claim: handoff.claim, epoch: ctx.epoch, target });
+  await ctx.agents.of(handoff.source.node).precopy({
+    ...{ claim: handoff.claim, epoch: ctx.epoch, target },
+    pod: podId(namespace, handoff.source),
+    containers: clonedContainers(source),
+  });
   return wait(POLL_MS);
 };
 
