@@ -114,13 +114,13 @@ const prepareCopy = async (claim: { claim: string; epoch: number }, name = 'cons
 const rulesIn = (pod: TestPod): string => sh(`nsenter --net=${pod.netns} nft list ruleset`);
 const addressesIn = (pod: TestPod): string => sh(`nsenter --net=${pod.netns} ip -o addr show dev lo`);
 
-/** The road up to a restored copy, its source paused. */
-const handoff = async (pod: TestPod, generation = 1, name?: string) => {
+/** The road up to a restored copy, its source paused, or going on. */
+const handoff = async (pod: TestPod, generation = 1, name?: string, resume = false) => {
   const claim = newClaim();
   const copy = await prepareCopy(claim, name);
   await until(async () => (await agent.waiting(claim)).waiting);
   await freeze(pod, generation);
-  const cut = await agent.cut(cutOf(pod, claim, generation));
+  const cut = await agent.cut({ ...cutOf(pod, claim, generation), resume });
   const sent = await agent.send({ ...claim, pod, target: { url: '', node: on.node.name } });
   const restored = await agent.restore({
     ...claim,
@@ -168,6 +168,36 @@ describe('a pod of a sidecar and an app, cut and restored by the real runc and C
     expect(readdirSync(on.layout.checkpoints)).toEqual([]);
     expect(readdirSync(on.layout.epochs)).toEqual([]);
     expect(readdirSync(join(on.layout.taken, copy.pod.uid)).sort()).toEqual(['app', SIDECAR.container]);
+  });
+
+  test('a source that goes on serves beside its copy; fenced it still answers, and nothing else of it gets out', async () => {
+    fresh();
+    const { pod } = await lab.source(on);
+    await until(async () => (await stateOf(pod)).echoed > 20);
+    const { claim, copy, cut } = await handoff(pod, 1, undefined, true);
+    console.log('pause of a source that goes on', cut);
+    for (const one of [pod, copy.pod]) {
+      const before = await stateOf(one);
+      await until(async () => (await stateOf(one)).echoed > before.echoed + 20);
+      expect(await stateOf(one)).toMatchObject({ bad: 0, closed: 'no' });
+    }
+    expect((await stateOf(pod)).external).toBe('connected ');
+    expect(heard.get(pod.ip)?.ended).toBe('');
+    expect(rulesIn(copy.pod)).toContain('table inet shadow_fence');
+    expect(rulesIn(pod)).toBe('');
+
+    const dial = (): string =>
+      sh(`nsenter --net=${pod.netns} timeout 1 bash -c ': </dev/tcp/${pod.gateway}/7777' && echo out || echo kept`);
+    expect(dial().trim()).toBe('out');
+    await agent.fence({ ...claim, pod });
+    await agent.fence({ ...claim, pod });
+    expect(dial().trim()).toBe('kept');
+    const answered = await stateOf(pod);
+    await until(async () => (await stateOf(pod)).echoed > answered.echoed + 20);
+    // An abort: the source is as it was.
+    await agent.resume({ ...claim, pod, containers: CONTAINERS });
+    expect(dial().trim()).toBe('out');
+    expect(rulesIn(pod)).toBe('');
   });
 
   test('a restored pod can be moved again; a later crash of its container starts it fresh', async () => {

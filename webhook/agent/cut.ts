@@ -1,7 +1,7 @@
 /**
  * The cut, and everything that undoes it. Between the first pause and the return either all containers are dumped at one
- * instant and the app stays paused, or all runs as before (invariant 5): also across a crash of the agent, which finds the
- * record of an unfinished cut when it starts.
+ * instant (and the app stays paused, unless it is to go on), or all runs as before (invariant 5): also across a crash of the
+ * agent, which finds the record of an unfinished cut when it starts.
  */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -110,7 +110,9 @@ const cutNow = async (node: Node, driver: Driver, request: Cut, containers: Runn
   const start = performance.now();
   const pausedAt = new Date().toISOString();
   const paused = driver.paused ? containers : [];
-  await settleAll([applyRules(node, netns, fenceRules()), ...paused.map((container) => pause(node, container))]);
+  // An app that goes on has nothing to be kept from: it is the one voice until its sidecar is mute.
+  const fenced = request.resume === true ? [] : [applyRules(node, netns, fenceRules())];
+  await settleAll([...fenced, ...paused.map((container) => pause(node, container))]);
   await checkFrozen(node, request);
   await checkBacklog(node, containers);
   const dumping = performance.now();
@@ -126,7 +128,8 @@ const cutNow = async (node: Node, driver: Driver, request: Cut, containers: Runn
   }
   const dumpMs = since(dumping);
   await thaw(node, request.pod.uid, request.freezeGeneration);
-  await Promise.all(containers.filter(isSidecar).map((container) => resume(node, container)));
+  const resumed = request.resume === true ? containers : containers.filter(isSidecar);
+  await Promise.all(resumed.map((container) => resume(node, container)));
   const pauseMs = since(start);
   await dropConntrack(node, images, containers);
   return { bytes: await bytesIn(node.at(images)), pausedAt, pauseMs, dumpMs };
@@ -151,6 +154,13 @@ export const cut = async (node: Node, driver: Driver, request: Cut): Promise<Cut
     await removeTree(node.at(checkpoint(node, claim)));
     throw asShadowError(error, 'SHADOW_E_CHECKPOINT');
   }
+};
+
+/** Source, mute while its app runs on: what of it is not broker messages stays in the pod too (invariant 4). */
+export const fenceSource = async (node: Node, podUid: string): Promise<void> => {
+  const netns = (await containersOf(node, podUid))[0]?.netns;
+  if (netns === undefined) throw new ShadowError('SHADOW_E_POD_NOT_RUNNING', 'it is not here');
+  await applyRules(node, netns, fenceRules());
 };
 
 /** Source, abort: the app runs on, unfenced. The generation thaws a sidecar that the cut did not reach. */
