@@ -114,6 +114,14 @@ const prepareCopy = async (claim: { claim: string; epoch: number }, name = 'cons
 const rulesIn = (pod: TestPod): string => sh(`nsenter --net=${pod.netns} nft list ruleset`);
 const addressesIn = (pod: TestPod): string => sh(`nsenter --net=${pod.netns} ip -o addr show dev lo`);
 
+/** Scheduling policies of all threads of a container's processes (proc(5), stat field 41): 0 is the ordinary one. */
+const policiesOf = ({ id }: TestContainer): Set<string> => {
+  const state = JSON.parse(readFileSync(join(on.layout.runcRoot, id, 'state.json'), 'utf8'));
+  const tasks = `/proc/${state.init_process_pid}/task`;
+  const stats = readdirSync(tasks).map((task) => readFileSync(join(tasks, task, 'stat'), 'utf8'));
+  return new Set(stats.map((stat) => stat.slice(stat.lastIndexOf(')') + 2).split(' ')[38] ?? ''));
+};
+
 /** The road up to a restored copy, its source paused, or going on. */
 const handoff = async (pod: TestPod, generation = 1, name?: string, resume = false) => {
   const claim = newClaim();
@@ -135,7 +143,7 @@ const handoff = async (pod: TestPod, generation = 1, name?: string, resume = fal
 describe('a pod of a sidecar and an app, cut and restored by the real runc and CRIU', () => {
   test('the loopback connection lives on, the source keeps its own connections, nothing is left', async () => {
     fresh();
-    const { pod } = await lab.source(on);
+    const { pod, sidecar, app } = await lab.source(on);
     await until(async () => (await stateOf(pod)).echoed > 20);
     expect((await stateOf(pod)).external).toBe('connected ');
 
@@ -148,6 +156,10 @@ describe('a pod of a sidecar and an app, cut and restored by the real runc and C
     const state = await stateOf(copy.pod);
     expect(state).toMatchObject({ bad: 0, closed: 'no' });
     expect(state.files).toEqual({ data: 'link,new', again: 'fresh', tmp: 'kept,open' });
+    // Dumped in a hurry, nobody is in a hurry himself.
+    expect(await on.node.canHurry()).toBe(true);
+    for (const container of [sidecar, app, copy.sidecar, copy.app])
+      expect(policiesOf(container)).toEqual(new Set(['0']));
     // Its outside connection was the source's: ended here, alive there.
     expect(state.external).toMatch(/^connected E/);
     expect(heard.get(pod.ip)?.ended).toBe('');

@@ -107,6 +107,7 @@ const cutNow = async (node: Node, driver: Driver, request: Cut, containers: Runn
   const isSidecar = (container: RunningContainer): boolean =>
     request.containers.some(({ name, sidecar }) => sidecar && name === container.name);
   const apps = containers.filter((container) => !isSidecar(container));
+  await node.canHurry();
   const start = performance.now();
   const pausedAt = new Date().toISOString();
   const paused = driver.paused ? containers : [];
