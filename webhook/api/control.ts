@@ -166,6 +166,8 @@ export const Command = z.discriminatedUnion('type', [
   z.object({ ...command, type: z.literal('supersede') }),
   /** superseded → closed: closes its upstream connections once all is settled. → SettleStatus */
   z.object({ ...command, type: z.literal('settleStatus') }),
+  /** superseded or closed, mode replay: the copy serves in the Services by now; from here on /ready is 503. → {} */
+  z.object({ ...command, type: z.literal('retire') }),
 ]);
 export type Command = z.infer<typeof Command>;
 export type CommandType = Command['type'];

@@ -104,6 +104,8 @@ export interface Decision {
 
 /** Of the sidecars' RecordReport and PlayReport (webhook/api/control.ts). */
 export interface Replay {
+  /** When it was seen, RFC 3339 with milliseconds. */
+  at: string;
   /** How the record travels. */
   link: 'direct' | 'relay';
   /** Deliveries a second handed to the source's app. */
@@ -112,6 +114,7 @@ export interface Replay {
   throttle: number;
   recorded: number;
   played: number;
+  /** Recorded outputs the copy's app has not made yet, and what has not reached it. */
   lag: number;
   matched: number;
   waiting: number;

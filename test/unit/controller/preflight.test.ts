@@ -6,7 +6,8 @@ import { type NodeReport, unfitBetween, unfitFor } from '../../../webhook/contro
 import { unsupported } from '../../../webhook/controller/preflight/pod.ts';
 import { quantity } from '../../../webhook/controller/preflight/quantity.ts';
 import { checkSet } from '../../../webhook/controller/preflight/set.ts';
-import { nodeOf, POD, podSpec, SHADOW, World } from './world.ts';
+import { POD, podSpec, SHADOW, World } from './world.ts';
+import { nodeOf } from './world-agents.ts';
 
 const refusal = async (prepare: (world: World) => void, spec = { sourcePod: POD, targetNode: 'two' }) => {
   const world = new World();
