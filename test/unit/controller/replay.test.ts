@@ -196,6 +196,13 @@ describe('a migration beside the serving source', { timeout: 120_000 }, () => {
     ]);
   });
 
+  it('does not cut a shadow that still has something to settle', async () => {
+    const world = begun(SWAP);
+    world.lingering = 40;
+    await world.run();
+    expectCompleted(world);
+  });
+
   it('is undone when the source says that it can record no more', async () => {
     const world = begun(SWAP);
     world.hook = (name) => {

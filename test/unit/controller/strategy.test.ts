@@ -6,6 +6,7 @@ import { checkDeployment, deploymentOf } from '../../../webhook/controller/prefl
 import {
   checkStrategy,
   chooseStrategy,
+  type Effects,
   modeOf,
   sharedVolumes,
 } from '../../../webhook/controller/preflight/strategy.ts';

@@ -15,7 +15,7 @@ import type { Cluster } from '../../../webhook/controller/context.ts';
 import { ApiError } from '../../../webhook/controller/rest.ts';
 import type { World } from './world.ts';
 import { REPLICA_SET, SET } from './world-owners.ts';
-import { checkCommit } from './world-rules.ts';
+import { checkCommit, checkLeaving } from './world-rules.ts';
 
 const status = { observedGeneration: 1, replicas: 1, updatedReplicas: 1 };
 
@@ -61,6 +61,7 @@ export const createApi = (world: World): Cluster => {
     deletePod: api('deletePod', (_ns: string, name: string, uid: string, graceSeconds: number) => {
       const pod = world.pods.get(name);
       if (pod?.metadata?.uid !== uid) return;
+      if (pod.metadata.deletionTimestamp === undefined) checkLeaving(world, uid);
       if (graceSeconds === 0) world.lose(name);
       else world.pods.set(name, { ...pod, metadata: { ...pod.metadata, deletionTimestamp: new Date(world.time) } });
     }),

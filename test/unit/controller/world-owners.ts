@@ -6,6 +6,7 @@ import { ShadowError } from '../../../webhook/api/errors.ts';
 import { ANNOTATION, LABEL, SIDECAR } from '../../../webhook/api/names.ts';
 import { isLeaving, isReady } from '../../../webhook/controller/pods.ts';
 import type { World } from './world.ts';
+import { checkLeaving } from './world-rules.ts';
 
 export const NS = 'default';
 export type OwnerKind = 'StatefulSet' | 'Deployment';
@@ -76,8 +77,10 @@ const owned = ({ metadata }: V1Pod): boolean => metadata?.ownerReferences?.[0]?.
 export const replicaSet: Replicas = {
   act: (world) => {
     for (const pod of world.pods.values())
-      if (pod.metadata?.labels?.[LABEL.templateHash] === HASH && !owned(pod) && !isLeaving(pod))
+      if (pod.metadata?.labels?.[LABEL.templateHash] === HASH && !owned(pod) && !isLeaving(pod)) {
+        if (!isReady(pod)) world.violate('the set adopts a pod that is not ready');
         pod.metadata.ownerReferences = [ownerReference('Deployment')];
+      }
     const mine = [...world.pods.values()].filter((pod) => owned(pod) && !isLeaving(pod));
     if (mine.length === 0) world.start(podSpec('Deployment', `${REPLICA_SET}-${world.next()}`), 'one');
     if (mine.length < 2) return;
@@ -86,6 +89,7 @@ export const replicaSet: Replicas = {
     const { state = '', process } = world.sidecars.get(dropped?.metadata?.uid ?? '') ?? {};
     if (process === world.original && !['superseded', 'closed'].includes(state))
       world.violate(`the set drops a pod whose sidecar is ${state}`);
+    checkLeaving(world, dropped?.metadata?.uid ?? '');
     if (dropped?.metadata !== undefined) dropped.metadata.deletionTimestamp = new Date(world.time);
   },
 };

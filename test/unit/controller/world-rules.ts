@@ -24,6 +24,13 @@ export const checkServed = (world: World): void => {
   if (world.served && !ready) world.violate('the Service has no endpoint');
 };
 
+/** kube-proxy is a moment behind what the slices say. */
+const PROXY_MS = 300;
+export const checkLeaving = (world: World, uid: string): void => {
+  const since = world.time - (world.lastSent.get(uid) ?? Number.NEGATIVE_INFINITY);
+  if (world.served && since < PROXY_MS) world.violate('a pod goes that a Service sends to');
+};
+
 /** In whichever mode: one is mute and fenced, the other has all there is to have. */
 export const checkCommit = (world: World, { claim, mode, copy: { uid } }: Handoff): void => {
   const [source, copy] = [sourceOf(world, claim), world.sidecars.get(uid ?? '')];

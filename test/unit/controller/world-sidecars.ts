@@ -140,7 +140,8 @@ const RULES: Record<CommandType, (world: World, sidecar: Sidecar, given: Given) 
 export const play = (world: World, copy: Sidecar): void => {
   const source = sourceOf(world, copy.claim ?? '');
   if (copy.state !== 'replaying' || copy.play === undefined || !world.routes.has(copy.claim ?? '')) return;
-  if (source === undefined || source.frozen !== undefined) return;
+  // Undone, the source keeps no record: there is nothing to play any more.
+  if (source?.record === undefined || source.frozen !== undefined) return;
   if (source.record !== copy.record) {
     world.violate('a copy plays a record that does not begin at its cut');
     return;
@@ -158,6 +159,17 @@ export const play = (world: World, copy: Sidecar): void => {
   const left = world.behind >= 0 ? lag : lag >> 1;
   copy.play = { ...copy.play, received: source.entries, attached: true, lag: ended ? 0 : left, ended };
   if (attached && ended && world.behind < 0) copy.state = 'replayed';
+};
+
+/** The copies' apps settle what they brought along, one at a look. */
+export const settle = (world: World): void => {
+  for (const [claim, { copyUid, abandoned }] of world.routes) {
+    const copy = world.sidecars.get(copyUid);
+    const source = [...world.sidecars.values()].find((one) => one.claim === claim && one.state === 'superseded');
+    if (source !== undefined && copy?.state === 'live' && source.outstanding! > 0) source.outstanding!--;
+    const settled = copy?.state === 'live' && (abandoned || source?.outstanding === 0);
+    if (settled && world.lingering-- <= 0) copy.state = 'idle';
+  }
 };
 
 const record = ({ state, entries = 0 }: Sidecar) =>

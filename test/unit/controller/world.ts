@@ -15,7 +15,7 @@ import { createAgentsOf, type NodeState, nodeOf } from './world-agents.ts';
 import { createApi } from './world-api.ts';
 import { NS, type OwnerKind, POD, podSpec, type Replicas, replicaSet, statefulSet } from './world-owners.ts';
 import { checkServed, checkVoice } from './world-rules.ts';
-import { createSidecars, play, type Sidecar } from './world-sidecars.ts';
+import { createSidecars, play, type Sidecar, settle } from './world-sidecars.ts';
 
 export { POD, podSpec } from './world-owners.ts';
 
@@ -59,6 +59,10 @@ export class World {
   readonly unready = new Map<string, number>();
   /** What the Service sends to: a moment behind what the pods say of themselves. */
   readonly endpoints = new Map<string, boolean>();
+  /** When the Service last sent to a pod, by uid. */
+  readonly lastSent = new Map<string, number>();
+  /** So many looks a copy that has settled all stays live. */
+  lingering = 0;
   /** To be checked: that the Service is never without anybody. */
   served = false;
   restoreConfig: V1MutatingWebhookConfiguration | undefined;
@@ -208,12 +212,13 @@ export class World {
       else this.kubelet(pod);
     }
     this.owner.act(this);
-    this.settlements();
+    settle(this);
     for (const sidecar of this.sidecars.values()) {
       if ((sidecar.wakes ?? 0) <= this.time) delete sidecar.frozen;
       play(this, sidecar);
     }
     for (const [name, pod] of this.pods) this.endpoints.set(pod.metadata?.uid ?? name, isReady(pod));
+    for (const [uid, ready] of this.endpoints) if (ready) this.lastSent.set(uid, this.time);
     for (const pod of this.pods.values()) this.settleStatusOf(pod);
     for (const uid of this.endpoints.keys())
       if (![...this.pods.values()].some((pod) => pod.metadata?.uid === uid)) this.endpoints.delete(uid);
@@ -227,15 +232,6 @@ export class World {
     if (claim === undefined || this.sidecars.has(uid)) return;
     const staged = this.nodes[pod.spec?.nodeName ?? '']?.staged.get(claim);
     if (staged !== undefined && !staged.cancelled && staged.copy === pod.metadata?.name) staged.pod = uid;
-  }
-
-  private settlements(): void {
-    for (const [claim, { copyUid, abandoned }] of this.routes) {
-      const copy = this.sidecars.get(copyUid);
-      const source = [...this.sidecars.values()].find((one) => one.claim === claim && one.state === 'superseded');
-      if (source !== undefined && copy?.state === 'live' && source.outstanding! > 0) source.outstanding!--;
-      if (copy?.state === 'live' && (abandoned || source?.outstanding === 0)) copy.state = 'idle';
-    }
   }
 
   // ---- what the reconciler sees

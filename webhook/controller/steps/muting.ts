@@ -18,9 +18,8 @@ export const isSettling = (ctx: Context, migration: StatefulMigration, handoff: 
 };
 
 export const muting: StepFunction = async (ctx, migration, handoff) => {
-  const { claim, source, copy, mode } = handoff;
-  if (mode === 'replay') ctx.sidecars.route(claim, uidOfRef(source), uidOfRef(copy));
-  else if (isSettling(ctx, migration, handoff)) return wait(20);
+  const { claim, source, mode } = handoff;
+  if (mode !== 'replay' && isSettling(ctx, migration, handoff)) return wait(20);
   const { carried } = await ctx.sidecars.command(uidOfRef(source), { type: 'mute', claim, timeoutMs: MUTE_MS });
   return mode === 'replay' ? enterStep('Attaching', { carried }) : enterCutting(ctx, handoff, { carried });
 };
