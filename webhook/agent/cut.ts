@@ -5,6 +5,7 @@
  */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import * as z from 'zod';
 import type { AgentRequest, AgentResponse } from '../api/agent.ts';
 import { asShadowError, ShadowError } from '../api/errors.ts';
@@ -52,12 +53,28 @@ const running = async (node: Node, request: Cut): Promise<RunningContainer[]> =>
   });
 };
 
+const notFrozen = (seen: number | undefined, { freezeGeneration }: Cut): ShadowError =>
+  new ShadowError('SHADOW_E_FREEZE', `generation ${seen ?? 'none'} instead of ${freezeGeneration}`, {
+    retryable: true,
+  });
+
 const checkFrozen = async (node: Node, request: Cut): Promise<void> => {
   const seen = await frozenGeneration(node, request.pod.uid);
-  if (seen !== request.freezeGeneration)
-    throw new ShadowError('SHADOW_E_FREEZE', `generation ${seen ?? 'none'} instead of ${request.freezeGeneration}`, {
-      retryable: true,
-    });
+  if (seen !== request.freezeGeneration) throw notFrozen(seen, request);
+};
+
+const FROZEN_WITHIN_MS = 3000;
+const LOOK_MS = 2;
+
+/** The sidecar is told to freeze while all is made ready here: it stands still no longer than it has to. */
+const awaitFrozen = async (node: Node, request: Cut): Promise<void> => {
+  const end = performance.now() + FROZEN_WITHIN_MS;
+  let seen = await frozenGeneration(node, request.pod.uid);
+  while (seen !== request.freezeGeneration) {
+    if (performance.now() > end) throw notFrozen(seen, request);
+    await sleep(LOOK_MS);
+    seen = await frozenGeneration(node, request.pod.uid);
+  }
 };
 
 /**
@@ -108,6 +125,7 @@ const cutNow = async (node: Node, driver: Driver, request: Cut, containers: Runn
     request.containers.some(({ name, sidecar }) => sidecar && name === container.name);
   const apps = containers.filter((container) => !isSidecar(container));
   await node.canHurry();
+  await awaitFrozen(node, request);
   const start = performance.now();
   const pausedAt = new Date().toISOString();
   const paused = driver.paused ? containers : [];

@@ -11,7 +11,7 @@ import type { Context } from '../context.ts';
 import { clonedContainers, podId } from '../pods.ts';
 import { nextGeneration } from '../transition.ts';
 import { recall, remember } from './memory.ts';
-import { enterStep, findPod, type StepFunction, type StepResult, uidOfRef, wait } from './step.ts';
+import { all, enterStep, findPod, type StepFunction, type StepResult, uidOfRef, wait } from './step.ts';
 
 /** Longest silence of a frozen sidecar: well under two heartbeats of a broker; shorter where the app is served meanwhile. */
 const FROZEN_MS = { stop: 10_000, replay: 5_000 } as const;
@@ -34,14 +34,15 @@ const freezeAndCut = async (
 ) => {
   const { claim, source, mode = 'stop' } = handoff;
   const replay = mode === 'replay';
-  await ctx.sidecars.command(uidOfRef(source), {
+  const freeze = ctx.sidecars.command(uidOfRef(source), {
     type: 'freeze',
     claim,
     generation: freezeGeneration,
     deadlineMs: FROZEN_MS[mode],
     ...(replay ? { record: true } : {}),
   });
-  return ctx.agents.of(source.node).cut({
+  // The agent makes itself ready meanwhile and waits for the marker: the sidecar stands still no longer than it has to.
+  const cut = ctx.agents.of(source.node).cut({
     claim,
     epoch: ctx.epoch,
     pod: podId(migration.metadata.namespace, source),
@@ -51,6 +52,8 @@ const freezeAndCut = async (
     driver: migration.spec.checkpointDriver ?? 'runc',
     ...(replay ? { resume: true } : {}),
   });
+  await all([freeze, cut]);
+  return cut;
 };
 
 export const cutting: StepFunction = async (ctx, migration, handoff) => {
