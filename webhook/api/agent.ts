@@ -73,7 +73,7 @@ export const AGENT_CALLS = {
     response: z.object({ waiting: z.boolean() }),
   },
   /**
-   * Source: pauses all containers, checks the freeze marker, dumps them in parallel; then resumes the sidecar (thaw file) and
+   * Source: waits for the freeze marker (3 s at most), pauses all containers, checks it again, dumps them in parallel; then resumes the sidecar (thaw file) and
    * leaves the app paused, its network fenced; with `resume` the app goes on too, unfenced. Failing, it undoes all of that first.
    */
   cut: {

@@ -22,6 +22,8 @@ interface Delivery {
 
 /** What one settlement of the app means upstream and for the carried. */
 export interface Settled {
+  /** All of them, carried or not, the app's numbering. */
+  readonly tags: readonly number[];
   /** Carried tags, the app's numbering. */
   readonly carried: readonly number[];
   /** Settlements for the upstream channel, its numbering. */
@@ -73,11 +75,11 @@ export class Deliveries {
 
   private settleOne(tag: number): Settled {
     const delivery = this.unsettled.get(tag);
-    if (!delivery?.seen) return { carried: [], upstream: [{ tag: this.mistaken(tag), multiple: false }] };
+    if (!delivery?.seen) return { tags: [], carried: [], upstream: [{ tag: this.mistaken(tag), multiple: false }] };
     this.forget(tag, delivery);
     return tag <= this.offset
-      ? { carried: [tag], upstream: [] }
-      : { carried: [], upstream: [{ tag: tag - this.offset, multiple: false }] };
+      ? { tags: [tag], carried: [tag], upstream: [] }
+      : { tags: [tag], carried: [], upstream: [{ tag: tag - this.offset, multiple: false }] };
   }
 
   /** A tag the app may not settle, as one that the broker refuses too: never one that means something else to it. */
@@ -87,6 +89,7 @@ export class Deliveries {
 
   private settleUpTo(tag: number): Settled {
     const limit = tag === 0 ? this.highest : tag;
+    const tags: number[] = [];
     const carried: number[] = [];
     const upstream: number[] = [];
     let lowestWithheld = Number.POSITIVE_INFINITY;
@@ -96,6 +99,7 @@ export class Deliveries {
         continue;
       }
       this.forget(each, delivery);
+      tags.push(each);
       if (each <= this.offset) carried.push(each);
       else upstream.push(each - this.offset);
     }
@@ -103,16 +107,17 @@ export class Deliveries {
       // A multiple that covers nothing upstream must not go there: RabbitMQ closes the channel (406). One that covers
       // nothing at all is the app's own mistake, and the broker's to judge.
       const mistake = tag !== 0 && carried.length === 0;
-      return { carried, upstream: mistake ? [{ tag: this.mistaken(tag), multiple: true }] : [] };
+      return { tags, carried, upstream: mistake ? [{ tag: this.mistaken(tag), multiple: true }] : [] };
     }
     if (lowestWithheld === Number.POSITIVE_INFINITY)
       // "All" is named: at the broker 0 would also settle what is under way to us, and our books would be wrong.
-      return { carried, upstream: [{ tag: tag === 0 ? upstream.at(-1)! : tag - this.offset, multiple: true }] };
+      return { tags, carried, upstream: [{ tag: tag === 0 ? upstream.at(-1)! : tag - this.offset, multiple: true }] };
     // A withheld delivery lies among them: a multiple would settle what the app has never seen.
     const before = upstream.filter((each) => each < lowestWithheld);
     const singles = upstream.filter((each) => each > lowestWithheld);
     const last = before.at(-1);
     return {
+      tags,
       carried,
       upstream: [
         ...(last === undefined ? [] : [{ tag: last, multiple: true }]),

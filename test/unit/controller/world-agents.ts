@@ -66,7 +66,11 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
     const sidecar = world.sidecars.get(pod.uid);
     if (sidecar === undefined) throw new ShadowError('SHADOW_E_CHECKPOINT', 'no such pod');
     if (node.cuts.get(claim)?.generation !== freezeGeneration) {
-      if (sidecar.frozen !== freezeGeneration) throw new ShadowError('SHADOW_E_FREEZE', 'it was awake');
+      if (sidecar.frozen !== freezeGeneration) {
+        // as long as it waits for the marker
+        world.time += 3_000;
+        throw new ShadowError('SHADOW_E_FREEZE', 'it was awake', { retryable: true });
+      }
       if (sidecar.state !== (resume ? 'recording' : 'mute')) world.violate(`cut while ${sidecar.state}`);
       const { process, carried, record } = sidecar;
       node.cuts.set(claim, { pod: pod.uid, process, generation: freezeGeneration, carried, record });

@@ -19,8 +19,12 @@ const TELL_AFTER_MS = 5_000;
 const READY_WITHIN_MS = 60_000;
 /** The kubelet looks once a second; the slices follow within moments. */
 const UNREADY_WITHIN_MS = 10_000;
-/** What kube-proxy takes from a slice to its rules. */
-const PROXY_MS = 300;
+/**
+ * What kube-proxy takes from a slice to its rules; and how long after its last change it may wait with the next one (its
+ * --*-min-sync-period, a second by default): the last one was the copy's.
+ */
+const PROXY_MS = 200;
+const PROXY_PERIOD_MS = 1_200;
 
 const awaitReady = async (ctx: Context, handoff: Handoff, copy: V1Pod): Promise<StepResult | undefined> => {
   const since = sinceEntered(ctx, handoff);
@@ -44,7 +48,10 @@ const awaitUnready = async (ctx: Context, handoff: Handoff, source: V1Pod): Prom
   const slices = await ctx.cluster.endpointSlices(namespace);
   const sent = services.some((service) => isReadyIn(slices, service, source));
   if (sent && sinceSeen(ctx, handoff, 'retired') < UNREADY_WITHIN_MS) return wait(POLL_MS);
-  const left = PROXY_MS - sinceSeen(ctx, handoff, 'unready');
+  const left = Math.max(
+    PROXY_MS - sinceSeen(ctx, handoff, 'unready'),
+    PROXY_PERIOD_MS - sinceSeen(ctx, handoff, 'ready'),
+  );
   return left > 0 ? wait(left) : undefined;
 };
 
@@ -67,6 +74,9 @@ const turnAway = async (
 export const switching: StepFunction = async (ctx, migration, handoff) => {
   const copy = await findPod(ctx, migration.metadata.namespace, handoff.copy);
   if (!serves(copy, handoff.copy)) return afterCopyLost(handoff);
-  const waiting = (await awaitReady(ctx, handoff, copy)) ?? (await turnAway(ctx, migration, handoff));
-  return waiting ?? retire(ctx, migration);
+  const waiting = await awaitReady(ctx, handoff, copy);
+  if (waiting !== undefined) return waiting;
+  sinceSeen(ctx, handoff, 'ready');
+  const turning = await turnAway(ctx, migration, handoff);
+  return turning ?? retire(ctx, migration);
 };
