@@ -46,8 +46,8 @@ export interface RelayLike {
 export interface CommandsOptions {
   readonly relay: RelayLike;
   readonly control: () => Pick<Control, 'connection' | 'send' | 'flush' | 'redial'>;
-  /** Listeners of our own that must not be open while frozen: an unaccepted connection makes the dump fail. */
-  readonly health: { pause(): void; resume(): void };
+  /** Connections of our own that must not be open while frozen. */
+  readonly health: { rest(): Promise<void> };
   readonly paths: Paths;
   readonly uid: string;
   readonly handoff: pure.Handoff;
@@ -253,7 +253,6 @@ export const createCommands = (options: CommandsOptions): Commands => {
 
   /** Stands still until it is thawed, and finds out as whom it wakes. */
   const standStill = ({ generation, deadlineMs }: Freeze): 'thawed' | 'deadline' | 'unfrozen' => {
-    options.health.pause();
     const woken = freeze({ runDir: paths.runDir, generation, deadlineMs });
     try {
       const now = uidAfterWaking(() => readUid(paths.idDir), UID_PATIENCE_MS);
@@ -261,7 +260,6 @@ export const createCommands = (options: CommandsOptions): Commands => {
     } catch (error) {
       options.die(`not knowing who wakes: ${asShadowError(error).message}`);
     }
-    options.health.resume();
     log.info({ woken, generation, as: handoff.state }, 'woke');
     return woken;
   };
@@ -272,6 +270,7 @@ export const createCommands = (options: CommandsOptions): Commands => {
     const answer: Answer = { type: 'answer', id: command.id, ok: true, result: {} };
     if (!(await control().flush(answer))) return;
     // Without the marker file the agent's cut fails and the attempt is repeated: not freezing is always safe.
+    await options.health.rest();
     if (!(await until(quiescent, QUIESCENT_WITHIN_MS))) return log.warn('not frozen: bytes are under way again');
     standStill(command);
   };
@@ -284,7 +283,9 @@ export const createCommands = (options: CommandsOptions): Commands => {
     }
     await relay.replay.halt(HALT_MS);
     const answer: Answer = { type: 'answer', id: command.id, ok: true, result: {} };
-    if (!(await control().flush(answer)) || !relay.replay.halted()) {
+    const flushed = await control().flush(answer);
+    await options.health.rest();
+    if (!flushed || !relay.replay.halted()) {
       relay.replay.goOn();
       return log.warn('not frozen');
     }
