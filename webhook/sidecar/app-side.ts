@@ -117,10 +117,11 @@ export class AppSide {
 
   /** Carried tags leave as settlements; the rest goes upstream in the broker's numbering (invariants 1 and 2). */
   private settle(channel: Channel, method: number, piece: Piece): void {
-    const { kind, tag, multiple, requeue } = readSettle(method, piece.bytes);
+    const settlement = readSettle(method, piece.bytes);
+    const { kind, tag, multiple, requeue } = settlement;
     const { tags, carried, upstream } = channel.deliveries.settle(tag, multiple);
     this.wires.settled(channel, carried, kind, requeue);
-    if (tags.length > 0) this.wires.tap?.settled(channel, tags, kind, requeue);
+    if (tags.length > 0 || (tag === 0 && multiple)) this.wires.tap?.settled(channel, tags, settlement, tag === 0);
     // Of what it does not hold: the broker answers by closing the channel.
     else if (upstream.length > 0 && channel.state !== 'closing') this.wires.tap?.request(channel.id, piece.bytes);
     const only = upstream.length === 1 ? upstream[0] : undefined;

@@ -139,6 +139,7 @@ export class BrokerSide {
 
   private got(channel: Channel, noAck: boolean, piece: Piece): void {
     this.wires.delivered += 1;
+    this.wires.releaseBefore(channel);
     const tag = channel.deliveries.deliver(readTag(piece.bytes, ARGUMENTS), undefined, { noAck, withheld: false });
     if (channel.deliveries.offset > 0) writeTag(piece.bytes, ARGUMENTS, tag);
     channel.down = { left: undefined };

@@ -350,6 +350,12 @@ export class Session implements Played {
     if (found) this.wires.show(found, tag);
   }
 
+  hasRoom(channel: number, upstreamTag: string | undefined): boolean {
+    const found = this.wires.channels.get(channel);
+    const consumer = upstreamTag === undefined ? undefined : found?.consumerOf(upstreamTag);
+    return !found || !consumer || found.admits(consumer);
+  }
+
   confirm(channel: Channel, seq: number, ack: boolean): void {
     if (this.wires.channels.get(channel.id) !== channel) return;
     if (channel.unconfirmed.delete(seq)) this.wires.toApp.inject(encode.outcome(channel.id, ack, seq));

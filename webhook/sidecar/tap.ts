@@ -4,15 +4,15 @@
  */
 import type { Channel } from './channel.ts';
 import type { Piece } from './frames.ts';
-import type { SettleKind } from './methods.ts';
+import type { Settle } from './methods.ts';
 
 export interface Tap {
   /** A publish of the app begins: the whole method frame. `seq`: its number in confirm mode, else 0. */
   publish(channel: Channel, method: Buffer, seq: number): void;
   /** One more piece of its content. */
   content(channel: Channel, piece: Piece): void;
-  /** Tags that one settlement of the app settled, the app's numbering. */
-  settled(channel: Channel, tags: readonly number[], kind: SettleKind, requeue: boolean): void;
+  /** Tags that one settlement of the app settled, the app's numbering. `all`: it named none, but all there is. */
+  settled(channel: Channel, tags: readonly number[], settlement: Settle, all: boolean): void;
   /** Any other method of the app that has an effect or a reply, as the app sent it. */
   request(channel: number, method: Buffer): void;
   /** One piece from the broker, before anything in it is changed. */

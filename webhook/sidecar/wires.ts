@@ -71,28 +71,39 @@ export class Wires {
   /** Must this delivery wait: behind those of its own consumer that wait already, its prefetch, or the throttle? */
   withholds(channel: Channel, consumer: Consumer): boolean {
     if (this.told !== undefined) return this.told;
-    if (consumer.withheld > 0) return true;
-    return !this.admits(channel, consumer);
+    if (consumer.withheld > 0 || (this.valve && channel.withheld.length > 0)) return true;
+    return !this.admits(channel, consumer) || this.valve?.take() === false;
   }
 
   private admits(channel: Channel, consumer: Consumer): boolean {
-    if (this.guarded && !channel.admits(consumer)) return false;
-    return this.valve === undefined || this.valve.take();
+    return !this.guarded || channel.admits(consumer);
   }
 
   /**
-   * Hands out what prefetch and throttle admit by now, `most` at most, each consumer's deliveries in their order. Returns how
-   * many.
+   * Hands out what prefetch and throttle admit by now, `most` at most: each consumer's deliveries in their order, and while it
+   * throttles all of the channel. Returns how many.
    */
   release(channel: Channel, most = Number.POSITIVE_INFINITY): number {
+    return this.handOut(channel, most, this.valve);
+  }
+
+  /** A message the app has asked for comes behind what was withheld by the throttle alone. */
+  releaseBefore(channel: Channel): void {
+    if (this.valve) this.handOut(channel, Number.POSITIVE_INFINITY, undefined);
+  }
+
+  private handOut(channel: Channel, most: number, valve: Valve | undefined): number {
     if (this.told !== undefined || channel.withheld.length === 0 || (channel.down && !channel.filling)) return 0;
     const waiting = new Set<Consumer>();
     const kept: Withheld[] = [];
     let released = 0;
+    let shut = false;
     for (const each of channel.withheld) {
-      const stays = released >= most || waiting.has(each.consumer) || !each.whole;
-      if (stays || !(each.parting || this.admits(channel, each.consumer))) {
-        waiting.add(each.consumer);
+      const { consumer, parting, whole } = each;
+      const stays = shut || released >= most || waiting.has(consumer) || !whole;
+      if (stays || !(parting || (this.admits(channel, consumer) && valve?.take() !== false))) {
+        waiting.add(consumer);
+        shut ||= valve !== undefined;
         kept.push(each);
         continue;
       }

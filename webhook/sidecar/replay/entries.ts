@@ -34,12 +34,16 @@ export interface Published extends At {
   /** '': none. */
   readonly correlation: string;
 }
-/** One delivery settled by the app. */
+/**
+ * One delivery settled by the app. `all`: by a settlement of all there is (tag 0, multiple), which begins with an entry of tag
+ * 0, and includes what was still on its way to the app.
+ */
 export interface Settled extends At {
   readonly kind: 'settle';
   readonly tag: number;
   readonly how: SettleKind;
   readonly requeue: boolean;
+  readonly all: boolean;
 }
 /** Any other method of the app. */
 export interface Requested extends At {
@@ -131,7 +135,7 @@ export const encodeEntry = (entry: Entry): Buffer => {
       const writer = begin(entry, 8);
       writer.int(entry.tag, 6);
       writer.int(HOWS.indexOf(entry.how), 1);
-      writer.int(entry.requeue ? 1 : 0, 1);
+      writer.int((entry.requeue ? 1 : 0) | (entry.all ? 2 : 0), 1);
       return writer.all;
     }
     case 'outcome': {
@@ -205,7 +209,8 @@ const decodeEntry = (bytes: Buffer): Entry => {
       const tag = reader.int(6);
       const how = HOWS[reader.int(1)];
       if (how === undefined) throw new RangeError('record entry of an unknown settlement');
-      return { kind, ...at, tag, how, requeue: reader.int(1) === 1 };
+      const flags = reader.int(1);
+      return { kind, ...at, tag, how, requeue: (flags & 1) !== 0, all: (flags & 2) !== 0 };
     }
     case 'outcome':
       return { kind, ...at, seq: reader.int(6), ack: reader.int(1) === 1 };
@@ -232,7 +237,7 @@ export class Decoder {
     this.waiting.push(chunk);
     this.length += chunk.length;
     if (this.length < 4 || this.length < this.wanted()) return [];
-    let bytes = this.waiting.length === 1 ? chunk : Buffer.concat(this.waiting);
+    let bytes = this.waiting.length === 1 ? this.waiting[0]! : Buffer.concat(this.waiting);
     const entries: Entry[] = [];
     while (bytes.length >= 4) {
       const size = 4 + bytes.readUInt32BE(0);

@@ -18,15 +18,30 @@ const onChannel = (connection: number, channel: number) => (each: Settling) =>
 /** kept: the other side has not settled that tag. differs: it has, but otherwise. */
 export type Verdict = 'matched' | 'kept' | 'differs';
 
+interface Recorded extends Settling {
+  readonly since: number;
+  /** By which of the settlements of all on its channel; 0: by none. */
+  readonly all: number;
+}
+
 export class Settles {
-  private readonly recorded = new Map<string, Settling & { readonly since: number }>();
+  private readonly recorded = new Map<string, Recorded>();
   private readonly ahead = new Map<string, Settling>();
-  /** Written off: the copy's word on it goes nowhere. */
+  /** The copy's word on them goes nowhere. */
   private readonly excused = new Set<string>();
+  /** Settlements of all there is: how many each side has made, by channel. */
+  private readonly allsRecorded = new Map<string, number>();
+  private readonly allsMade = new Map<string, number>();
+  /** Of those missing, the ones that are no acks. */
+  private refusals = 0;
 
   /** Settled by the source, not by the copy. */
   get missing(): number {
     return this.recorded.size;
+  }
+  /** A refusal among them: the broker may answer it with a delivery. */
+  get missesRefusal(): boolean {
+    return this.refusals > 0;
   }
   /** Settled by the copy, not by the source. */
   get waiting(): number {
@@ -37,27 +52,61 @@ export class Settles {
     return undefined;
   }
 
-  expect(entry: Settled, now: number): Verdict {
+  /** undefined: it is not one of a delivery. */
+  expect(entry: Settled, now: number): Verdict | undefined {
+    const channel = channelKey(entry.connection, entry.channel);
+    if (entry.tag === 0) {
+      this.allsRecorded.set(channel, (this.allsRecorded.get(channel) ?? 0) + 1);
+      return undefined;
+    }
     const key = tagKey(entry);
     const ahead = this.ahead.get(key);
-    if (!ahead) {
-      this.recorded.set(key, { ...entry, since: now });
-      return 'kept';
+    if (ahead) {
+      this.ahead.delete(key);
+      return same(ahead, entry) ? 'matched' : 'differs';
     }
-    this.ahead.delete(key);
-    return same(ahead, entry) ? 'matched' : 'differs';
+    const all = entry.all ? (this.allsRecorded.get(channel) ?? 0) : 0;
+    // The copy has made that very settlement before this delivery was on its way.
+    if (all > 0 && all <= (this.allsMade.get(channel) ?? 0)) {
+      this.excused.add(key);
+      return 'matched';
+    }
+    this.recorded.set(key, { ...entry, since: now, all });
+    if (entry.how !== 'ack') this.refusals += 1;
+    return 'kept';
   }
 
   offer(made: Settling): Verdict {
     const key = tagKey(made);
-    const recorded = this.recorded.get(key);
-    if (recorded) {
-      this.recorded.delete(key);
-      return same(recorded, made) ? 'matched' : 'differs';
-    }
-    if (this.excused.delete(key)) return 'matched';
+    const recorded = this.take(key);
+    if (recorded) return same(recorded, made) ? 'matched' : 'differs';
+    // It is counted already.
+    if (this.excused.delete(key)) return 'kept';
     this.ahead.set(key, made);
     return 'kept';
+  }
+
+  /** The copy has settled all there is. Returns how many of the source's deliveries that stands for, though it had them not. */
+  offerAll(connection: number, channel: number): number {
+    const on = channelKey(connection, channel);
+    const made = (this.allsMade.get(on) ?? 0) + 1;
+    this.allsMade.set(on, made);
+    let count = 0;
+    for (const [key, recorded] of this.recorded) {
+      if (recorded.all === 0 || recorded.all > made || !onChannel(connection, channel)(recorded)) continue;
+      this.take(key);
+      this.excused.add(key);
+      count += 1;
+    }
+    return count;
+  }
+
+  private take(key: string): Recorded | undefined {
+    const recorded = this.recorded.get(key);
+    if (!recorded) return undefined;
+    this.recorded.delete(key);
+    if (recorded.how !== 'ack') this.refusals -= 1;
+    return recorded;
   }
 
   /** What is ahead, in the app's order: the source is to settle it once the copy serves. */
@@ -67,6 +116,10 @@ export class Settles {
 
   /** A channel is closed: what was settled on it by one side only is forgotten. Returns one of the copy's. */
   drop(connection: number, channel: number): Settling | undefined {
+    const on = channelKey(connection, channel);
+    this.allsMade.delete(on);
+    this.allsRecorded.delete(on);
+    for (const key of this.excused) if (key.startsWith(`${on}/`)) this.excused.delete(key);
     const theirs = [...this.ahead.values()].filter(onChannel(connection, channel));
     for (const each of theirs) this.ahead.delete(tagKey(each));
     return theirs[0];
@@ -82,6 +135,7 @@ export class Settles {
     const count = this.recorded.size;
     for (const key of this.recorded.keys()) this.excused.add(key);
     this.recorded.clear();
+    this.refusals = 0;
     return count;
   }
 }

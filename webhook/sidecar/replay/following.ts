@@ -8,7 +8,10 @@ import { Player, type PlayerOptions } from './player.ts';
 import type { ReplayRelay } from './relay-replay.ts';
 import { Received } from './stream.ts';
 
-const TICK_MS = 100;
+/** The player's clock; at every fifth tick the source is asked, at every tenth the controller told. */
+const TICK_MS = 20;
+const ASK_TICKS = 5;
+const TELL_TICKS = 10;
 /** The direct link has so much of a start before the record is asked for through the controller, and is given up after. */
 const HEAD_START_MS = 150;
 const DIRECT_MS = 1000;
@@ -151,13 +154,14 @@ export class Following {
     const now = performance.now();
     this.player.tick(now);
     this.options.relay.playOn();
+    this.look();
+    this.ticked += 1;
+    if (this.ticked % ASK_TICKS !== 0) return;
     this.ask(this.received.gap && this.hasRoom);
     this.stage();
     this.pace.push({ at: now, played: this.player.played });
     while (this.pace.length > 2 && now - this.pace[1]!.at >= 1000) this.pace.shift();
-    this.ticked += 1;
-    this.look();
-    if (this.ticked % 2 === 0) this.options.tell();
+    if (this.ticked % TELL_TICKS === 0) this.options.tell();
   }
 
   /** Something was played, or opened. */

@@ -3,10 +3,10 @@
  * as the source's had; what the app makes is matched with what the source's made and goes nowhere. Pure: time comes in.
  */
 import type { Channel } from '../channel.ts';
-import { METHOD, methodOf } from '../methods.ts';
+import { ARGUMENTS, METHOD, methodOf } from '../methods.ts';
 import { contentOf, returnedFrom } from './content.ts';
 import type { Down, Entry, Outcome, Shown } from './entries.ts';
-import { Requests, Settles, type Settling } from './expectations.ts';
+import { Requests, Settles, type Settling, type Verdict } from './expectations.ts';
 import { type Made, Publishes, type Told } from './publishes.ts';
 import type { Judge } from './twin.ts';
 
@@ -24,6 +24,8 @@ export interface Played {
   drain(channel: number): void;
   /** Units of the app that wait. */
   readonly unitsWaiting: number;
+  /** Whether the app may hold one more delivery of a consumer (by its tag at the broker), by its prefetch. */
+  hasRoom(channel: number, consumer: string | undefined): boolean;
   /** The app does not read what it has been given already. */
   readonly clogged: boolean;
 }
@@ -33,6 +35,12 @@ export interface PlayerOptions {
   /** Longest time without progress, and longest age of a recorded output the copy has not made, milliseconds. */
   readonly stallMs: number;
 }
+
+/** An ack of the source's app is waited for so long before a delivery that came after it, milliseconds. */
+const SOFT_MS = 30;
+
+/** Shortest time without progress that is divergence, once the source is mute, milliseconds. */
+const MUTE_STALL_MS = 1000;
 
 /** What a delivery may be the answer to. */
 interface Content {
@@ -64,10 +72,12 @@ export class Player implements Judge {
   private readonly publishes = new Publishes();
   private readonly settles = new Settles();
   private readonly requests = new Requests();
-  private readonly withheld = new Map<string, Content>();
+  private readonly withheld = new Map<string, { readonly consumer: string; readonly content: () => Content }>();
   private looked: { readonly entry: Down; readonly content: Content } | undefined;
   private now = 0;
   private progressAt = 0;
+  /** Longest time that an output of the source's has been waited for. */
+  private slowest = 0;
   private progressed = true;
   private advancing = false;
 
@@ -179,8 +189,10 @@ export class Player implements Judge {
     if (connection !== undefined) this.touched.add(connection);
   }
 
-  private match(): void {
+  /** `since`: the copy was expected to make it from then on. */
+  private match(since = this.now): void {
     this.matched += 1;
+    this.slowest = Math.max(this.slowest, this.now - since);
     this.count();
   }
 
@@ -193,30 +205,39 @@ export class Player implements Judge {
    */
   private gated(entry: Entry): boolean {
     if (entry.kind === 'shown') {
-      const content = this.withheld.get(deliveryKey(entry));
-      return this.settles.missing > 0 || (content !== undefined && this.answersMissing(content));
+      const waiting = this.withheld.get(deliveryKey(entry));
+      return waiting !== undefined && this.deliveryWaits(entry, waiting.consumer, waiting.content);
     }
     if (entry.kind !== 'down') return false;
     const { connection, channel, bytes, withheld } = entry;
     if (this.requests.missingOn(connection, channel)) return true;
     if (withheld) return false;
-    if (this.settles.missing > 0 || this.sessions.get(connection)?.clogged) return true;
-    if (this.publishes.missing === 0) return false;
+    if (this.sessions.get(connection)?.clogged) return true;
     switch (methodOf(bytes)) {
       case METHOD.basicDeliver:
+        return this.deliveryWaits(entry, consumerOf(bytes), () => this.contentOfHead(entry));
       case METHOD.basicGetOk:
-        return this.answersMissing(this.contentOfHead(entry));
+        return this.deliveryWaits(entry, undefined, () => this.contentOfHead(entry));
       case METHOD.basicReturn: {
         const { exchange, key } = returnedFrom(bytes);
-        return this.publishes.mayReturn(exchange, key, this.contentOfHead(entry).body);
+        return this.publishes.mayReturn(exchange, key, () => this.contentOfHead(entry).body);
       }
       // It takes no more of what is on its way.
       case METHOD.channelClose:
       case METHOD.connectionClose:
-        return this.publishes.missingOn(connection, channel);
+        return this.settles.missing > 0 || this.publishes.missingOn(connection, channel);
       default:
         return false;
     }
+  }
+
+  private deliveryWaits(at: Shown | Down, consumer: string | undefined, content: () => Content): boolean {
+    if (this.settles.missesRefusal) return true;
+    // An ack that takes long (by a timer, with others) is waited for no longer than the broker would: it makes room.
+    const late = this.now - (this.settles.oldest ?? this.now) >= SOFT_MS;
+    if (this.settles.missing > 0 && !(late && this.sessions.get(at.connection)?.hasRoom(at.channel, consumer)))
+      return true;
+    return this.publishes.missing > 0 && this.answersMissing(content());
   }
 
   /** It is asked for again and again while it waits. */
@@ -242,7 +263,11 @@ export class Player implements Judge {
     }
     const before = method === METHOD.channelClose ? session.channel(channel) : undefined;
     session.play(bytes, entry.withheld);
-    if (entry.withheld) this.withheld.set(deliveryKey({ ...entry, tag: lastTag(session, channel) }), contentOf(bytes));
+    if (entry.withheld) {
+      const content = contentOf(bytes);
+      const waiting = { consumer: consumerOf(bytes), content: () => content };
+      this.withheld.set(deliveryKey({ ...entry, tag: lastTag(session, channel) }), waiting);
+    }
     if (before) this.closed(connection, before, 'broker');
   }
 
@@ -259,8 +284,8 @@ export class Player implements Judge {
   // ---- what the copy's app makes
 
   publish(made: Made): void {
-    const { matched, told } = this.publishes.offer(made);
-    if (matched === 'same') this.match();
+    const { matched, since, told } = this.publishes.offer(made);
+    if (matched === 'same') this.match(since);
     else if (matched === 'debt') this.progressed = true;
     this.tell(told);
   }
@@ -269,14 +294,20 @@ export class Player implements Judge {
     this.settled(this.settles.offer(made), made);
   }
 
-  private settled(verdict: 'matched' | 'kept' | 'differs', { connection, channel, tag, how }: Settling): void {
-    if (verdict === 'kept') return;
+  settleAll(connection: number, channel: number): void {
+    for (let left = this.settles.offerAll(connection, channel); left > 0; left--) this.match();
+  }
+
+  private settled(verdict: Verdict | undefined, { connection, channel, tag, how }: Settling): void {
+    // One of no delivery.
+    if (verdict === undefined) this.count();
+    if (verdict === undefined || verdict === 'kept') return;
     this.match();
     if (verdict === 'differs')
       this.diverge(1, `connection ${connection}, channel ${channel}: delivery ${tag} was settled otherwise (${how})`);
   }
 
-  request(connection: number, channel: number, method: number, digest: string): 'matched' | 'kept' | 'differs' {
+  request(connection: number, channel: number, method: number, digest: string): Verdict {
     const verdict = this.requests.offer(connection, channel, method, digest);
     if (verdict === 'matched') this.match();
     if (verdict === 'differs') {
@@ -348,10 +379,18 @@ export class Player implements Judge {
     if (this.progressed || this.lag === 0) this.progressAt = now;
     this.progressed = false;
     const oldest = [this.publishes.oldest, this.settles.oldest, this.requests.oldest].filter((at) => at !== undefined);
-    const since = Math.min(this.progressAt, ...oldest);
-    if (this.failure === undefined && this.missing > 0 && now - since > this.options.stallMs) this.stalled();
+    const { stallMs } = this.options;
+    const late = now - Math.min(this.progressAt, ...oldest) > stallMs;
+    const still = now - this.progressAt > this.patience;
+    if (this.failure === undefined && this.missing > 0 && (late || still)) this.stalled();
     else if (this.done) this.strand();
     this.advance();
+  }
+
+  /** How long nothing may come of what is missing. Once the source is mute nobody serves: then no longer than it ever took. */
+  private get patience(): number {
+    const { stallMs } = this.options;
+    return this.ended ? Math.min(stallMs, MUTE_STALL_MS + 2 * this.slowest) : stallMs;
   }
 
   private stalled(): void {
@@ -405,10 +444,17 @@ export class Player implements Judge {
 }
 
 const lags = (entry: Entry): boolean =>
-  entry.kind === 'down' ? !entry.withheld : entry.kind !== 'outcome' && entry.kind !== 'end';
+  entry.kind === 'down' ? !entry.withheld : entry.kind !== 'outcome' && entry.kind !== 'end' && !ofNone(entry);
+
+/** A settlement of all there is: what it settled follows. */
+const ofNone = (entry: Entry): boolean => entry.kind === 'settle' && entry.tag === 0;
 
 const deliveryKey = ({ connection, channel, tag }: Pick<Shown, 'connection' | 'channel' | 'tag'>): string =>
   `${connection}/${channel}/${tag}`;
+
+/** The consumer's tag at the broker. */
+const consumerOf = (deliver: Buffer): string =>
+  deliver.toString('latin1', ARGUMENTS + 1, ARGUMENTS + 1 + deliver[ARGUMENTS]!);
 
 const lastTag = (session: Played, channel: number): number => session.channel(channel)?.withheld.at(-1)?.tag ?? 0;
 

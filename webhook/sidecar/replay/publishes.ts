@@ -35,6 +35,13 @@ export interface Told {
   readonly ack: boolean;
 }
 
+/** What becomes of a publish of the copy. `since`: when it was expected first. */
+export interface Offered {
+  readonly matched: 'same' | 'debt' | undefined;
+  readonly since?: number;
+  readonly told: Told | undefined;
+}
+
 const kindOf = (exchange: string, key: string): string => `${exchange}\0${key}`;
 /** Publishes that may stand for each other. */
 const sameKey = (digest: string, confirm: boolean): string => `${confirm ? 'c' : '-'}${digest}`;
@@ -153,12 +160,12 @@ export class Publishes {
   }
 
   /** The copy's app has made one: swallowed, if the source has, too. */
-  offer(made: Made): { readonly matched: 'same' | 'debt' | undefined; readonly told: Told | undefined } {
+  offer(made: Made): Offered {
     const like = likeOf(made.exchange, made.key, made.digest, made.seq);
     const twin = this.recordedLike.first(like, ({ entry }) => samePlace(made, entry));
     if (twin) {
       this.unmiss(twin);
-      return { matched: 'same', told: this.pair(twin, made) };
+      return { matched: 'same', since: twin.since, told: this.pair(twin, made) };
     }
     const debt = this.debts.first(debtKey(made), () => true);
     if (debt) {
@@ -187,8 +194,8 @@ export class Publishes {
   }
 
   /** Whether what is returned may be a publish that the copy has not made yet. */
-  mayReturn(exchange: string, key: string, body: string): boolean {
-    return this.returnables.has(returnKey({ exchange, key, body }));
+  mayReturn(exchange: string, key: string, body: () => string): boolean {
+    return this.recorded.size > 0 && this.returnables.has(returnKey({ exchange, key, body: body() }));
   }
 
   /** The copy's publish that is returned, if the source's was made after the cut. */

@@ -4,7 +4,7 @@
  */
 import type { Channel } from '../channel.ts';
 import { FRAME, type Piece } from '../frames.ts';
-import { METHOD, methodOf, type SettleKind } from '../methods.ts';
+import { METHOD, methodOf, type Settle } from '../methods.ts';
 import type { Tap } from '../tap.ts';
 import { progress } from '../wires.ts';
 import { addressOf, PublishDigest, requestDigest } from './content.ts';
@@ -104,8 +104,9 @@ class SessionRecorder implements Tap {
     this.recorder.add({ kind: 'publish', ...entry });
   }
 
-  settled({ id }: Channel, tags: readonly number[], how: SettleKind, requeue: boolean): void {
-    for (const tag of tags) this.recorder.add({ kind: 'settle', ...this.at(id), tag, how, requeue });
+  settled({ id }: Channel, tags: readonly number[], { kind: how, requeue }: Settle, all: boolean): void {
+    for (const tag of all ? [0, ...tags] : tags)
+      this.recorder.add({ kind: 'settle', ...this.at(id), tag, how, requeue, all });
   }
 
   request(channel: number, method: Buffer): void {

@@ -5,7 +5,7 @@
 import type { AppSide } from '../app-side.ts';
 import type { Channel } from '../channel.ts';
 import { FRAME, Malformed, type Piece } from '../frames.ts';
-import { METHOD, methodOf, type SettleKind } from '../methods.ts';
+import { METHOD, methodOf, type Settle, type SettleKind } from '../methods.ts';
 import type { Tap } from '../tap.ts';
 import { progress, type Wires } from '../wires.ts';
 import { addressOf, PublishDigest, requestDigest } from './content.ts';
@@ -16,6 +16,8 @@ import type { Made } from './publishes.ts';
 export interface Judge {
   publish(made: Made): void;
   settle(made: Settling): void;
+  /** What `settle` was told just now was all there was: no tag was named. */
+  settleAll(connection: number, channel: number): void;
   /** matched: go on. kept: the source has not asked for it (yet). differs: never. */
   request(connection: number, channel: number, method: number, digest: string): 'matched' | 'kept' | 'differs';
   /** The app has closed a channel, or the broker has. */
@@ -33,6 +35,12 @@ interface Unit {
 
 const SETTLES: readonly number[] = [METHOD.basicAck, METHOD.basicNack, METHOD.basicReject];
 
+/** Exchanges and queues; qos, consume, cancel, get: a publish or settlement is the same before and after them. */
+const isPassable = (method: number): boolean =>
+  method >> 16 === 40 ||
+  method >> 16 === 50 ||
+  [METHOD.basicQos, METHOD.basicConsume, METHOD.basicCancel, METHOD.basicGet].some((each) => each === method);
+
 /** What the app's side of the session says of one settlement. */
 class Heard implements Tap {
   settlements: {
@@ -43,7 +51,9 @@ class Heard implements Tap {
   }[] = [];
   /** It settled what it does not hold. */
   mistaken = false;
-  settled({ id }: Channel, tags: readonly number[], how: SettleKind, requeue: boolean): void {
+  all = false;
+  settled({ id }: Channel, tags: readonly number[], { kind: how, requeue }: Settle, all: boolean): void {
+    this.all = all;
     for (const tag of tags) this.settlements.push({ channel: id, tag, how, requeue });
   }
   request(): void {
@@ -111,12 +121,24 @@ export class Twin {
     this.drain(channel);
   }
 
-  /** Goes on with a channel as far as it can. */
+  /**
+   * Goes on with a channel as far as it can. What handlers do beside each other may come in another order than at the source:
+   * behind a request that waits, publishes and settlements go on, unless it changes what they mean.
+   */
   drain(channel: number): void {
     const queue = this.queues.get(channel);
     if (!queue) return;
-    while (queue[0] && this.done(channel, queue[0])) queue.shift();
-    if (queue.length === 0) this.queues.delete(channel);
+    const waiting: Unit[] = [];
+    while (queue.length > 0) {
+      const unit = queue.shift()!;
+      const passes = waiting.length === 0 || unit.method === METHOD.basicPublish || SETTLES.includes(unit.method);
+      if (passes && this.done(channel, unit)) continue;
+      waiting.push(unit);
+      if (!isPassable(unit.method)) break;
+    }
+    waiting.push(...queue.splice(0));
+    if (waiting.length === 0) this.queues.delete(channel);
+    else this.queues.set(channel, waiting);
   }
 
   /** False: it waits. */
@@ -164,7 +186,9 @@ export class Twin {
     this.wires.tap = undefined;
     // A mistake has changed nothing, so it can be made again once the source has made it.
     if (heard.mistaken) return this.asked(id, unit);
-    for (const each of heard.settlements) this.judge?.settle({ connection: this.wires.connection, ...each });
+    const { connection } = this.wires;
+    for (const each of heard.settlements) this.judge?.settle({ connection, ...each });
+    if (heard.all) this.judge?.settleAll(connection, id);
     return true;
   }
 
