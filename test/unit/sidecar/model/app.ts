@@ -36,8 +36,8 @@ export interface Handling {
   readonly tag: number;
   readonly body: string;
   readonly redelivered: boolean;
-  /** Waits for the answer to its call. */
-  calling: boolean;
+  /** Of its call. */
+  call: 'none' | 'asked' | 'answered';
 }
 
 const IN = 1;
@@ -65,6 +65,9 @@ export class ModelApp {
   private extra: 'none' | 'opening' | 'open' | 'closing' = 'none';
   private extras: string[] = [];
   readonly extrasSent: string[] = [];
+  /** Tags of its consumer that it has not settled, and most of them at once. */
+  private readonly unsettled = new Set<number>();
+  most = 0;
   /** Messages that wait for the confirm of an output, by its number. */
   private readonly unsafe = new Map<number, Handling>();
   ready = 0;
@@ -182,25 +185,31 @@ export class ModelApp {
     const { body, correlation } = down.content;
     const id = methodOf(down.method);
     if (id === METHOD.basicReturn) {
+      const said = this.sent.filter((each) => each === `nowhere ${body}`).length;
+      if (this.returned.filter((each) => each === body).length >= said) throw new Error(`${body} back before it went`);
       this.returned.push(body);
       return;
     }
     if (channel === OUT) {
-      const call = this.handling.find((each) => each.calling && each.body === correlation);
+      const call = this.handling.find((each) => each.call === 'asked' && each.body === correlation);
       if (!call) throw new Error(`an answer to ${correlation}, which was not asked`);
-      call.calling = false;
+      call.call = 'answered';
       return;
     }
     const at = id === METHOD.basicDeliver ? 12 + down.method[11]! : 11;
     const tag = readTag(down.method, at);
     this.seen.push(body);
     this.state = (Math.imul(this.state, 31) + Buffer.from(body).reduce((sum, each) => sum * 7 + each, 1)) | 0;
-    this.handling.push({ tag, body, redelivered: down.method[at + 8] === 1, calling: false });
-    if (this.options.calls) {
-      const call = this.handling.at(-1)!;
-      call.calling = true;
-      this.publish('rpc', `call ${body}`, body);
-    }
+    if (body.startsWith('e') && !this.sent.includes(`echo ${body}`)) throw new Error(`${body} before it was said`);
+    this.handling.push({ tag, body, redelivered: down.method[at + 8] === 1, call: 'none' });
+    if (id !== METHOD.basicDeliver) return;
+    this.unsettled.add(tag);
+    this.most = Math.max(this.most, this.unsettled.size);
+  }
+
+  private settled(upTo: number, multiple: boolean): void {
+    for (const tag of this.unsettled)
+      if (multiple ? upTo === 0 || tag <= upTo : tag === upTo) this.unsettled.delete(tag);
   }
 
   private publish(key: string, body: string, correlation = '', mandatory = false): void {
@@ -217,13 +226,18 @@ export class ModelApp {
     const { able } = this;
     const next = able[Math.floor(random() * able.length)];
     if (!next) return false;
+    if (this.options.calls && next.call === 'none') {
+      next.call = 'asked';
+      this.publish('rpc', `call ${next.body}`, next.body);
+      return true;
+    }
     this.handling = this.handling.filter((each) => each !== next);
     this.finish(next);
     return true;
   }
 
   get able(): readonly Handling[] {
-    return this.handling.slice(0, this.options.jitter).filter(({ calling }) => !calling);
+    return this.handling.slice(0, this.options.jitter).filter(({ call }) => call !== 'asked');
   }
 
   private finish({ tag, body, redelivered }: Handling): void {
@@ -231,6 +245,7 @@ export class ModelApp {
     const n = Number(body.replace(/\D/g, ''));
     const nth = (every: number): boolean => every > 0 && n % every === 0;
     if (nth(nack) && !redelivered && this.options.ack !== 'all') {
+      this.settled(tag, false);
       this.say(encode.settle(IN, 'nack', tag, false, true));
       return;
     }
@@ -240,7 +255,7 @@ export class ModelApp {
     if (nth(lost)) this.publish('nowhere', body, '', true);
     if (nth(echo) && !body.startsWith('e')) this.publish('echo', `e${body}`);
     if (nth(channel)) this.openExtra(body);
-    if (this.options.safe) this.unsafe.set(output, { tag, body, redelivered, calling: false });
+    if (this.options.safe) this.unsafe.set(output, { tag, body, redelivered, call: 'none' });
     else this.ack(tag, body);
     if (nth(get)) this.say(method(IN, METHOD.basicGet, short(0), text(this.name('more')), octet(0)));
   }
@@ -268,6 +283,7 @@ export class ModelApp {
     this.held.push(tag);
     if (ack === 'each') {
       this.held = [];
+      this.settled(tag, false);
       this.say(encode.settle(IN, Number(body.replace(/\D/g, '')) % 3 === 0 ? 'reject' : 'ack', tag, false, false));
     } else if (this.held.length >= batch) this.flush();
   }
@@ -285,12 +301,14 @@ export class ModelApp {
     const highest = Math.max(...settled);
     if (settled.length === 0) return;
     this.held = this.held.filter((each) => each > open);
+    this.settled(highest, true);
     this.say(encode.settle(IN, 'ack', highest, true, false));
   }
 
   /** Settles all there is, seen or not. */
   private flushAll(): void {
     this.held = [];
+    this.settled(0, true);
     this.say(encode.settle(IN, 'ack', 0, true, false));
   }
 
