@@ -188,6 +188,11 @@ export class Deliveries {
     return this.unsettled.size;
   }
 
+  /** Tags the app has been handed and has not settled. */
+  *handed(): Generator<number> {
+    for (const [tag, { seen }] of this.unsettled.all()) if (seen) yield tag;
+  }
+
   tags(): Iterable<number> {
     return this.unsettled.tags();
   }

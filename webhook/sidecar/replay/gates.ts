@@ -14,6 +14,8 @@ export interface Played {
   /** A unit from the broker; `withheld`: it is kept from the app until it is shown. */
   play(bytes: Buffer, withheld: boolean): void;
   show(channel: number, tag: number): void;
+  /** A delivery that is kept from the app: its consumer's tag at the broker, and its frames. */
+  kept(channel: number, tag: number): { readonly consumer: string; readonly bytes: () => Buffer } | undefined;
   /** The outcome of a publish of the app, in its own numbering; nothing if it is known, or nobody's. */
   confirm(channel: Channel, seq: number, ack: boolean): void;
   /** Goes on with what the app asked for on a channel. */
@@ -40,9 +42,7 @@ export class Gates {
   private readonly publishes: Publishes;
   private readonly settles: Settles;
   private readonly requests: Requests;
-  /** Deliveries the source withheld, until it showed them. */
-  private readonly hidden = new Map<string, { readonly consumer: string; readonly content: () => Content }>();
-  private looked: { readonly entry: Down; readonly content: Content } | undefined;
+  private looked: { readonly entry: Down | Shown; readonly content: Content } | undefined;
 
   constructor(sessions: ReadonlyMap<number, Played>, publishes: Publishes, settles: Settles, requests: Requests) {
     this.sessions = sessions;
@@ -58,8 +58,10 @@ export class Gates {
    */
   gated(entry: Entry, now: number): boolean {
     if (entry.kind === 'shown') {
-      const waiting = this.hidden.get(deliveryKey(entry));
-      return waiting !== undefined && this.deliveryWaits(entry, now, waiting.consumer, waiting.content);
+      const kept = this.sessions.get(entry.connection)?.kept(entry.channel, entry.tag);
+      return (
+        kept !== undefined && this.deliveryWaits(entry, now, kept.consumer, () => this.contentOf(entry, kept.bytes))
+      );
     }
     if (entry.kind !== 'down') return false;
     const { connection, channel, bytes, withheld } = entry;
@@ -68,12 +70,12 @@ export class Gates {
     if (this.sessions.get(connection)?.clogged) return true;
     switch (methodOf(bytes)) {
       case METHOD.basicDeliver:
-        return this.deliveryWaits(entry, now, consumerOf(bytes), () => this.contentOfHead(entry));
+        return this.deliveryWaits(entry, now, consumerOf(bytes), () => this.contentOf(entry, () => bytes));
       case METHOD.basicGetOk:
-        return this.deliveryWaits(entry, now, undefined, () => this.contentOfHead(entry));
+        return this.deliveryWaits(entry, now, undefined, () => this.contentOf(entry, () => bytes));
       case METHOD.basicReturn: {
         const { exchange, key } = returnedFrom(bytes);
-        return this.publishes.mayReturn(exchange, key, () => this.contentOfHead(entry).body);
+        return this.publishes.mayReturn(exchange, key, () => this.contentOf(entry, () => bytes).body);
       }
       // It takes no more of what is on its way.
       case METHOD.channelClose:
@@ -94,30 +96,15 @@ export class Gates {
   }
 
   /** It is asked for again and again while it waits. */
-  private contentOfHead(entry: Down): Content {
-    if (this.looked?.entry !== entry) this.looked = { entry, content: contentOf(entry.bytes) };
+  private contentOf(entry: Down | Shown, bytes: () => Buffer): Content {
+    if (this.looked?.entry !== entry) this.looked = { entry, content: contentOf(bytes()) };
     return this.looked.content;
   }
 
   private answersMissing({ body, correlation }: Content): boolean {
     return this.publishes.answers(body, correlation);
   }
-
-  /** It was played, and its session withholds it. */
-  withheld(entry: Down): void {
-    const { connection, channel, bytes } = entry;
-    const tag = this.sessions.get(connection)?.channel(channel)?.withheld.at(-1)?.tag ?? 0;
-    const content = contentOf(bytes);
-    this.hidden.set(deliveryKey({ connection, channel, tag }), { consumer: consumerOf(bytes), content: () => content });
-  }
-
-  shown(entry: Shown): void {
-    this.hidden.delete(deliveryKey(entry));
-  }
 }
-
-const deliveryKey = ({ connection, channel, tag }: Pick<Shown, 'connection' | 'channel' | 'tag'>): string =>
-  `${connection}/${channel}/${tag}`;
 
 /** The consumer's tag at the broker. */
 const consumerOf = (deliver: Buffer): string =>

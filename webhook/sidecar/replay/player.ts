@@ -125,7 +125,6 @@ export class Player implements Judge {
         this.down(entry);
         return;
       case 'shown':
-        this.gates.shown(entry);
         this.session(entry)?.show(entry.channel, entry.tag);
         this.count(entry.connection);
         return;
@@ -137,6 +136,8 @@ export class Player implements Judge {
       }
       case 'settle':
         this.settled(this.settles.expect(entry, this.now), entry);
+        // A settlement of all there is may have waited for that.
+        this.session(entry)?.drain(entry.channel);
         return;
       case 'request':
         this.requests.expect(entry, this.now);
@@ -186,7 +187,6 @@ export class Player implements Judge {
     }
     const before = method === METHOD.channelClose ? session.channel(channel) : undefined;
     session.play(bytes, entry.withheld);
-    if (entry.withheld) this.gates.withheld(entry);
     if (before) this.closed(connection, before, 'broker');
   }
 
@@ -213,8 +213,8 @@ export class Player implements Judge {
     this.settled(this.settles.offer(made), made);
   }
 
-  settleAll(connection: number, channel: number): void {
-    for (let left = this.settles.offerAll(connection, channel); left > 0; left--) this.match();
+  mayAll(connection: number, channel: number, tags: Iterable<number>): boolean {
+    return this.settles.mayAll(connection, channel, tags);
   }
 
   private settled(verdict: Verdict | undefined, { connection, channel, tag, how }: Settling): void {

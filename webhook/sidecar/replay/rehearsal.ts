@@ -45,6 +45,12 @@ export class Rehearsal implements Played {
     if (found) this.wires.show(found, tag);
   }
 
+  kept(channel: number, tag: number): { consumer: string; bytes: () => Buffer } | undefined {
+    const kept = this.wires.channels.get(channel)?.withheld.find((each) => each.tag === tag);
+    if (!kept) return undefined;
+    return { consumer: kept.consumer.upstreamTag, bytes: () => Buffer.concat(kept.pieces.map(({ bytes }) => bytes)) };
+  }
+
   hasRoom(channel: number, upstreamTag: string | undefined): boolean {
     const found = this.wires.channels.get(channel);
     const consumer = upstreamTag === undefined ? undefined : found?.consumerOf(upstreamTag);
