@@ -91,12 +91,12 @@ export class Handoff {
       case 'source sidecar dies':
         world.oracle.breaking = true;
         if (this.decision !== 'commit') world.oracle.breaks(source.app);
-        source.restartSidecar('silent');
+        source.restartSidecar((mute) => (mute || this.decision === 'commit' ? 'silent' : 'full'));
         return;
       case 'copy sidecar dies':
         world.oracle.breaking = true;
         world.oracle.breaks(copy!.app);
-        copy!.restartSidecar('full');
+        copy!.restartSidecar(() => 'full');
         return;
       case 'source loses broker':
         world.oracle.breaking = true;
@@ -181,19 +181,42 @@ export class Handoff {
     if (lost !== undefined) throw new ShadowError('SHADOW_E_SOURCE_LOST', lost);
   }
 
-  /** Until it is answered: a sidecar that is away comes back, a pod that is gone does not. */
+  private async command<T extends CommandType>(
+    pod: Pod,
+    command: { type: T } & CommandOf<T>,
+  ): Promise<CommandResult<T>> {
+    const { oracle, hub } = this.world;
+    if (pod.gone) throw new ShadowError('SHADOW_E_COPY_LOST', `${pod.options.name} is gone`);
+    try {
+      oracle.trace('controller', `asks ${pod.options.name} to ${command.type}`);
+      return await hub.command(pod.options.uid, command);
+    } catch (error) {
+      oracle.trace('controller', `${command.type}: ${asShadowError(error).message}`);
+      throw error;
+    }
+  }
+
+  /** Before the commit: until it is answered, or refused for good. */
   private async ask<T extends CommandType>(pod: Pod, command: { type: T } & CommandOf<T>): Promise<CommandResult<T>> {
     for (;;) {
       if (this.decision === undefined) this.check();
-      if (pod.gone) throw new ShadowError('SHADOW_E_COPY_LOST', `${pod.options.name} is gone`);
       try {
-        this.world.oracle.trace('controller', `asks ${pod.options.name} to ${command.type}`);
-        return await this.world.hub.command(pod.options.uid, command);
+        return await this.command(pod, command);
       } catch (error) {
-        const known = asShadowError(error);
-        this.world.oracle.trace('controller', `${command.type}: ${known.message}`);
-        const again = known.retryable || known.code === 'SHADOW_E_STALE' || this.decision !== undefined;
-        if (!again) throw known;
+        const { code, retryable } = asShadowError(error);
+        if (!retryable && code !== 'SHADOW_E_STALE') throw error;
+      }
+      await this.world.ticks(this.world.random.between(1, 10));
+    }
+  }
+
+  /** Decided: the step is done again, from what is seen then, until it goes through. */
+  private async insist<T>(act: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await act();
+      } catch (error) {
+        if (!(error instanceof ShadowError)) throw error;
       }
       await this.world.ticks(this.world.random.between(1, 10));
     }
@@ -206,8 +229,7 @@ export class Handoff {
     world.later(world.random.between(0, this.plan.pace), () => copy?.kill());
     await world.ticks(world.random.between(0, this.plan.pace));
     source.paused = false;
-    source.sidecar.voice = 'full';
-    await this.ask(source, { type: 'unmute', claim: this.claim });
+    await this.insist(() => this.command(source, { type: 'unmute', claim: this.claim }));
   }
 
   // ---- the commit, and after it
@@ -226,13 +248,7 @@ export class Handoff {
     world.hub.routes.set(claim, source.options.uid, copy.options.uid);
     await Promise.all([this.goLive(copy), this.supersede()]);
     this.enter('settling');
-    for (;;) {
-      await this.pause();
-      if (source.gone) break;
-      world.hub.routes.set(claim, source.options.uid, copy.options.uid);
-      const outstanding = await this.onSource('settleStatus');
-      if (outstanding === 0) break;
-    }
+    while (!(await this.insist(() => this.settled(copy)))) await this.pause();
     if (source.gone) this.answerForGone(copy);
     await this.pause();
     source.kill();
@@ -248,23 +264,31 @@ export class Handoff {
 
   private async goLive(copy: Pod): Promise<void> {
     await this.pause();
-    const state = this.world.hub.sessions.get(copy.options.uid)?.state;
-    if (state === 'live' || state === 'idle') return;
-    await this.ask(copy, { type: 'live', claim: this.claim });
+    await this.insist(async () => {
+      const state = this.stateOf(copy);
+      if (state !== 'live' && state !== 'idle') await this.command(copy, { type: 'live', claim: this.claim });
+    });
   }
 
   private async supersede(): Promise<void> {
     await this.pause();
-    await this.onSource('supersede');
+    await this.insist(async () => {
+      if (!this.source.gone) await this.command(this.source, { type: 'supersede', claim: this.claim });
+    });
   }
 
-  /** What is outstanding there. */
-  private async onSource(type: 'supersede' | 'settleStatus'): Promise<number> {
-    try {
-      return (await this.ask(this.source, { type, claim: this.claim })).outstanding;
-    } catch (error) {
-      if (!this.source.gone) throw error;
-      return 0;
-    }
+  private async settled(copy: Pod): Promise<boolean> {
+    const { source, claim } = this;
+    if (source.gone) return true;
+    this.world.hub.routes.set(claim, source.options.uid, copy.options.uid);
+    // Its sidecar was started anew since, and knows of no commit.
+    const type = this.stateOf(source) === 'mute' ? 'supersede' : 'settleStatus';
+    const { outstanding } = await this.command(source, { type, claim });
+    // A copy that is idle settles none of them any more: its sidecar was started anew, too.
+    return outstanding === 0 || this.stateOf(copy) === 'idle';
+  }
+
+  private stateOf(pod: Pod): string | undefined {
+    return this.world.hub.sessions.get(pod.options.uid)?.state;
   }
 }

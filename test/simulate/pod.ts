@@ -202,8 +202,8 @@ export class Pod {
 
   // ---- ends
 
-  /** The sidecar's container dies, and the kubelet starts it anew. */
-  restartSidecar(voice: Voice): void {
+  /** The sidecar's container dies, and the kubelet starts it anew. `voice`: what it has then. */
+  restartSidecar(voice: (mute: boolean) => Voice): void {
     this.sidecar.die();
     for (const { socket, wire } of this.links) {
       socket.silence();
@@ -215,7 +215,7 @@ export class Pod {
     const { uid, dir } = this.options;
     const handoff = restarted(claimOfMarker(join(dir, 'run'), uid));
     this.sidecar = this.process(handoff, `${uid}/${this.restarts}`);
-    this.sidecar.voice = voice;
+    this.sidecar.voice = voice(!handoff.session);
     if (handoff.session) void this.sidecar.relay.start();
   }
 

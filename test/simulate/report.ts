@@ -2,7 +2,7 @@
 import type { Schedule } from './schedule.ts';
 import type { World } from './world.ts';
 
-const LAST = 25;
+const LAST = Number(process.env.SIM_TRACE ?? 25);
 
 /** For people: what is as everywhere is left out. */
 const describe = (schedule: Schedule): string => JSON.stringify(schedule, null, 1).replace(/\n\s+/g, ' ');

@@ -56,6 +56,7 @@ export class Sidecar {
   private readonly paths: Paths;
   private dialled = 0;
   private awake: boolean;
+  private unmuted = false;
 
   constructor(around: Surroundings, options: SidecarOptions) {
     this.around = around;
@@ -77,6 +78,7 @@ export class Sidecar {
         opened: () => this.commands.opened(),
         handle: (message, connection) => {
           around.trace(options.name, `gets ${message.type}`);
+          this.heard(message.type);
           this.commands.handle(message, connection);
         },
         arrived: (socket, hello) => around.hub.arrived(options.uid, socket, hello),
@@ -136,7 +138,15 @@ export class Sidecar {
   /** From the moment it says so, it is held to it. */
   private said(state: string): void {
     this.around.trace(this.options.name, `says ${state}`);
-    if (state === 'mute' && this.voice === 'full') this.voice = 'silent';
+    if (state === 'mute' && this.voice === 'full' && !this.unmuted) this.voice = 'silent';
+  }
+
+  /** An abort gives it its voice back, even if it is on the way to being mute. */
+  private heard(type: string): void {
+    if (type === 'mute') this.unmuted = false;
+    if (type !== 'unmute') return;
+    this.unmuted = true;
+    if (this.voice === 'silent') this.voice = 'full';
   }
 
   private async connect() {

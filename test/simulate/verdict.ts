@@ -27,7 +27,7 @@ const judgeInputs = (oracle: Oracle, apps: readonly App[], confirmed: ReadonlyMa
   }
   for (const { log, config } of apps)
     for (const entry of log)
-      if (entry.what === 'again' && !oracle.crashed.has(keyOf(entry)))
+      if (entry.what === 'again' && !oracle.crashed.has(keyOf(entry)) && (oracle.called.get(entry.item) ?? 0) < 2)
         oracle.wrong('nothing twice', `${config.name} was handed ${keyOf(entry)} again`);
 };
 

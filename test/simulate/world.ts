@@ -119,7 +119,10 @@ export class World implements Surroundings, HandoffWorld {
       this.line = await new Handoff(this, plan, source, `m${schedule.seed}-${index}`).run();
       if (this.line !== source) judgePrefix(oracle, source.app.log, this.line.app.log, `handoff ${index}`);
     }
-    await this.when(() => this.exhausted && this.apps().every((app) => app.idle), 'all is consumed and settled');
+    await this.when(
+      () => this.exhausted && this.apps().every((app) => app.idle && app.open),
+      'all is consumed and settled',
+    );
     await this.when(() => this.pods.every((pod) => pod.quiet), 'nothing is under way in the pods');
     // What the broker still has under way comes within moments, if at all.
     const late = Date.now() + 3000;
@@ -144,6 +147,12 @@ export class World implements Surroundings, HandoffWorld {
     return [this.line.app, ...(this.rival ? [this.rival.app] : [])];
   }
 
+  /** Those of copies and superseded sources, too. */
+  private running(): App[] {
+    const pods = this.pods.filter(({ gone }) => !gone).map(({ app }) => app);
+    return [...pods, ...(this.rival ? [this.rival.app] : [])];
+  }
+
   private seen(app: App): number {
     return app.log.length;
   }
@@ -159,7 +168,7 @@ export class World implements Surroundings, HandoffWorld {
     const fed = this.schedule.queues.map(
       (queue) => `${queue}: ${this.confirmed.get(queue) ?? 0} confirmed of ${this.fed.get(queue) ?? 0}`,
     );
-    return [...fed, ...this.apps().map((app) => app.describe())].join(' | ');
+    return [...fed, ...this.running().map((app) => app.describe())].join(' | ');
   }
 
   private step(): void {
@@ -167,7 +176,7 @@ export class World implements Surroundings, HandoffWorld {
     this.feed();
     for (const pod of this.pods) pod.step(this.now);
     this.rival?.step();
-    for (const app of this.apps()) this.oracle.look(app);
+    for (const app of this.running()) this.oracle.look(app);
     for (const alarm of this.alarms.filter(({ at }) => at <= this.now)) {
       this.alarms.splice(this.alarms.indexOf(alarm), 1);
       alarm.act();

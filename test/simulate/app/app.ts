@@ -61,7 +61,8 @@ export class App implements Listener {
   private readonly refused = new Set<string>();
   private readonly jobs = new Map<number, Job>();
   private readonly lines = new Map<string, number[]>();
-  private readonly calls = new Map<string, number>();
+  /** Jobs that wait for an answer: more than one when a message came again. */
+  private readonly calls = new Map<string, number[]>();
   private tasks: { readonly at: number; readonly task: Task }[] = [];
   private lastJob = 0;
 
@@ -180,9 +181,10 @@ export class App implements Listener {
   ready(connection: AppConnection): void {
     for (const channel of connection.channels) channel.setUp(this.config.queues);
     // A call whose answer may have gone down with a connection is made again.
-    for (const [correlation, id] of this.calls) {
-      const job = this.jobs.get(id);
-      if (job && connection.channels.includes(this.channels[job.consumer.publishOn]!)) this.outbox.again(correlation);
+    for (const [correlation, ids] of this.calls) {
+      const jobs = ids.map((id) => this.jobs.get(id)).filter((job) => job !== undefined);
+      if (jobs.some((job) => connection.channels.includes(this.channels[job.consumer.publishOn]!)))
+        this.outbox.again(correlation);
     }
   }
 
@@ -225,16 +227,16 @@ export class App implements Listener {
   private reply(channel: AppChannel, consumer: ConsumerConfig, content: Incoming): void {
     const correlation = content.properties.correlation ?? '';
     const { tag, redelivered } = content;
-    const job = this.jobs.get(this.calls.get(correlation) ?? -1);
+    const jobs = (this.calls.get(correlation) ?? []).map((id) => this.jobs.get(id)).filter((job) => job !== undefined);
     this.calls.delete(correlation);
-    if (!job) this.unexpectedReplies.push(correlation);
+    if (jobs.length === 0) this.unexpectedReplies.push(correlation);
     const text = textOf(content);
     if (text !== `re:${correlation}`) channel.complain(`reply ${text.slice(0, 40)} to ${correlation}`);
     const again = this.states.has(`${consumer.queue}/${correlation}`);
     this.log.push({ queue: consumer.queue, item: correlation, what: again ? 'again' : 'applied', redelivered });
     if (!again) this.apply(consumer.queue, correlation);
     this.settle(channel, consumer, tag);
-    if (job) this.produce(job);
+    for (const job of jobs) this.produce(job);
   }
 
   private input(channel: AppChannel, consumer: ConsumerConfig, content: Incoming): void {
@@ -292,7 +294,7 @@ export class App implements Listener {
       this.over(job);
     } else if (decision.call) {
       const correlation = `${this.config.name}/${consumer.queue}/${n}`;
-      this.calls.set(correlation, job.id);
+      this.calls.set(correlation, [...(this.calls.get(correlation) ?? []), job.id]);
       this.outbox.call(this.channels[consumer.publishOn]!, correlation);
     } else this.produce(job);
   }

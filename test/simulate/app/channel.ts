@@ -28,7 +28,7 @@ export interface Published {
 export class AppChannel {
   readonly config: ChannelConfig;
   open = false;
-  /** Replies that are owed, in order. */
+  /** Replies that are owed. */
   owed: number[] = [];
   /** Deliveries not settled, by tag. */
   readonly held = new Map<number, Held>();
@@ -115,8 +115,10 @@ export class AppChannel {
   }
 
   replied(method: number): void {
-    const owed = this.owed.shift();
-    if (owed !== method) this.complain(`${nameOf(method)} while ${owed ? nameOf(owed) : 'nothing'} is owed`);
+    // A queue sends cancel-ok itself, so that it may be later than what was asked after it.
+    const index = this.owed.indexOf(method);
+    if (index < 0) this.complain(`${nameOf(method)}, which nothing asked for`);
+    else this.owed.splice(index, 1);
   }
 
   // ---- deliveries
