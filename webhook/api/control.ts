@@ -166,6 +166,11 @@ export const Command = z.discriminatedUnion('type', [
   z.object({ ...command, type: z.literal('supersede') }),
   /** superseded → closed: closes its upstream connections once all is settled. → SettleStatus */
   z.object({ ...command, type: z.literal('settleStatus') }),
+  /**
+   * superseded or closed, of a source that recorded: its pod is not ready from now on (it stays ready so long, since its copy
+   * must be first). → {}
+   */
+  z.object({ ...command, type: z.literal('retire') }),
 ]);
 export type Command = z.infer<typeof Command>;
 export type CommandType = Command['type'];
@@ -240,6 +245,8 @@ export const Wanted = z.object({
   type: z.literal('wanted'),
   claim: z.string(),
   received: z.number().int(),
+  /** Something sent beyond `received` is lost: it is to be sent again. */
+  again: z.boolean().optional(),
   /** As in PlayReport. */
   lag: z.number().int(),
   played: z.number().int(),
@@ -263,7 +270,10 @@ export const StateChange = z.object({
   claim: z.string().optional(),
   /** In state superseded or closed. */
   outstanding: z.number().int().optional(),
-  /** As in Hello; in state replaying: why it can't be replayed (SHADOW_E_DIVERGED or SHADOW_E_RECORD, told by `code`). */
+  /**
+   * As in Hello; in state replaying or replayed: why it can't be replayed (SHADOW_E_DIVERGED or SHADOW_E_RECORD, or
+   * SHADOW_E_ATTACH if the broker could not be reached in time, told by `code`).
+   */
   lost: z.string().optional(),
   code: z.string().optional(),
   record: RecordReport.optional(),

@@ -31,7 +31,9 @@ export class AppSide {
     const channel = this.wires.channels.get(piece.channel);
     if (channel?.state === 'orphan') return;
     this.wires.toBroker.forward(piece);
-    if (channel?.up && progress(channel.up, piece)) this.wires.endUp(channel);
+    if (!channel?.up) return;
+    this.wires.tap?.content(channel, piece);
+    if (progress(channel.up, piece)) this.wires.endUp(channel);
   }
 
   private method(piece: Piece): void {
@@ -48,6 +50,7 @@ export class AppSide {
   }
 
   private connectionMethod(method: number, piece: Piece): void {
+    this.wires.tap?.request(0, piece.bytes);
     const request = REQUESTS.get(method);
     if (request) this.wires.control.expected.push({ reply: request.reply, ours: false });
     if (method === METHOD.connectionUpdateSecret) this.wires.renewedSecret = true;
@@ -65,7 +68,10 @@ export class AppSide {
 
   /** The broker ignores all on a channel it closed but the app's close-ok; one that was never opened is its to refuse. */
   private unheard(channel: Channel | undefined, method: number, piece: Piece): void {
-    if (channel && method === METHOD.channelCloseOk) this.wires.channels.delete(channel.id);
+    if (channel && method === METHOD.channelCloseOk) {
+      this.wires.channels.delete(channel.id);
+      this.wires.tap?.request(channel.id, piece.bytes);
+    }
     this.wires.toBroker.forward(piece);
   }
 
@@ -77,8 +83,13 @@ export class AppSide {
         this.settle(channel, method, piece);
         return;
       case METHOD.basicPublish:
-        this.publish(channel);
-        break;
+        this.publish(channel, piece);
+        this.wires.toBroker.forward(piece);
+        return;
+    }
+    // What follows a close is nobody's any more.
+    if (channel.state !== 'closing') this.wires.tap?.request(channel.id, piece.bytes);
+    switch (method) {
       case METHOD.basicRecover:
       case METHOD.basicRecoverAsync:
         this.wires.recover(channel);
@@ -93,19 +104,26 @@ export class AppSide {
     this.wires.toBroker.forward(piece);
   }
 
-  private publish(channel: Channel): void {
+  private publish(channel: Channel, piece: Piece): void {
     this.wires.published += 1;
     channel.up = { left: undefined };
-    if (!channel.confirm) return;
-    channel.published += 1;
-    channel.unconfirmed.add(channel.published, true);
+    if (channel.confirm) {
+      channel.published += 1;
+      channel.unconfirmed.add(channel.published, true);
+    }
+    if (channel.state !== 'closing')
+      this.wires.tap?.publish(channel, piece.bytes, channel.confirm ? channel.published : 0);
   }
 
   /** Carried tags leave as settlements; the rest goes upstream in the broker's numbering (invariants 1 and 2). */
   private settle(channel: Channel, method: number, piece: Piece): void {
-    const { kind, tag, multiple, requeue } = readSettle(method, piece.bytes);
-    const { carried, upstream } = channel.deliveries.settle(tag, multiple);
+    const settlement = readSettle(method, piece.bytes);
+    const { kind, tag, multiple, requeue } = settlement;
+    const { tags, carried, upstream } = channel.deliveries.settle(tag, multiple);
     this.wires.settled(channel, carried, kind, requeue);
+    if (tags.length > 0 || (tag === 0 && multiple)) this.wires.tap?.settled(channel, tags, settlement, tag === 0);
+    // Of what it does not hold: the broker answers by closing the channel.
+    else if (upstream.length > 0 && channel.state !== 'closing') this.wires.tap?.request(channel.id, piece.bytes);
     const only = upstream.length === 1 ? upstream[0] : undefined;
     if (only && only.multiple === multiple) {
       if (only.tag !== tag) writeTag(piece.bytes, ARGUMENTS, only.tag);

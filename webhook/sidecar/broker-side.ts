@@ -1,7 +1,7 @@
 /** Frames from the broker to the app: what they change in the session, and how they go on. */
-import type { Channel, Consumer, Withheld } from './channel.ts';
+import { type Channel, type Consumer, TAGGED, type Withheld } from './channel.ts';
 import { FRAME, type Piece } from './frames.ts';
-import { ARGUMENTS, Arguments, METHOD, methodOf, readTag, writeShortString, writeTag } from './methods.ts';
+import { ARGUMENTS, Arguments, encode, METHOD, methodOf, readTag, writeShortString, writeTag } from './methods.ts';
 import { progress, type Wires } from './wires.ts';
 
 export class BrokerSide {
@@ -53,8 +53,8 @@ export class BrokerSide {
         return;
       case METHOD.basicAck:
       case METHOD.basicNack:
-        this.confirm(channel, piece);
-        break;
+        this.confirm(channel, method === METHOD.basicAck, piece);
+        return;
       case METHOD.basicReturn:
         channel.down = { left: undefined };
         break;
@@ -75,7 +75,7 @@ export class BrokerSide {
 
   /** True: it answered a request of our own and goes no further. */
   private reply(channel: Channel, method: number, piece: Piece): boolean {
-    const tagged = method === METHOD.basicConsumeOk || method === METHOD.basicCancelOk;
+    const tagged = TAGGED.includes(method);
     const name = tagged || method === METHOD.queueDeclareOk ? new Arguments(piece.bytes).shortString() : undefined;
     const expected = channel.answer(method, tagged ? name : undefined);
     if (expected?.ours) return true;
@@ -121,7 +121,7 @@ export class BrokerSide {
     const at = ARGUMENTS + 1 + piece.bytes[ARGUMENTS]!;
     const consumer = channel.consumerOf(piece.bytes.toString('latin1', ARGUMENTS + 1, at));
     if (consumer && consumer.tag !== consumer.upstreamTag) writeShortString(piece.bytes, ARGUMENTS, consumer.tag);
-    const withheld = this.wires.guarded && consumer !== undefined && mustWait(channel, consumer);
+    const withheld = consumer !== undefined && this.wires.withholds(channel, consumer);
     // On a channel the app is closing, nothing will be settled any more.
     const noAck = consumer?.noAck === true || channel.state !== 'open';
     const tag = channel.deliveries.deliver(readTag(piece.bytes, at), consumer, { noAck, withheld });
@@ -139,24 +139,33 @@ export class BrokerSide {
 
   private got(channel: Channel, noAck: boolean, piece: Piece): void {
     this.wires.delivered += 1;
+    this.wires.releaseBefore(channel);
     const tag = channel.deliveries.deliver(readTag(piece.bytes, ARGUMENTS), undefined, { noAck, withheld: false });
     if (channel.deliveries.offset > 0) writeTag(piece.bytes, ARGUMENTS, tag);
     channel.down = { left: undefined };
   }
 
-  /** Outcome of publishes. A multiple is not widened: all up to the base are confirmed already. */
-  private confirm(channel: Channel, piece: Piece): void {
-    const tag = readTag(piece.bytes, ARGUMENTS) + channel.confirmBase;
-    channel.confirmed(tag, (piece.bytes[ARGUMENTS + 8]! & 1) !== 0);
+  /**
+   * Outcome of publishes. A multiple is never widened: those of the table are told one by one, and all others up to its number
+   * are confirmed by it or were before.
+   */
+  private confirm(channel: Channel, ack: boolean, piece: Piece): void {
+    const upstream = readTag(piece.bytes, ARGUMENTS);
+    const multiple = (piece.bytes[ARGUMENTS + 8]! & 1) !== 0;
+    const told = channel.confirmedOfTable(upstream, multiple);
+    for (const seq of told) this.wires.toApp.inject(encode.outcome(channel.id, ack, seq));
+    if (told.length > 0) this.wires.tap?.outcome(channel, told, ack);
+    if (upstream <= channel.forwarded) return;
+    const tag = upstream + channel.confirmBase;
+    const confirmed = channel.confirmed(tag, multiple);
+    this.wires.tap?.outcome(channel, confirmed, ack);
     if (channel.confirmBase > 0) writeTag(piece.bytes, ARGUMENTS, tag);
+    this.wires.toApp.forward(piece);
   }
 }
 
 const named = (consumer: Consumer, tag: string): Consumer =>
   consumer.tag === tag ? consumer : { ...consumer, tag, upstreamTag: tag };
-
-/** Behind those of its own consumer that wait already, or behind its prefetch. */
-const mustWait = (channel: Channel, consumer: Consumer): boolean => consumer.withheld > 0 || !channel.admits(consumer);
 
 /** Copied: a withheld delivery must not keep whole chunks alive. One that was dropped meanwhile is not kept at all. */
 const keep = (channel: Channel, withheld: Withheld, piece: Piece): void => {

@@ -2,7 +2,10 @@
 import { Deliveries, type Holder } from './deliveries.ts';
 import type { Piece } from './frames.ts';
 import { Ledger } from './ledger.ts';
-import { type ConsumeFields, METHOD } from './methods.ts';
+import { Arguments, type ConsumeFields, METHOD } from './methods.ts';
+
+/** Replies that name the consumer they are about. */
+export const TAGGED: readonly number[] = [METHOD.basicConsumeOk, METHOD.basicCancelOk];
 
 export interface Consumer extends ConsumeFields, Holder {
   /** Its tag at the broker: of the same length, so that frames are patched in place (see Channel.alias). */
@@ -37,6 +40,8 @@ export interface Withheld {
   readonly tag: number;
   readonly pieces: Piece[];
   whole: boolean;
+  /** Its consumer is gone and acknowledges nothing: the app gets it as soon as it is whole. */
+  parting?: true;
 }
 
 /**
@@ -56,8 +61,13 @@ export class Channel {
   transactional = false;
   /** Publishes in confirm mode, the app's numbering. */
   published = 0;
-  /** Publishes confirmed before this upstream channel was opened: its own numbering begins after them. */
+  /**
+   * By how much the app's numbering of publishes is ahead of this upstream channel's, but for the first of them: those the app
+   * had made before this channel was opened have any numbers (upstream → the app's), until they are confirmed.
+   */
   confirmBase = 0;
+  forwarded = 0;
+  readonly confirmTable = new Map<number, number>();
   readonly unconfirmed = new Ledger<true>();
   readonly deliveries = new Deliveries();
   expected: Expected[] = [];
@@ -109,18 +119,42 @@ export class Channel {
 
   /** Takes the request that this reply answers off the list. */
   answer(reply: number, tag?: string): Expected | undefined {
+    const index = this.asked(reply, tag);
+    return index < 0 ? undefined : this.expected.splice(index, 1)[0];
+  }
+
+  /** Whether this reply answers a request of our own. */
+  owesUs(reply: number, bytes: Buffer): boolean {
+    if (this.expected.length === 0) return false;
+    const index = this.asked(reply, TAGGED.includes(reply) ? new Arguments(bytes).shortString() : undefined);
+    return this.expected[index]?.ours === true;
+  }
+
+  private asked(reply: number, tag: string | undefined): number {
     const wanted = reply === METHOD.basicGetEmpty ? METHOD.basicGetOk : reply;
     const find = (asked: string | undefined): number =>
       this.expected.findIndex((each) => each.reply === wanted && (asked === undefined || each.tag === asked));
     // A consume without a tag is answered with the one the broker made up.
-    const index = tag !== undefined && find(tag) < 0 ? find('') : find(tag);
-    return index < 0 ? undefined : this.expected.splice(index, 1)[0];
+    return tag !== undefined && find(tag) < 0 ? find('') : find(tag);
   }
 
-  /** Confirm outcome in the app's numbering: takes it (multiple: and all before it) off the list. */
-  confirmed(tag: number, multiple: boolean): void {
-    if (!multiple) this.unconfirmed.delete(tag);
-    else for (const [each] of this.unconfirmed.upTo(tag === 0 ? this.published : tag)) this.unconfirmed.delete(each);
+  /** Confirm outcome in the app's numbering: takes it (multiple: and all before it) off the list; those it took. */
+  confirmed(tag: number, multiple: boolean): number[] {
+    if (!multiple) return this.unconfirmed.delete(tag) ? [tag] : [];
+    const taken = this.unconfirmed.upTo(tag === 0 ? this.published : tag).map(([each]) => each);
+    for (const each of taken) this.unconfirmed.delete(each);
+    return taken;
+  }
+
+  /** As `confirmed`, of those in the table, by the upstream channel's numbering. */
+  confirmedOfTable(upstream: number, multiple: boolean): number[] {
+    const taken: number[] = [];
+    for (const [number, seq] of this.confirmTable) {
+      if (multiple ? number > upstream : number !== upstream) continue;
+      this.confirmTable.delete(number);
+      if (this.unconfirmed.delete(seq)) taken.push(seq);
+    }
+    return taken;
   }
 
   /**
@@ -135,13 +169,20 @@ export class Channel {
     this.withheldBytes = 0;
     this.waitingUp = [];
     this.unconfirmed.clear();
+    this.confirmTable.clear();
     return this.deliveries.clear();
   }
 
-  /** The upstream is left behind by a copy: the next one starts its numbers at 1. */
-  carry(): void {
+  /**
+   * The upstream is left behind by a copy: the next one starts its numbers at 1. `waiting`: the app's numbers of publishes
+   * that the next one will be sent first; all others are confirmed.
+   */
+  carry(waiting: readonly number[] = []): void {
     this.deliveries.carry();
-    this.confirmBase = this.published;
+    this.forwarded = waiting.length;
+    this.confirmBase = this.published - this.forwarded;
+    this.confirmTable.clear();
+    for (const [index, seq] of waiting.entries()) this.confirmTable.set(index + 1, seq);
     this.expected = [];
     this.down = undefined;
     for (const consumer of this.consumers.values()) consumer.suspended = true;

@@ -16,10 +16,13 @@ import { freeze, uidAfterWaking } from './freeze.ts';
 import * as pure from './handoff.ts';
 import { type Paths, readUid } from './identity.ts';
 import { putMarker, removeMarker } from './marker.ts';
+import type { ReplayRelay } from './replay/relay-replay.ts';
+import { createReplay } from './replay/replay.ts';
 import { createSettleThrough } from './settle.ts';
 
 /** What the handoff needs of the relay. */
 export interface RelayLike {
+  readonly replay: ReplayRelay;
   start(): Promise<void>;
   report(): SessionReport;
   mute(timeoutMs: number): Promise<MuteResult>;
@@ -71,7 +74,17 @@ const FAILURE: Partial<Record<Command['type'], ErrorCode>> = {
   freeze: 'SHADOW_E_FREEZE',
   attach: 'SHADOW_E_ATTACH',
   live: 'SHADOW_E_ATTACH',
+  replay: 'SHADOW_E_RECORD',
+  serve: 'SHADOW_E_RECORD',
 };
+
+/** Longest time a source looks for a content boundary of every session. */
+const HALT_MS = 500;
+type Freeze = Extract<Command, { type: 'freeze' }>;
+
+/** A pod in them serves nobody. */
+const SILENT: readonly SidecarState[] = ['closed', 'copy', 'attached', 'replaying', 'replayed'];
+const MAY_BE_LOST: readonly SidecarState[] = ['mute', 'recording', 'replaying', 'replayed'];
 
 const QUIESCENT_WITHIN_MS = 500;
 /** The id files are there from the pod's start: this long without them means a broken volume. */
@@ -99,13 +112,13 @@ export const createCommands = (options: CommandsOptions): Commands => {
     state: handoff.state,
     ...(handoff.state === 'idle' || handoff.claim === '' ? {} : { claim: handoff.claim }),
     ...(handoff.state === 'mute' && !handoff.session ? { lost: 'the sidecar restarted' } : {}),
-    ...(handoff.state === 'mute' && handoff.lost !== '' ? { lost: handoff.lost } : {}),
+    ...(handoff.lost !== '' && MAY_BE_LOST.includes(handoff.state) ? { lost: handoff.lost } : {}),
   });
 
   const tell = (): void => {
     const { state } = handoff;
     const left = state === 'superseded' || state === 'closed' ? { outstanding: outstanding() } : {};
-    control().send({ type: 'state', ...hello(), ...left });
+    control().send({ type: 'state', ...hello(), ...left, ...replay.report() });
   };
 
   const enter = (state: SidecarState, change: Partial<pure.Handoff> = {}): void => {
@@ -142,23 +155,47 @@ export const createCommands = (options: CommandsOptions): Commands => {
     log,
   });
 
+  const replay = createReplay({
+    relay: relay.replay,
+    control,
+    handoff: () => handoff,
+    tell,
+    lose: (why) => {
+      handoff = { ...handoff, lost: why };
+      tell();
+    },
+    replayed: () => {
+      if (handoff.state === 'replaying') enter('replayed');
+    },
+    log,
+  });
+
   const mute = async ({ claim, timeoutMs }: Extract<Command, { type: 'mute' }>): Promise<MuteResult> => {
-    enter('muting', { claim, lost: '' });
+    const before = handoff.state;
+    enter('muting', before === 'recording' ? {} : { claim, lost: '', recorded: false, retired: false });
     through.reset();
     closing = undefined;
     let muted = false;
     try {
       const { carried } = await relay.mute(timeoutMs);
       muted = true;
+      // Nothing follows: the copy may play to the end while the disk takes its time.
+      replay.end();
       await putMarker(paths.runDir, { podUid: uid, claim });
       enter('mute', { carried });
       return { carried };
     } catch (error) {
       await removeMarker(paths.runDir).catch((left: unknown) => log.error({ err: left }, 'removing the mute marker'));
-      if (muted) await relay.unmute();
-      enter('idle');
+      if (muted) await backToIdle();
+      else enter(before);
       throw error;
     }
+  };
+
+  const backToIdle = async (): Promise<void> => {
+    replay.stop();
+    await relay.unmute();
+    enter('idle', { recorded: false, generation: 0, lost: '' });
   };
 
   /** Begins to relay after a restart that was mute: the app connects anew. */
@@ -171,8 +208,7 @@ export const createCommands = (options: CommandsOptions): Commands => {
   const unmute = async (): Promise<void> => {
     if (!handoff.session) return comeBack();
     await removeMarker(paths.runDir);
-    await relay.unmute();
-    enter('idle');
+    await backToIdle();
   };
 
   const attach = async (timeoutMs: number): Promise<void> => {
@@ -187,11 +223,13 @@ export const createCommands = (options: CommandsOptions): Commands => {
     // Committed: whatever happens now, this pod is to serve. Not waited for, since the app is waiting.
     removeMarker(paths.runDir).catch((error: unknown) => log.error({ err: error }, 'removing the mute marker'));
     await relay.live();
-    enter('live');
+    replay.stop();
+    enter('live', { recorded: false, generation: 0, lost: '' });
     check();
   };
 
   const supersede = (): void => {
+    replay.stop();
     if (handoff.session) {
       relay.supersede();
       enter('superseded');
@@ -203,24 +241,20 @@ export const createCommands = (options: CommandsOptions): Commands => {
   };
 
   const becomeCopy = (newUid: string): void => {
+    replay.stop();
     relay.becomeCopy();
     uid = newUid;
     through.reset();
-    handoff = { ...handoff, state: 'copy' };
+    handoff = { ...handoff, state: 'copy', lost: '' };
     copyMarker = putMarker(paths.runDir, { podUid: uid, claim: handoff.claim });
     copyMarker.catch((error: unknown) => log.error({ err: error }, 'writing the mute marker'));
     control().redial();
   };
 
-  const frozen = async (command: Extract<Command, { type: 'freeze' }>): Promise<void> => {
-    const quiescent = (): boolean => relay.quiescent();
-    if (!(await until(quiescent, QUIESCENT_WITHIN_MS))) throw new ShadowError('SHADOW_E_FREEZE', 'bytes are under way');
-    const answer: Answer = { type: 'answer', id: command.id, ok: true, result: {} };
-    if (!(await control().flush(answer))) return;
-    // Without the marker file the agent's cut fails and the attempt is repeated: not freezing is always safe.
-    if (!(await until(quiescent, QUIESCENT_WITHIN_MS))) return log.warn('not frozen: bytes are under way again');
+  /** Stands still until it is thawed, and finds out as whom it wakes. */
+  const standStill = ({ generation, deadlineMs }: Freeze): 'thawed' | 'deadline' | 'unfrozen' => {
     options.health.pause();
-    const woken = freeze({ runDir: paths.runDir, generation: command.generation, deadlineMs: command.deadlineMs });
+    const woken = freeze({ runDir: paths.runDir, generation, deadlineMs });
     try {
       const now = uidAfterWaking(() => readUid(paths.idDir), UID_PATIENCE_MS);
       if (now !== uid) becomeCopy(now);
@@ -228,10 +262,56 @@ export const createCommands = (options: CommandsOptions): Commands => {
       options.die(`not knowing who wakes: ${asShadowError(error).message}`);
     }
     options.health.resume();
-    log.info({ woken, generation: command.generation, as: handoff.state }, 'woke');
+    log.info({ woken, generation, as: handoff.state }, 'woke');
+    return woken;
+  };
+
+  const frozen = async (command: Freeze): Promise<void> => {
+    const quiescent = (): boolean => relay.quiescent();
+    if (!(await until(quiescent, QUIESCENT_WITHIN_MS))) throw new ShadowError('SHADOW_E_FREEZE', 'bytes are under way');
+    const answer: Answer = { type: 'answer', id: command.id, ok: true, result: {} };
+    if (!(await control().flush(answer))) return;
+    // Without the marker file the agent's cut fails and the attempt is repeated: not freezing is always safe.
+    if (!(await until(quiescent, QUIESCENT_WITHIN_MS))) return log.warn('not frozen: bytes are under way again');
+    standStill(command);
+  };
+
+  /** The cut of a source that goes on: from the place where it stands still it records. */
+  const frozenToRecord = async (command: Freeze): Promise<void> => {
+    if (handoff.state === 'recording') {
+      replay.stop();
+      enter('idle', { recorded: false, generation: 0, lost: '' });
+    }
+    await relay.replay.halt(HALT_MS);
+    const answer: Answer = { type: 'answer', id: command.id, ok: true, result: {} };
+    if (!(await control().flush(answer)) || !relay.replay.halted()) {
+      relay.replay.goOn();
+      return log.warn('not frozen');
+    }
+    const { claim, generation } = command;
+    // Not told before it stands still: nothing may be under way then.
+    handoff = { ...handoff, state: 'recording', claim, lost: '', recorded: true, retired: false, generation: 0 };
+    replay.record(claim);
+    const woken = standStill(command);
+    if (handoff.state !== 'recording') return;
+    if (woken === 'thawed') handoff = { ...handoff, generation };
+    relay.replay.goOn();
+    replay.begin();
+    log.info({ from: 'idle', to: 'recording', claim }, 'state');
+    tell();
   };
 
   const status = (): { outstanding: number } => ({ outstanding: outstanding() });
+
+  const retire = (): void => {
+    handoff = { ...handoff, retired: true };
+  };
+
+  const startReplay = async (command: Extract<Command, { type: 'replay' }>): Promise<void> => {
+    await copyMarker;
+    enter('replaying');
+    replay.follow(command);
+  };
 
   const act = async (command: Exclude<Command, { type: 'freeze' }>): Promise<unknown> => {
     switch (command.type) {
@@ -243,6 +323,10 @@ export const createCommands = (options: CommandsOptions): Commands => {
         return unmute().then(() => ({}));
       case 'attach':
         return attach(command.timeoutMs).then(() => ({}));
+      case 'replay':
+        return startReplay(command).then(() => ({}));
+      case 'serve':
+        return { port: await replay.serve(command.tls) };
       case 'live':
         return live().then(() => ({}));
       case 'supersede':
@@ -251,6 +335,9 @@ export const createCommands = (options: CommandsOptions): Commands => {
       case 'settleStatus':
         await closeIfSettled();
         return status();
+      case 'retire':
+        retire();
+        return {};
     }
   };
 
@@ -265,7 +352,8 @@ export const createCommands = (options: CommandsOptions): Commands => {
     // A marker that could not be read named no claim: the first command that concerns it does.
     if (handoff.claim === '' && command.type !== 'inspect') handoff = { ...handoff, claim: command.claim };
     if (verdict === 'same') return same(command);
-    return command.type === 'freeze' ? frozen(command) : act(command);
+    if (command.type !== 'freeze') return act(command);
+    return command.record === true ? frozenToRecord(command) : frozen(command);
   };
 
   const answer = async (command: Command, connection: number): Promise<void> => {
@@ -289,6 +377,7 @@ export const createCommands = (options: CommandsOptions): Commands => {
     log.warn({ why, state: handoff.state }, 'a broker connection is lost');
     if (handoff.state === 'mute' || handoff.state === 'muting') handoff = { ...handoff, lost: why };
     if (handoff.state === 'mute') tell();
+    replay.lost(why);
     check();
   });
 
@@ -297,11 +386,14 @@ export const createCommands = (options: CommandsOptions): Commands => {
     hello,
     opened: () => {
       through.resend();
+      replay.opened();
       if (handoff.state === 'superseded' || handoff.state === 'closed') tell();
     },
     handle: (message, connection) => {
       if (message.type === 'settle') through.onSettle(message);
       else if (message.type === 'settled') through.onSettled(message);
+      else if (message.type === 'wanted') replay.wanted(message);
+      else if (message.type === 'recorded') replay.recorded(message);
       else if (message.type === 'inspect') void answer(message, connection);
       else queue = queue.then(() => answer(message, connection));
     },
@@ -310,7 +402,7 @@ export const createCommands = (options: CommandsOptions): Commands => {
       const { state, session } = handoff;
       if (state === 'superseded') return relay.outstanding() === 0;
       // A copy before its commit serves nobody: an abort deletes it, and waits for it.
-      return !session || state === 'closed' || state === 'copy' || state === 'attached';
+      return !session || SILENT.includes(state);
     },
   };
 };

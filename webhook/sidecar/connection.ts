@@ -33,6 +33,9 @@ const HARD_BYTES = 256 << 20;
 const PAUSE_MS = 8000;
 const TURN_MS = 2000;
 
+/** A copy's app that has not read so much is given no more of the record. */
+const CLOGGED_BYTES = 8 << 20;
+
 /** Phases in which the upstream, or what was carried from it, is needed without the app. */
 const KEPT: readonly Phase[] = ['mute', 'detached', 'attached'];
 
@@ -57,7 +60,11 @@ export class Connection {
     this.app = app;
     this.events = events;
     app.on('data', (chunk: Buffer) => this.guard(() => session.fromApp(chunk)));
-    app.on('drain', () => this.flow());
+    app.on('drain', () => {
+      this.flow();
+      // A copy's record waits for that.
+      if (session.phase === 'replaying') this.events.changed();
+    });
     app.on('end', () => this.endOfApp());
     app.on('error', () => undefined);
     app.on('close', () => this.appClosed());
@@ -66,6 +73,11 @@ export class Connection {
 
   /** Takes a connected upstream socket. */
   use(upstream: net.Socket): void {
+    this.join(upstream);
+    this.act();
+  }
+
+  private join(upstream: net.Socket): void {
     this.upstream = upstream;
     this.parked = false;
     this.failure = undefined;
@@ -81,7 +93,12 @@ export class Connection {
       this.failure ??= error;
     });
     upstream.on('close', () => this.upstreamClosed(upstream));
-    this.act();
+  }
+
+  /** As `use`, with what the session does first on it. */
+  useFor(upstream: net.Socket, first: () => void): void {
+    this.join(upstream);
+    this.guard(first);
   }
 
   /** Runs one input through the session. Whatever it throws ends this connection, and this one only. */
@@ -121,12 +138,17 @@ export class Connection {
 
   private flow(): void {
     const { session, app, upstream } = this;
+    const replaying = session.phase === 'replaying';
+    session.clogged = replaying && app.writableLength > CLOGGED_BYTES;
     // Once ended, it is read only to see its end.
-    setReading(app, upstream ? session.wantsApp && !upstream.writableNeedDrain : app.writableEnded);
+    if (upstream || (replaying && !app.writableEnded))
+      setReading(app, session.wantsApp && !upstream?.writableNeedDrain);
+    else setReading(app, app.writableEnded);
     if (upstream) setReading(upstream, this.mayReadUpstream());
   }
 
   private mayReadUpstream(): boolean {
+    if (!this.session.wantsBroker) return false;
     const waiting = this.app.writableLength + this.session.withheldBytes;
     if (waiting > HARD_BYTES) return false;
     // What arrives while muting must be handed to the app before the cut, however slow the app is.
@@ -172,6 +194,7 @@ export class Connection {
   private endOfApp(): void {
     if (this.session.phase === 'open' || this.session.phase === 'opening' || this.session.phase === 'blind')
       this.upstream?.end();
+    if (this.session.phase === 'replaying') this.app.end();
   }
 
   private appClosed(): void {

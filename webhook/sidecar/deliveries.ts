@@ -22,11 +22,15 @@ interface Delivery {
 
 /** What one settlement of the app means upstream and for the carried. */
 export interface Settled {
+  /** All of them, carried or not, the app's numbering. */
+  readonly tags: readonly number[];
   /** Carried tags, the app's numbering. */
   readonly carried: readonly number[];
   /** Settlements for the upstream channel, its numbering. */
   readonly upstream: readonly { readonly tag: number; readonly multiple: boolean }[];
 }
+
+const NOTHING: Settled = { tags: [], carried: [], upstream: [] };
 
 /** A tag no broker ever gave out: passing it on makes the broker say what it says to an unknown tag. */
 export const UNKNOWN_TAG = Number.MAX_SAFE_INTEGER;
@@ -39,26 +43,39 @@ export class Deliveries {
   held = 0;
   private readonly unsettled = new Ledger<Delivery>();
   private withheldCount = 0;
+  /** Highest tag the app has been handed. */
+  private highestSeen = 0;
+  /**
+   * Handed out behind higher ones (see Wires.release), which no broker does: an app that settles up to a higher tag may not
+   * know of them yet, and settle them again.
+   */
+  private readonly late = new Set<number>();
+  private readonly settledLate = new Set<number>();
 
   /** The app's tag for a delivery of the upstream channel. `noAck`: nothing will settle it. */
   deliver(upstreamTag: number, holder: Holder | undefined, options: { noAck: boolean; withheld: boolean }): number {
     const tag = upstreamTag + this.offset;
     if (tag > this.highest) this.highest = tag;
-    if (options.noAck) return tag;
+    if (options.noAck) {
+      if (!options.withheld) this.highestSeen = tag;
+      return tag;
+    }
     const delivery: Delivery = { holder, seen: false };
     this.unsettled.add(tag, delivery);
     this.withheldCount += 1;
-    if (!options.withheld) this.see(delivery);
+    if (!options.withheld) this.see(tag, delivery);
     return tag;
   }
 
   /** A withheld delivery is handed to the app. */
   show(tag: number): void {
     const delivery = this.unsettled.get(tag);
-    if (delivery) this.see(delivery);
+    if (delivery) this.see(tag, delivery);
   }
 
-  private see(delivery: Delivery): void {
+  private see(tag: number, delivery: Delivery): void {
+    if (tag < this.highestSeen) this.late.add(tag);
+    else this.highestSeen = tag;
     delivery.seen = true;
     this.withheldCount -= 1;
     if (!delivery.holder) return;
@@ -73,11 +90,12 @@ export class Deliveries {
 
   private settleOne(tag: number): Settled {
     const delivery = this.unsettled.get(tag);
-    if (!delivery?.seen) return { carried: [], upstream: [{ tag: this.mistaken(tag), multiple: false }] };
+    if (this.settledLate.delete(tag)) return NOTHING;
+    if (!delivery?.seen) return { tags: [], carried: [], upstream: [{ tag: this.mistaken(tag), multiple: false }] };
     this.forget(tag, delivery);
     return tag <= this.offset
-      ? { carried: [tag], upstream: [] }
-      : { carried: [], upstream: [{ tag: tag - this.offset, multiple: false }] };
+      ? { tags: [tag], carried: [tag], upstream: [] }
+      : { tags: [tag], carried: [], upstream: [{ tag: tag - this.offset, multiple: false }] };
   }
 
   /** A tag the app may not settle, as one that the broker refuses too: never one that means something else to it. */
@@ -87,6 +105,7 @@ export class Deliveries {
 
   private settleUpTo(tag: number): Settled {
     const limit = tag === 0 ? this.highest : tag;
+    const tags: number[] = [];
     const carried: number[] = [];
     const upstream: number[] = [];
     let lowestWithheld = Number.POSITIVE_INFINITY;
@@ -95,24 +114,27 @@ export class Deliveries {
         if (each > this.offset) lowestWithheld = Math.min(lowestWithheld, each - this.offset);
         continue;
       }
+      if (each < tag && this.late.has(each)) this.settledLate.add(each);
       this.forget(each, delivery);
+      tags.push(each);
       if (each <= this.offset) carried.push(each);
       else upstream.push(each - this.offset);
     }
     if (upstream.length === 0) {
       // A multiple that covers nothing upstream must not go there: RabbitMQ closes the channel (406). One that covers
       // nothing at all is the app's own mistake, and the broker's to judge.
-      const mistake = tag !== 0 && carried.length === 0;
-      return { carried, upstream: mistake ? [{ tag: this.mistaken(tag), multiple: true }] : [] };
+      const mistake = tag !== 0 && carried.length === 0 && !this.settledLate.delete(tag);
+      return { tags, carried, upstream: mistake ? [{ tag: this.mistaken(tag), multiple: true }] : [] };
     }
     if (lowestWithheld === Number.POSITIVE_INFINITY)
       // "All" is named: at the broker 0 would also settle what is under way to us, and our books would be wrong.
-      return { carried, upstream: [{ tag: tag === 0 ? upstream.at(-1)! : tag - this.offset, multiple: true }] };
+      return { tags, carried, upstream: [{ tag: tag === 0 ? upstream.at(-1)! : tag - this.offset, multiple: true }] };
     // A withheld delivery lies among them: a multiple would settle what the app has never seen.
     const before = upstream.filter((each) => each < lowestWithheld);
     const singles = upstream.filter((each) => each > lowestWithheld);
     const last = before.at(-1);
     return {
+      tags,
       carried,
       upstream: [
         ...(last === undefined ? [] : [{ tag: last, multiple: true }]),
@@ -141,6 +163,7 @@ export class Deliveries {
 
   private forget(tag: number, delivery: Delivery): void {
     this.unsettled.delete(tag);
+    this.late.delete(tag);
     if (!delivery.seen) this.withheldCount -= 1;
     else if (delivery.holder) {
       delivery.holder.held -= 1;

@@ -3,6 +3,9 @@
  *
  *   source: idle → muting → mute (→ frozen → mute) → superseded → closed, or mute → idle (abort)
  *   copy:   (frozen →) copy → attached → live → idle
+ * and with a copy that replays beside it:
+ *   source: idle (→ frozen →) recording → muting → mute → superseded → closed, or recording, mute → idle (abort)
+ *   copy:   (frozen →) copy → replaying → replayed → live → idle
  */
 import type { Command, CommandType, Settle, Settlement, SidecarState } from '../api/control.ts';
 import { type ErrorCode, ShadowError } from '../api/errors.ts';
@@ -17,11 +20,30 @@ export interface Handoff {
   readonly session: boolean;
   /** Deliveries that travel with the copy, as answered by mute. */
   readonly carried: number;
-  /** Why the source lost a broker connection while it was mute: it can't be cut any more. '': it did not. */
+  /**
+   * Why it is of no use to this handoff any more: a mute or recording source lost a broker connection or its record, a copy
+   * diverged. '': it is.
+   */
   readonly lost: string;
+  /** The cut was made of a source that goes on: it records, or its copy replays. */
+  readonly recorded: boolean;
+  /** Generation of the freeze in which the record began; 0: none, or it was not thawed. */
+  readonly generation: number;
+  /** Superseded, and told to leave its Services. */
+  readonly retired: boolean;
 }
 
-export const fresh: Handoff = { state: 'idle', claim: '', epoch: 0, session: true, carried: 0, lost: '' };
+export const fresh: Handoff = {
+  state: 'idle',
+  claim: '',
+  epoch: 0,
+  session: true,
+  carried: 0,
+  lost: '',
+  recorded: false,
+  generation: 0,
+  retired: false,
+};
 
 /** After a restart of the sidecar: mute as before if its predecessor was, until the controller decides (invariant 4). */
 export const restarted = (claimOfMarker: string | undefined): Handoff =>
@@ -35,29 +57,68 @@ type Rule = Partial<Record<SidecarState, Verdict | ErrorCode>>;
 const RULES: Record<Exclude<CommandType, 'inspect'>, Rule> = {
   mute: {
     idle: 'act',
+    recording: 'act',
     mute: 'same',
     // Its carried deliveries are not settled yet: a second handoff would lose count of them (invariant 2).
     live: 'SHADOW_E_MUTE',
     superseded: 'SHADOW_E_COMMITTED',
     closed: 'SHADOW_E_COMMITTED',
   },
-  freeze: { mute: 'act', idle: 'SHADOW_E_FREEZE', superseded: 'SHADOW_E_COMMITTED', closed: 'SHADOW_E_COMMITTED' },
-  unmute: { mute: 'act', idle: 'same', superseded: 'SHADOW_E_COMMITTED', closed: 'SHADOW_E_COMMITTED' },
+  freeze: {
+    mute: 'act',
+    idle: 'act',
+    recording: 'act',
+    live: 'SHADOW_E_FREEZE',
+    superseded: 'SHADOW_E_COMMITTED',
+    closed: 'SHADOW_E_COMMITTED',
+  },
+  unmute: {
+    mute: 'act',
+    recording: 'act',
+    idle: 'same',
+    superseded: 'SHADOW_E_COMMITTED',
+    closed: 'SHADOW_E_COMMITTED',
+  },
   // In attached again: a connection may have been lost since.
   attach: { copy: 'act', attached: 'act', live: 'same', idle: 'same', mute: 'SHADOW_E_ATTACH' },
-  live: { attached: 'act', live: 'same', idle: 'same', copy: 'SHADOW_E_ATTACH' },
+  serve: { recording: 'act', muting: 'act', mute: 'act', idle: 'SHADOW_E_RECORD' },
+  replay: {
+    copy: 'act',
+    replaying: 'same',
+    replayed: 'same',
+    live: 'same',
+    idle: 'same',
+    mute: 'SHADOW_E_RECORD',
+  },
+  live: {
+    attached: 'act',
+    replayed: 'act',
+    live: 'same',
+    idle: 'same',
+    copy: 'SHADOW_E_ATTACH',
+    replaying: 'SHADOW_E_ATTACH',
+  },
   supersede: { mute: 'act', superseded: 'same', closed: 'same', idle: 'SHADOW_E_SOURCE_LOST' },
   settleStatus: { superseded: 'act', closed: 'same', idle: 'SHADOW_E_SOURCE_LOST' },
+  retire: { superseded: 'act', closed: 'act', idle: 'same' },
 };
 
 /** In idle these begin something, or undo what is undone; the others repeat a past command and must name its claim. */
-const ANY_CLAIM_IN_IDLE: readonly CommandType[] = ['mute', 'unmute', 'freeze', 'supersede', 'settleStatus'];
+const ANY_CLAIM_IN_IDLE: readonly CommandType[] = [
+  'mute',
+  'unmute',
+  'freeze',
+  'serve',
+  'supersede',
+  'settleStatus',
+  'retire',
+];
 
 const ofThisHandoff = ({ state, claim }: Handoff, command: Command): boolean =>
   command.claim === claim ||
   (state === 'idle' ? ANY_CLAIM_IN_IDLE.includes(command.type) : claim === '' && state === 'mute') ||
   // The next handoff of the pod, too early: not stale, but refused below.
-  (state === 'live' && command.type === 'mute');
+  (state === 'live' && (command.type === 'mute' || command.type === 'freeze'));
 
 /** Raises the epoch, or throws SHADOW_E_STALE. */
 export const heed = (handoff: Handoff, command: Command): Handoff => {
@@ -77,13 +138,35 @@ export const judge = (handoff: Handoff, command: Command): Verdict => {
   if (command.type === 'freeze' && handoff.state === 'mute' && (!handoff.session || handoff.lost !== '')) {
     throw new ShadowError('SHADOW_E_SOURCE_LOST', handoff.lost || 'the sidecar restarted');
   }
+  if (command.type === 'freeze') checkFreeze(handoff, command.record === true);
+  // The cut was made, and the record goes on from it: begun anew it would not be that copy's.
+  const repeated = command.type === 'freeze' && command.generation === handoff.generation;
+  if (repeated && handoff.state === 'recording') return 'same';
+  // Its cut is another kind of copy's.
+  if (command.type === 'attach' && handoff.state === 'copy' && handoff.recorded)
+    throw new ShadowError('SHADOW_E_ATTACH', 'the copy is to replay first');
+  if (command.type === 'replay' && handoff.state === 'copy' && !handoff.recorded)
+    throw new ShadowError('SHADOW_E_RECORD', 'the copy is of a source that does not record');
   const verdict = RULES[command.type][handoff.state] ?? 'SHADOW_E_STALE';
   if (verdict === 'act' || verdict === 'same') return verdict;
   throw new ShadowError(verdict, `${command.type} in state ${handoff.state}`);
 };
 
-/** Whether the pod must not serve: the kubelet takes it out of its Services. */
-export const unready = (state: SidecarState): boolean => state !== 'idle' && state !== 'muting' && state !== 'live';
+/** A source freezes either mute, or to record from there on. */
+const checkFreeze = ({ state }: Handoff, record: boolean): void => {
+  if (record ? state === 'mute' : state === 'idle' || state === 'recording')
+    throw new ShadowError('SHADOW_E_FREEZE', `freeze ${record ? 'to record ' : ''}in state ${state}`);
+};
+
+/**
+ * Whether the pod must not serve: the kubelet takes it out of its Services. A source that recorded stays in them until it is
+ * told: its app answers as before, and its copy is to be ready first.
+ */
+export const unready = ({ state, session, recorded, retired }: Handoff): boolean => {
+  if (state === 'idle' || state === 'muting' || state === 'recording' || state === 'live') return false;
+  const source = state === 'mute' || state === 'superseded' || state === 'closed';
+  return !(source && session && recorded && !retired);
+};
 
 /** The copy's settlements on their way to the source. `sent` waits for its answer and is sent again after a reconnect. */
 export interface Outbox {

@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Registry } from 'prom-client';
 import type { Log } from '../log.ts';
-import { unready } from './handoff.ts';
+import { type Handoff, unready } from './handoff.ts';
 import type { MetricsSource } from './metrics.ts';
 
 export interface HealthOptions extends MetricsSource {
@@ -11,6 +11,7 @@ export interface HealthOptions extends MetricsSource {
   readonly port: number;
   /** Whether the relay listens, or is known not to (mute after a restart): the app may start. */
   readonly started: () => boolean;
+  readonly handoff: () => Handoff;
   readonly log: Pick<Log, 'error'>;
 }
 
@@ -24,7 +25,7 @@ export interface Health {
 }
 
 export const createHealth = (options: HealthOptions): Health => {
-  const { state, started, log } = options;
+  const { state, started, handoff, log } = options;
   let registry: Registry | undefined;
   let server: Server | undefined;
   let bound = options.port;
@@ -32,7 +33,7 @@ export const createHealth = (options: HealthOptions): Health => {
   const probe = (path: string): [number, string] => {
     if (path === '/healthz') return [200, 'ok'];
     if (path === '/started') return started() ? [200, 'ok'] : [503, 'not listening yet'];
-    if (path === '/ready') return unready(state()) ? [503, state()] : [200, state()];
+    if (path === '/ready') return unready(handoff()) ? [503, state()] : [200, state()];
     return [404, 'not found'];
   };
 

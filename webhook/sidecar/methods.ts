@@ -239,6 +239,9 @@ export const encode = {
     if (kind === 'nack') return frame(channel, METHOD.basicNack, tagBytes(tag), bits(multiple, requeue));
     return frame(channel, METHOD.basicReject, tagBytes(tag), bits(requeue));
   },
+  /** The broker's word on one publish. */
+  outcome: (channel: number, ack: boolean, seq: number): Buffer =>
+    frame(channel, ack ? METHOD.basicAck : METHOD.basicNack, tagBytes(seq), bits(false)),
   connectionClose: (): Buffer =>
     frame(0, METHOD.connectionClose, short(200), shortString('handed over'), short(0), short(0)),
   connectionCloseOk: (): Buffer => frame(0, METHOD.connectionCloseOk),

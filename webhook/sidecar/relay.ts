@@ -7,6 +7,7 @@ import { BlindRelay } from './blind.ts';
 import { Connection, type ConnectionEvents, type Log } from './connection.ts';
 import { OldUpstreams } from './old-upstreams.ts';
 import { Patience } from './patience.ts';
+import { RelayReplay, type ReplayRelay } from './replay/relay-replay.ts';
 import { Session } from './session.ts';
 import { connectUpstream } from './upstream.ts';
 import { Watch } from './watch.ts';
@@ -34,12 +35,17 @@ export interface Relay {
   mute(timeoutMs: number): Promise<MuteResult>;
   /** Resolves when the app is served again. */
   unmute(): Promise<void>;
+  /** The cut of a source that goes on, and its copy. */
+  readonly replay: ReplayRelay;
   /** Right after a restore, before any I/O event: leaves every upstream socket behind, unread. */
   becomeCopy(): void;
   /** Rejects with SHADOW_E_ATTACH; may be tried again. */
   attach(timeoutMs: number): Promise<void>;
-  /** The app is served; its consumers wait for `consume`, but not for ever. */
-  live(): void;
+  /**
+   * The app is served; its consumers wait for `consume`, but not for ever. Rejects with SHADOW_E_ATTACH when an upstream
+   * connection is lost and can't be had again within `withinMs`; may be tried again.
+   */
+  live(withinMs?: number): Promise<void>;
   /** The source's channels are closed (invariant 3: see patience.ts). Said again, it does nothing. */
   consume(): void;
   /** No consumer of the app waits for that. */
@@ -62,6 +68,8 @@ export interface Relay {
 
 /** Longest time an un-mute spends on new upstream connections before it goes on with the old ones. */
 const REPLACE_MS = 5000;
+/** Longest time that going live spends on an upstream connection that was lost just before. */
+const LIVE_MS = 5000;
 
 export class SessionRelay implements Relay {
   readonly connections = new Set<Connection>();
@@ -123,6 +131,7 @@ export class SessionRelay implements Relay {
     await this.watch.until(() => !needed(), graceMs).catch(() => undefined);
     for (const connection of this.connections) connection.destroy();
     this.patience.end();
+    this.replay.drop();
     this.blind.drop();
     // By the protocol, so that the app's last settlements are not overtaken by a reset.
     if (graceMs > 0) await this.olds.close();
@@ -154,9 +163,13 @@ export class SessionRelay implements Relay {
     lost: (why) => {
       this.losses += 1;
       this.options.log.warn({ why }, 'session lost');
+      this.replay.lost(why);
       this.tellLost(why);
     },
-    changed: () => this.watch.changed(),
+    changed: () => {
+      this.watch.changed();
+      this.replay.changed();
+    },
     gone: (connection) => {
       if (!this.connections.delete(connection)) return;
       this.delivered += connection.session.wires.delivered;
@@ -167,6 +180,20 @@ export class SessionRelay implements Relay {
 
   /** Upstream connections that only settle any more. */
   readonly olds = new OldUpstreams(this.events, this.watch);
+
+  readonly replay = new RelayReplay({
+    connections: this.connections,
+    watch: this.watch,
+    served: () => this.served(),
+    dial: (connection) => this.dial(connection),
+    hold: () => {
+      this.holding = true;
+    },
+    release: (act) => this.release(act),
+    serve: (connection, act) => this.serve(connection, act),
+    lose: (why) => this.events.lost(why),
+    refuseUnfit: () => this.refuseUnfit('SHADOW_E_FREEZE'),
+  });
 
   private readonly patience = new Patience({
     carried: () => this.carriedOutstanding(),
@@ -250,13 +277,17 @@ export class SessionRelay implements Relay {
 
   // ---- the source
 
-  async mute(timeoutMs: number): Promise<MuteResult> {
-    if (this.holding && this.every('mute')) return this.muteResult();
+  private refuseUnfit(code: 'SHADOW_E_MUTE' | 'SHADOW_E_FREEZE'): void {
     const { hazards } = this.report();
     if (hazards.length > 0) throw new ShadowError('SHADOW_E_SESSION', hazards.join('; '));
     // A second source for the same delivery would settle it twice.
     if (this.carriedOutstanding() > 0 || this.olds.size > 0 || this.replacing || !this.consuming())
-      throw new ShadowError('SHADOW_E_MUTE', 'carried deliveries are not settled yet', { retryable: true });
+      throw new ShadowError(code, 'carried deliveries are not settled yet', { retryable: true });
+  }
+
+  async mute(timeoutMs: number): Promise<MuteResult> {
+    if (this.holding && this.every('mute')) return this.muteResult();
+    this.refuseUnfit('SHADOW_E_MUTE');
     const losses = this.losses;
     this.holding = true;
     this.blind.hold();
@@ -269,7 +300,7 @@ export class SessionRelay implements Relay {
         () => this.muteFailure(losses),
       );
     } catch (error) {
-      await this.unmute();
+      if (!this.replay.recordOn()) await this.unmute();
       throw asShadowError(error, 'SHADOW_E_MUTE');
     }
     return this.muteResult();
@@ -293,6 +324,7 @@ export class SessionRelay implements Relay {
    * is carried and is closed, and then it consumes. The others, and those that find no new one, go on with what they have.
    */
   async unmute(): Promise<void> {
+    this.replay.stopRecording();
     const signal = AbortSignal.timeout(REPLACE_MS);
     const stuck = [...this.connections].filter(({ session, upstream }) => upstream && session.stuck);
     this.release((connection) => !stuck.includes(connection) && connection.session.unmute());
@@ -346,6 +378,7 @@ export class SessionRelay implements Relay {
   }
 
   supersede(): void {
+    this.replay.stopRecording();
     this.holding = true;
     this.retired = true;
     for (const connection of this.connections) {
@@ -368,7 +401,8 @@ export class SessionRelay implements Relay {
   becomeCopy(): void {
     this.holding = true;
     this.settlesHere = false;
-    for (const connection of this.connections) this.forsake(connection);
+    if (!this.replay.becomeTwins()) for (const connection of this.connections) this.forsake(connection);
+    this.blind.hold();
     this.blind.drop();
   }
 
@@ -400,12 +434,17 @@ export class SessionRelay implements Relay {
     }
   }
 
-  live(): void {
+  async live(withinMs = LIVE_MS): Promise<void> {
+    if (this.replay.playing) await this.replay.takeOver(withinMs);
+    else this.liveAttached();
+    if ([...this.served()].some(({ session }) => session.waitsToConsume)) this.patience.begin();
+  }
+
+  private liveAttached(): void {
     for (const { session } of this.served())
       if (session.phase === 'detached')
         throw new ShadowError('SHADOW_E_ATTACH', `connection ${session.id} is not attached`);
     this.release((connection) => connection.session.live());
-    if ([...this.served()].some(({ session }) => session.waitsToConsume)) this.patience.begin();
   }
 
   consume(): void {

@@ -3,17 +3,23 @@
  * socket, no clock: deadlines come in as commands.
  *
  * opening → open ⇄ muting → mute → detached (its upstream half left behind or split off) → attached → open again.
+ * A copy of a source that goes on: open, halted → replaying → open.
  */
 import type { Settlement } from '../api/control.ts';
 import { AppSide } from './app-side.ts';
 import { Attachment } from './attachment.ts';
 import { BrokerSide } from './broker-side.ts';
+import type { Channel } from './channel.ts';
 import { resumeConsumers } from './consumers.ts';
 import { FRAME, Malformed, Outlet, type Piece, Splitter } from './frames.ts';
 import { Handshake } from './handshake.ts';
 import { type ConnectionReport, connectionReport, hazardsOf } from './hazards.ts';
 import { encode, HEARTBEAT, METHOD, methodOf } from './methods.ts';
 import { Muting } from './muting.ts';
+import type { Settling } from './replay/expectations.ts';
+import type { Played } from './replay/player.ts';
+import type { Made } from './replay/publishes.ts';
+import { type Judge, Twin } from './replay/twin.ts';
 import { oldChannel, Superseded } from './superseded.ts';
 import { Wires } from './wires.ts';
 
@@ -24,6 +30,8 @@ export type Phase =
   | 'mute'
   | 'detached'
   | 'attached'
+  /** The upstream half is left behind; what the broker says comes from the source's record, what the app says goes nowhere. */
+  | 'replaying'
   /** Not AMQP 0-9-1: bytes pass, nothing is known. */
   | 'blind';
 
@@ -36,7 +44,7 @@ export interface Actions {
   readonly lost: string | undefined;
 }
 
-export class Session {
+export class Session implements Played {
   readonly id: number;
   readonly broker: string;
   phase: Phase = 'opening';
@@ -47,6 +55,13 @@ export class Session {
   /** The broker's connection.close, kept from the app while mute. */
   private deferred: Piece | undefined;
   private muteWanted = false;
+  /** It stands still at the next content boundary of each direction, for a cut. */
+  private halting = false;
+  /** What the broker sent beyond that boundary. */
+  private heldDown: Piece[] = [];
+  private twin: Twin | undefined;
+  /** The app does not read what it is given; its edge knows. */
+  clogged = false;
   private readonly muting: Muting;
   private lost: string | undefined;
   private appGone = false;
@@ -76,7 +91,14 @@ export class Session {
   get wantsApp(): boolean {
     if (this.phase === 'muting') return this.muting.uploading();
     if (this.phase === 'opening') return !(this.muteWanted && this.handshake.asked);
+    if (this.phase === 'replaying') return this.twin?.judge !== undefined;
+    if (this.phase === 'open' && this.halting) return this.muting.uploading();
     return this.phase === 'open' || this.phase === 'blind';
+  }
+
+  /** Whether bytes of the broker may be read now. */
+  get wantsBroker(): boolean {
+    return !(this.halting && this.betweenContents);
   }
 
   get withheldBytes(): number {
@@ -113,6 +135,10 @@ export class Session {
       if (piece.type !== FRAME.heartbeat) this.held.push(piece);
       return;
     }
+    if (this.twin) {
+      this.twin.fromApp(piece);
+      return;
+    }
     if (this.phase === 'opening' && piece.type === FRAME.method && piece.channel === 0)
       this.handshake.fromApp(methodOf(piece.bytes), piece.bytes);
     this.appSide.handle(piece);
@@ -121,8 +147,8 @@ export class Session {
   /** A content half sent upstream is let through to its end; everything else of the app waits (invariant 4). */
   private holds(piece: Piece): boolean {
     if (this.phase === 'opening') return this.muteWanted && this.handshake.asked;
-    if (this.phase === 'open') return false;
-    if (this.phase !== 'muting') return true;
+    if (this.phase === 'replaying') return this.twin?.judge === undefined;
+    if (this.phase === 'open' ? !this.halting : this.phase !== 'muting') return this.phase !== 'open';
     return this.wires.toBroker.atBoundary && !this.wires.channels.get(piece.channel)?.up;
   }
 
@@ -130,13 +156,18 @@ export class Session {
     // A broker that refuses the protocol header answers with its own.
     if (this.phase === 'opening' && this.brokerSplitter.untouched && chunk[0] === 0x41) this.phase = 'blind';
     if (this.phase === 'blind') this.wires.toApp.raw(chunk);
-    else if (this.phase !== 'detached') {
+    else if (this.phase !== 'detached' && this.phase !== 'replaying') {
       for (const piece of this.brokerSplitter.push(chunk)) this.brokerPiece(piece);
       this.advance();
     }
   }
 
   private brokerPiece(piece: Piece): void {
+    if (this.halting && this.phase === 'open' && (this.heldDown.length > 0 || this.betweenContents)) {
+      this.heldDown.push(piece);
+      return;
+    }
+    if (this.wires.tap) this.wires.tap.fromBroker(piece, this.wires.channels.get(piece.channel));
     const method = piece.type === FRAME.method ? methodOf(piece.bytes) : 0;
     switch (this.phase) {
       case 'opening':
@@ -215,6 +246,11 @@ export class Session {
     return this.muting.cancelled && this.muting.doubtful && !this.wires.closing && !this.deferred && !this.appGone;
   }
 
+  /** Muting has cancelled consumers. */
+  get disturbed(): boolean {
+    return this.muting.cancelled;
+  }
+
   /** On the upstream it has; also from the midst of muting. */
   unmute(): void {
     this.muteWanted = false;
@@ -244,6 +280,136 @@ export class Session {
     const held = this.held;
     this.held = [];
     for (const piece of held) this.appPiece(piece);
+  }
+
+  // ---- a cut that it goes on after, and its copy
+
+  /** Nothing of a content is under way to the app. */
+  private get betweenContents(): boolean {
+    if (!this.wires.toApp.atBoundary) return false;
+    for (const { down } of this.wires.channels.values()) if (down) return false;
+    return true;
+  }
+
+  /** It stops at the next content boundary of each direction (see `halted`), until `goOn`. */
+  halt(): void {
+    this.halting = true;
+  }
+
+  /** What two processes have of it now is the same, and neither needs what the other reads next. */
+  get halted(): boolean {
+    const still = this.phase === 'open' && this.halting && !this.wires.closing && !this.appGone;
+    return still && this.betweenContents && !this.muting.uploading();
+  }
+
+  goOn(): void {
+    this.halting = false;
+    const down = this.heldDown;
+    this.heldDown = [];
+    for (const piece of down) this.brokerPiece(piece);
+    this.releaseHeld();
+  }
+
+  /** Restored from a cut of a source that goes on: its upstream, and what came from it, is the source's. */
+  becomeTwin(): void {
+    if (!this.halted) throw new Malformed(`becomeTwin in phase ${this.phase}`);
+    this.phase = 'replaying';
+    this.halting = false;
+    this.heldDown = [];
+    this.brokerSplitter = new Splitter();
+    this.brokerSplitter.maxMethod = this.appSplitter.maxMethod;
+    this.wires.toBroker = new Outlet();
+    this.wires.tap = undefined;
+    this.wires.valve = undefined;
+    this.wires.told = false;
+    this.twin = new Twin(this.wires, this.appSide);
+    this.wires.toApp.inject(HEARTBEAT);
+  }
+
+  /** The app is served, by whoever knows the record. */
+  rehearse(judge: Judge): void {
+    if (!this.twin) throw new Malformed(`rehearse in phase ${this.phase}`);
+    this.twin.judge = judge;
+    this.releaseHeld();
+  }
+
+  channel(id: number): Channel | undefined {
+    return this.wires.channels.get(id);
+  }
+
+  play(bytes: Buffer, withheld: boolean): void {
+    this.wires.told = withheld;
+    for (const piece of this.brokerSplitter.push(bytes)) this.brokerSide.handle(piece);
+    this.wires.told = false;
+    // What the session would say to the broker of itself, the source has said.
+    this.wires.toBroker.take();
+  }
+
+  show(channel: number, tag: number): void {
+    const found = this.wires.channels.get(channel);
+    if (found) this.wires.show(found, tag);
+  }
+
+  hasRoom(channel: number, upstreamTag: string | undefined): boolean {
+    const found = this.wires.channels.get(channel);
+    const consumer = upstreamTag === undefined ? undefined : found?.consumerOf(upstreamTag);
+    return !found || !consumer || found.admits(consumer);
+  }
+
+  confirm(channel: Channel, seq: number, ack: boolean): void {
+    if (this.wires.channels.get(channel.id) !== channel) return;
+    if (channel.unconfirmed.delete(seq)) this.wires.toApp.inject(encode.outcome(channel.id, ack, seq));
+  }
+
+  drain(channel: number): void {
+    this.twin?.drain(channel);
+  }
+
+  get unitsWaiting(): number {
+    return this.twin?.waiting ?? 0;
+  }
+
+  /**
+   * From here on this process speaks for the app (invariant 4: only after the commit), on an upstream that has the channels of
+   * now. `publishes`, in the app's order, and `settlements` are what the app has done that the source's has not (invariants 1
+   * and 2: each is said once). It consumes nothing yet.
+   */
+  takeOver(attachment: Attachment, publishes: readonly Made[], settlements: readonly Settling[]): void {
+    const { twin, wires } = this;
+    if (this.phase !== 'replaying' || !twin) throw new Malformed(`takeOver in phase ${this.phase}`);
+    this.twin = undefined;
+    wires.told = undefined;
+    wires.guarded = true;
+    this.brokerSplitter = attachment.splitter;
+    wires.toBroker = attachment.toBroker;
+    for (const channel of wires.channels.values())
+      channel.carry(publishes.filter((made) => made.channel === channel && made.seq > 0).map(({ seq }) => seq));
+    for (const { channel, tag, how, requeue } of settlements)
+      wires.settlements.push({ connection: this.id, channel, tag, kind: how, requeue });
+    if (wires.blocked) wires.toApp.inject(encode.unblocked());
+    wires.blocked = false;
+    this.phase = 'open';
+    this.goAhead(publishes, twin);
+    this.handOut();
+    if (this.appGone) wires.giveBackAll();
+  }
+
+  /** What waited, as the app sent it: publishes whose place in the books is taken go out as they are, the rest as any input. */
+  private goAhead(publishes: readonly Made[], twin: Twin): void {
+    const waiting = publishes.map(({ frames, order }) => ({ order, act: () => this.forward(frames) }));
+    const rest = twin.rest().map(({ piece, order }) => ({ order, act: () => this.appPiece(piece) }));
+    for (const { act } of [...waiting, ...rest].sort((one, other) => one.order - other.order)) act();
+  }
+
+  private forward(frames: readonly Buffer[]): void {
+    this.wires.toBroker.inject(Buffer.concat(frames));
+  }
+
+  /** Withheld deliveries that may reach the app by now; `most` of each channel. Returns how many did. */
+  handOut(most = Number.POSITIVE_INFINITY): number {
+    let count = 0;
+    for (const channel of this.wires.channels.values()) count += this.wires.release(channel, most);
+    return count;
   }
 
   // ---- another upstream
@@ -322,12 +488,13 @@ export class Session {
     const { phase, handshake, wires } = this;
     if (!handshake.done) return;
     if (phase === 'muting' || phase === 'mute' || phase === 'attached') wires.toBroker.inject(HEARTBEAT);
-    if (phase === 'detached' || phase === 'attached') wires.toApp.inject(HEARTBEAT);
+    if (phase === 'detached' || phase === 'attached' || phase === 'replaying') wires.toApp.inject(HEARTBEAT);
   }
 
   /** The app's socket is gone. A source that is mute keeps its upstream: its copy may need it. */
   appClosed(): void {
     this.appGone = true;
+    if ((this.wires.tap || this.twin) && this.wires.closing !== 'app') this.lose('the app ended it without a word');
     if (this.phase === 'open' || this.phase === 'muting') this.wires.giveBackAll();
   }
 
@@ -339,8 +506,10 @@ export class Session {
         this.lose('the upstream connection is lost');
         return false;
       case 'detached':
+      case 'replaying':
         return false;
       default:
+        if (this.wires.tap && !this.wires.closing) this.lose('the upstream connection is lost');
         if (!this.wires.closing) this.wires.giveBackAll();
         this.wires.closing ??= 'broker';
         return true;

@@ -98,6 +98,7 @@ export const startSidecar = async (env: NodeJS.ProcessEnv, createRelay: CreateRe
     port: settings.healthPort,
     state: () => commands.state().state,
     started: () => started,
+    handoff: () => commands.state(),
     report: () => relay.report(),
     outstanding: () => ({
       carried: commands.state().state === 'live' ? relay.carriedOutstanding() : 0,

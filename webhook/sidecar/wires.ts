@@ -3,6 +3,7 @@ import type { Settlement } from '../api/control.ts';
 import { Channel, type Consumer, type Content, type Withheld } from './channel.ts';
 import { FRAME, HEADER_BYTES, Malformed, Outlet, type Piece } from './frames.ts';
 import { encode } from './methods.ts';
+import type { Tap, Valve } from './tap.ts';
 
 export class Wires {
   readonly connection: number;
@@ -25,6 +26,12 @@ export class Wires {
   /** Queue → its type as declared over this connection; of others it is not known. */
   readonly queueTypes = new Map<string, 'classic' | 'quorum'>();
   renewedSecret = false;
+  /** Sees what takes effect, while a record is made or played. */
+  tap: Tap | undefined;
+  /** While it throttles: deliveries reach the app by its credit only. */
+  valve: Valve | undefined;
+  /** While a record is played: whether the source withheld the delivery at hand. Nothing else decides it then. */
+  told: boolean | undefined;
 
   constructor(connection: number) {
     this.connection = connection;
@@ -61,29 +68,71 @@ export class Wires {
     for (const channel of this.channels.values()) this.giveBack(channel, channel.dismantle());
   }
 
-  /** Hands out what prefetch admits by now, each consumer's deliveries in their order. */
-  release(channel: Channel): void {
-    if (channel.withheld.length === 0 || (channel.down && !channel.filling)) return;
+  /** Must this delivery wait: behind those of its own consumer that wait already, its prefetch, or the throttle? */
+  withholds(channel: Channel, consumer: Consumer): boolean {
+    if (this.told !== undefined) return this.told;
+    if (consumer.withheld > 0 || (this.valve && channel.withheld.length > 0)) return true;
+    return !this.admits(channel, consumer) || this.valve?.take() === false;
+  }
+
+  private admits(channel: Channel, consumer: Consumer): boolean {
+    return !this.guarded || channel.admits(consumer);
+  }
+
+  /**
+   * Hands out what prefetch and throttle admit by now, `most` at most: each consumer's deliveries in their order, and while it
+   * throttles all of the channel. Returns how many.
+   */
+  release(channel: Channel, most = Number.POSITIVE_INFINITY): number {
+    return this.handOut(channel, most, this.valve);
+  }
+
+  /** A message the app has asked for comes behind what was withheld by the throttle alone. */
+  releaseBefore(channel: Channel): void {
+    if (this.valve) this.handOut(channel, Number.POSITIVE_INFINITY, undefined);
+  }
+
+  private handOut(channel: Channel, most: number, valve: Valve | undefined): number {
+    if (this.told !== undefined || channel.withheld.length === 0 || (channel.down && !channel.filling)) return 0;
     const waiting = new Set<Consumer>();
     const kept: Withheld[] = [];
+    let released = 0;
+    let shut = false;
     for (const each of channel.withheld) {
-      if (waiting.has(each.consumer) || !each.whole || !channel.admits(each.consumer)) {
-        waiting.add(each.consumer);
+      const { consumer, parting, whole } = each;
+      const stays = shut || released >= most || waiting.has(consumer) || !whole;
+      if (stays || !(parting || (this.admits(channel, consumer) && valve?.take() !== false))) {
+        waiting.add(consumer);
+        shut ||= valve !== undefined;
         kept.push(each);
         continue;
       }
-      const bytes = Buffer.concat(each.pieces.map((piece) => piece.bytes));
-      channel.withheldBytes -= bytes.length;
-      each.consumer.withheld -= 1;
-      channel.deliveries.show(each.tag);
-      this.toApp.inject(bytes);
+      this.hand(channel, each);
+      released += 1;
     }
     channel.withheld = kept;
+    return released;
+  }
+
+  /** Hands out one, as the source did. */
+  show(channel: Channel, tag: number): void {
+    const index = channel.withheld.findIndex((each) => each.tag === tag);
+    const [shown] = index < 0 ? [] : channel.withheld.splice(index, 1);
+    if (shown) this.hand(channel, shown);
+  }
+
+  private hand(channel: Channel, { tag, consumer, pieces }: Withheld): void {
+    const bytes = Buffer.concat(pieces.map((piece) => piece.bytes));
+    channel.withheldBytes -= bytes.length;
+    consumer.withheld -= 1;
+    channel.deliveries.show(tag);
+    this.tap?.shown(channel, tag);
+    this.toApp.inject(bytes);
   }
 
   /**
    * A consumer ends while deliveries of it are withheld: the app has never seen them and will not, so they go back as they
-   * would have, had they not left the broker yet.
+   * would have, had they not left the broker yet. The broker has forgotten those that nobody acknowledges: they are handed out.
    */
   endConsumer(channel: Channel, tag: string): void {
     const consumer = channel.consumers.get(tag);
@@ -91,6 +140,14 @@ export class Wires {
     channel.consumers.delete(tag);
     const theirs = channel.withheld.filter((each) => each.consumer === consumer);
     if (theirs.length === 0) return;
+    if (consumer.noAck) {
+      channel.withheld = channel.withheld.filter((each) => each.consumer !== consumer || !each.whole);
+      for (const each of theirs) {
+        each.parting = true;
+        if (each.whole) this.hand(channel, each);
+      }
+      return;
+    }
     channel.withheld = channel.withheld.filter((each) => each.consumer !== consumer);
     for (const each of theirs) {
       channel.withheldBytes -= each.pieces.reduce((sum, piece) => sum + piece.bytes.length, 0);

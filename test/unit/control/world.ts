@@ -160,6 +160,20 @@ export const createStandIn = (calls: string[] = []): StandIn => {
     onLost: (callback) => {
       onLost = callback;
     },
+    replay: {
+      halt: () => called('halt'),
+      halted: () => true,
+      record: () => void called('record'),
+      goOn: () => void called('goOn'),
+      stopRecording: () => void called('stopRecording'),
+      handOut: () => undefined,
+      onChange: () => undefined,
+      sessions: () => [],
+      play: () => void called('play'),
+      playOn: () => undefined,
+      stage: () => called('stage'),
+      staged: () => true,
+    },
   };
   return relay;
 };

@@ -123,9 +123,17 @@ describe('delivery tags', () => {
     deliveries.carry();
     deliveries.settle(2, false);
     // Twice, also for a carried one: never a tag that means something else on the new channel.
-    expect(deliveries.settle(2, false)).toEqual({ carried: [], upstream: [{ tag: UNKNOWN_TAG, multiple: false }] });
+    expect(deliveries.settle(2, false)).toEqual({
+      tags: [],
+      carried: [],
+      upstream: [{ tag: UNKNOWN_TAG, multiple: false }],
+    });
     deliveries.deliver(1, undefined, { noAck: false, withheld: true });
-    expect(deliveries.settle(4, false)).toEqual({ carried: [], upstream: [{ tag: UNKNOWN_TAG, multiple: false }] });
-    expect(deliveries.settle(0, true)).toEqual({ carried: [1, 3], upstream: [] });
+    expect(deliveries.settle(4, false)).toEqual({
+      tags: [],
+      carried: [],
+      upstream: [{ tag: UNKNOWN_TAG, multiple: false }],
+    });
+    expect(deliveries.settle(0, true)).toEqual({ tags: [1, 3], carried: [1, 3], upstream: [] });
   });
 });

@@ -1,0 +1,116 @@
+/** What the record keeps of contents: digests, and of the properties the one by which a reply is known. */
+import { createHash } from 'node:crypto';
+import { FRAME, HEADER_BYTES, type Piece } from '../frames.ts';
+import { ARGUMENTS, Arguments } from '../methods.ts';
+import { DIGEST } from './entries.ts';
+
+/** Class, weight, body size, property flags. */
+const FLAGS_AT = 12;
+/** Bits of the property flags before the correlation-id, highest first, and how each property is laid out. */
+const BEFORE_CORRELATION = [
+  [15, 'short string'],
+  [14, 'short string'],
+  [13, 'table'],
+  [12, 'octet'],
+  [11, 'octet'],
+] as const;
+const CORRELATION_BIT = 10;
+
+/** The correlation-id in a content header's payload; '' if there is none, or if it is no header. */
+export const correlationOf = (header: Buffer): string => {
+  if (header.length < FLAGS_AT + 2) return '';
+  const flags = header.readUInt16BE(FLAGS_AT);
+  if ((flags & (1 << CORRELATION_BIT)) === 0) return '';
+  let at = FLAGS_AT;
+  // Bit 0: one more word of flags follows.
+  while (at + 2 <= header.length && (header.readUInt16BE(at) & 1) !== 0) at += 2;
+  at += 2;
+  for (const [bit, layout] of BEFORE_CORRELATION) {
+    if ((flags & (1 << bit)) === 0) continue;
+    if (layout === 'octet') at += 1;
+    else if (layout === 'short string') at += 1 + (header[at] ?? 0);
+    else at += 4 + (at + 4 <= header.length ? header.readUInt32BE(at) : 0);
+  }
+  const length = header[at];
+  return length === undefined ? '' : header.toString('latin1', at + 1, at + 1 + length);
+};
+
+/** The part of a frame's payload that a piece holds. */
+const payloadOf = ({ bytes, first, last }: Piece): Buffer =>
+  bytes.subarray(first ? HEADER_BYTES : 0, last ? bytes.length - 1 : bytes.length);
+
+const shortened = (digest: Buffer, bytes: number): string => digest.toString('latin1', 0, bytes);
+
+export interface Digests {
+  readonly digest: string;
+  readonly body: string;
+  readonly correlation: string;
+}
+
+/** Follows one publish of the app, piece by piece: neither frame boundaries nor the channel count. */
+export class PublishDigest {
+  private readonly whole = createHash('sha256');
+  private readonly body = createHash('sha256');
+  private header: Buffer[] = [];
+
+  constructor(method: Buffer) {
+    // Exchange, key and flags; before them a reserved number.
+    this.whole.update(method.subarray(ARGUMENTS + 2, method.length - 1));
+  }
+
+  add(piece: Piece): void {
+    const payload = payloadOf(piece);
+    this.whole.update(payload);
+    if (piece.type === FRAME.body) this.body.update(payload);
+    else this.header.push(Buffer.from(payload));
+  }
+
+  done(): Digests {
+    return {
+      digest: shortened(this.whole.digest(), DIGEST.publish),
+      body: shortened(this.body.digest(), DIGEST.body),
+      correlation: correlationOf(Buffer.concat(this.header)),
+    };
+  }
+}
+
+/** Of the whole frames of a unit from the broker: its body's digest and its correlation-id. */
+export const contentOf = (unit: Buffer): { readonly body: string; readonly correlation: string } => {
+  const body = createHash('sha256');
+  const header: Buffer[] = [];
+  for (let at = 0; at + HEADER_BYTES < unit.length; ) {
+    const size = unit.readUInt32BE(at + 3);
+    const payload = unit.subarray(at + HEADER_BYTES, at + HEADER_BYTES + size);
+    if (unit[at] === FRAME.body) body.update(payload);
+    else if (unit[at] === FRAME.header) header.push(payload);
+    at += HEADER_BYTES + size + 1;
+  }
+  return {
+    body: shortened(body.digest(), DIGEST.body),
+    correlation: correlationOf(Buffer.concat(header)),
+  };
+};
+
+/** Of a method and its arguments. */
+export const requestDigest = (frame: Buffer): string =>
+  shortened(
+    createHash('sha256')
+      .update(frame.subarray(HEADER_BYTES, frame.length - 1))
+      .digest(),
+    DIGEST.request,
+  );
+
+/** The address of a basic.publish, and whether it wants what can't be routed back. */
+export const addressOf = (publish: Buffer): { exchange: string; key: string; mandatory: boolean } => {
+  const args = new Arguments(publish);
+  args.short();
+  return { exchange: args.shortString(), key: args.shortString(), mandatory: (args.octet() & 1) !== 0 };
+};
+
+/** The address of a basic.return. */
+export const returnedFrom = (unit: Buffer): { exchange: string; key: string } => {
+  const args = new Arguments(unit);
+  args.short();
+  args.shortString();
+  return { exchange: args.shortString(), key: args.shortString() };
+};

@@ -1,0 +1,150 @@
+/**
+ * The record's direct way, sidecar to sidecar: TLS 1.3, each side trusting the other's very certificate and no other. Messages
+ * are u32 length, u8 kind, then JSON (wanted), or u48 offset and raw bytes (recorded).
+ */
+import { X509Certificate } from 'node:crypto';
+import type { AddressInfo } from 'node:net';
+import tls, { type TLSSocket } from 'node:tls';
+import { type DirectLink, type LinkTls, RECORD_CHUNK, Wanted } from '../../api/control.ts';
+import type { Chunk } from './stream.ts';
+
+const WANTED = 1;
+const RECORDED = 2;
+const HEAD = 5;
+const OFFSET = 6;
+const MAX_BYTES = HEAD + OFFSET + RECORD_CHUNK;
+
+export interface LinkEvents {
+  wanted(message: Wanted, link: Link): void;
+  recorded(chunk: Chunk, link: Link): void;
+  /** The socket has room again. */
+  drained(link: Link): void;
+  closed(link: Link): void;
+}
+
+const message = (kind: number, ...parts: Buffer[]): Buffer => {
+  const head = Buffer.alloc(HEAD);
+  head.writeUInt32BE(1 + parts.reduce((sum, part) => sum + part.length, 0));
+  head[4] = kind;
+  return Buffer.concat([head, ...parts]);
+};
+
+export class Link {
+  private readonly socket: TLSSocket;
+  private readonly events: LinkEvents;
+  private bytes: Buffer = Buffer.alloc(0);
+
+  constructor(socket: TLSSocket, events: LinkEvents) {
+    this.socket = socket;
+    this.events = events;
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, 1000);
+    socket.on('data', (chunk: Buffer) => this.read(chunk));
+    socket.on('drain', () => events.drained(this));
+    socket.on('error', () => undefined);
+    socket.on('close', () => events.closed(this));
+  }
+
+  get congested(): boolean {
+    return this.socket.writableNeedDrain;
+  }
+
+  wanted(wanted: Wanted): void {
+    this.socket.write(message(WANTED, Buffer.from(JSON.stringify(wanted))));
+  }
+
+  recorded({ offset, bytes }: Chunk): void {
+    const at = Buffer.alloc(OFFSET);
+    at.writeUIntBE(offset, 0, OFFSET);
+    this.socket.write(message(RECORDED, at, bytes));
+  }
+
+  close(): void {
+    this.socket.destroy();
+  }
+
+  private read(chunk: Buffer): void {
+    this.bytes = this.bytes.length > 0 ? Buffer.concat([this.bytes, chunk]) : chunk;
+    try {
+      while (this.bytes.length >= HEAD) {
+        const size = 4 + this.bytes.readUInt32BE(0);
+        if (size > MAX_BYTES) throw new RangeError(`message of ${size} bytes`);
+        if (this.bytes.length < size) return;
+        this.take(this.bytes.subarray(HEAD, size), this.bytes[4]!);
+        this.bytes = this.bytes.subarray(size);
+      }
+    } catch {
+      this.socket.destroy();
+    }
+  }
+
+  private take(payload: Buffer, kind: number): void {
+    if (kind === WANTED) this.events.wanted(Wanted.parse(JSON.parse(payload.toString())), this);
+    else if (kind === RECORDED)
+      this.events.recorded({ offset: payload.readUIntBE(0, OFFSET), bytes: payload.subarray(OFFSET) }, this);
+    else throw new RangeError(`message of kind ${kind}`);
+  }
+}
+
+/** The handshake proves that the peer has the key of the certificate it shows; this, that it is the one named. */
+const isPeer = (socket: TLSSocket, pem: string): boolean => {
+  const shown = socket.getPeerX509Certificate();
+  return shown?.raw.equals(new X509Certificate(pem).raw) === true;
+};
+
+/** No authority is asked, and no name or date: isPeer compares the certificate itself. */
+const options = ({ cert, key }: LinkTls) => ({ cert, key, minVersion: 'TLSv1.3', rejectUnauthorized: false }) as const;
+
+export interface LinkServer {
+  readonly port: number;
+  /** Closes the listener and all its connections at once. */
+  close(): void;
+}
+
+/** Listens on any free port of the pod. */
+export const serveLink = async (how: LinkTls, events: LinkEvents): Promise<LinkServer> => {
+  const links = new Set<TLSSocket>();
+  const server = tls.createServer({ ...options(how), requestCert: true, handshakeTimeout: 5000 }, (socket) => {
+    if (!isPeer(socket, how.peer)) {
+      socket.destroy();
+      return;
+    }
+    links.add(socket);
+    socket.on('close', () => links.delete(socket));
+    new Link(socket, events);
+  });
+  // Whoever fails the handshake is nobody.
+  server.on('tlsClientError', () => undefined);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(0, resolve);
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: () => {
+      server.close();
+      for (const socket of links) socket.destroy();
+    },
+  };
+};
+
+/** Rejects when there is no link within `withinMs`. */
+export const dialLink = ({ host, port, tls: how }: DirectLink, events: LinkEvents, withinMs: number): Promise<Link> =>
+  new Promise((resolve, reject) => {
+    const socket = tls.connect({ host, port, ...options(how) });
+    const fail = (why: string): void => {
+      clearTimeout(late);
+      socket.destroy();
+      reject(new Error(why));
+    };
+    const late = setTimeout(() => fail(`no link within ${withinMs} ms`), withinMs);
+    socket.on('error', (error) => fail(error.message));
+    socket.once('secureConnect', () => {
+      if (!isPeer(socket, how.peer)) {
+        fail('another certificate than the one named');
+        return;
+      }
+      clearTimeout(late);
+      resolve(new Link(socket, events));
+    });
+  });

@@ -1,0 +1,177 @@
+/**
+ * Makes the record: one order for the whole pod, the order in which things took effect in the source's sessions. A copy's
+ * sessions, fed the same from the same cut on, become the same. Pure: what it says goes into a byte stream.
+ */
+import type { Channel } from '../channel.ts';
+import { FRAME, type Piece } from '../frames.ts';
+import { METHOD, methodOf, type Settle } from '../methods.ts';
+import type { Tap } from '../tap.ts';
+import { progress } from '../wires.ts';
+import { addressOf, PublishDigest, requestDigest } from './content.ts';
+import { type Entry, encodeEntry } from './entries.ts';
+import { KEPT_BYTES, RecordStream } from './stream.ts';
+
+export class Recorder {
+  readonly stream = new RecordStream();
+  entries = 0;
+  /** Deliveries among them, and how many of those the app has been handed. */
+  deliveries = 0;
+  handed = 0;
+  ended = false;
+  /** Why it can't be played, in words for people. */
+  lost: string | undefined;
+  private readonly keep: number;
+
+  /** `keep`: most bytes kept for a copy that does not take them. */
+  constructor(keep = KEPT_BYTES) {
+    this.keep = keep;
+  }
+
+  /** What one session is to be tapped with. */
+  tap(connection: number): Tap {
+    return new SessionRecorder(this, connection);
+  }
+
+  add(entry: Entry): void {
+    if (this.ended || this.lost !== undefined) return;
+    this.stream.append(encodeEntry(entry));
+    this.entries += 1;
+    if (this.stream.kept > this.keep) this.lose(`more than ${this.keep >> 20} MiB wait for the copy`);
+  }
+
+  lose(why: string): void {
+    this.lost ??= why;
+  }
+
+  /** The source is mute: nothing follows. */
+  end(): void {
+    this.add({ kind: 'end', entries: this.entries });
+    this.ended = true;
+  }
+}
+
+interface Upload {
+  readonly method: Buffer;
+  readonly seq: number;
+  readonly digest: PublishDigest;
+  readonly content: { left: number | undefined };
+}
+interface Download {
+  readonly parts: Buffer[];
+  readonly content: { left: number | undefined };
+  readonly delivery: boolean;
+}
+
+const BEGINS_CONTENT: readonly number[] = [METHOD.basicDeliver, METHOD.basicGetOk, METHOD.basicReturn];
+/** Nothing a mute source may be told matters to its copy but what takes a delivery or a channel from it. */
+const AFTER_END: readonly number[] = [METHOD.connectionBlocked, METHOD.connectionUnblocked, METHOD.basicCancel];
+
+class SessionRecorder implements Tap {
+  private readonly recorder: Recorder;
+  private readonly connection: number;
+  private readonly uploads = new Map<number, Upload>();
+  private readonly downloads = new Map<number, Download>();
+
+  constructor(recorder: Recorder, connection: number) {
+    this.recorder = recorder;
+    this.connection = connection;
+  }
+
+  private at(channel: number): { readonly connection: number; readonly channel: number } {
+    return { connection: this.connection, channel };
+  }
+
+  // ---- the app
+
+  publish({ id }: Channel, method: Buffer, seq: number): void {
+    const upload = {
+      method: Buffer.from(method),
+      seq,
+      digest: new PublishDigest(method),
+      content: { left: undefined },
+    };
+    this.uploads.set(id, upload);
+  }
+
+  content({ id }: Channel, piece: Piece): void {
+    const upload = this.uploads.get(id);
+    if (!upload) return;
+    upload.digest.add(piece);
+    if (!progress(upload.content, piece)) return;
+    this.uploads.delete(id);
+    const { seq } = upload;
+    const entry = { ...this.at(id), seq, ...addressOf(upload.method), ...upload.digest.done() };
+    this.recorder.add({ kind: 'publish', ...entry });
+  }
+
+  settled({ id }: Channel, tags: readonly number[], { kind: how, requeue }: Settle, all: boolean): void {
+    for (const tag of all ? [0, ...tags] : tags)
+      this.recorder.add({ kind: 'settle', ...this.at(id), tag, how, requeue, all });
+  }
+
+  request(channel: number, method: Buffer): void {
+    const entry = { ...this.at(channel), method: methodOf(method), digest: requestDigest(method) };
+    this.recorder.add({ kind: 'request', ...entry });
+  }
+
+  // ---- the broker
+
+  fromBroker(piece: Piece, channel: Channel | undefined): void {
+    if (piece.type === FRAME.heartbeat) return;
+    if (piece.type !== FRAME.method) {
+      this.download(piece, channel);
+      return;
+    }
+    const method = methodOf(piece.bytes);
+    if (this.ofOurs(method, piece, channel)) return;
+    if (method === METHOD.connectionClose) this.recorder.lose('the broker closed a connection');
+    if (this.recorder.ended && !AFTER_END.includes(method))
+      this.recorder.lose('the broker sent something after the end');
+    if (!BEGINS_CONTENT.includes(method)) {
+      this.down(piece.channel, false, Buffer.from(piece.bytes));
+      return;
+    }
+    const parts = [Buffer.from(piece.bytes)];
+    this.downloads.set(piece.channel, {
+      parts,
+      content: { left: undefined },
+      delivery: method === METHOD.basicDeliver,
+    });
+  }
+
+  /** Outcomes are entries of their own; replies to our own requests are nobody's. */
+  private ofOurs(method: number, piece: Piece, channel: Channel | undefined): boolean {
+    if (piece.channel === 0 || !channel) return false;
+    return method === METHOD.basicAck || method === METHOD.basicNack || channel.owesUs(method, piece.bytes);
+  }
+
+  private download(piece: Piece, channel: Channel | undefined): void {
+    const download = this.downloads.get(piece.channel);
+    if (!download) {
+      this.recorder.lose('a content without its method');
+      return;
+    }
+    download.parts.push(Buffer.from(piece.bytes));
+    if (!progress(download.content, piece)) return;
+    this.downloads.delete(piece.channel);
+    const withheld = channel?.filling !== undefined;
+    if (download.delivery) {
+      this.recorder.deliveries += 1;
+      if (!withheld) this.recorder.handed += 1;
+    }
+    this.down(piece.channel, withheld, Buffer.concat(download.parts));
+  }
+
+  private down(channel: number, withheld: boolean, bytes: Buffer): void {
+    this.recorder.add({ kind: 'down', ...this.at(channel), withheld, bytes });
+  }
+
+  outcome({ id }: Channel, seqs: readonly number[], ack: boolean): void {
+    for (const seq of seqs) this.recorder.add({ kind: 'outcome', ...this.at(id), seq, ack });
+  }
+
+  shown({ id }: Channel, tag: number): void {
+    this.recorder.handed += 1;
+    this.recorder.add({ kind: 'shown', ...this.at(id), tag });
+  }
+}

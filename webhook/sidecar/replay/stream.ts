@@ -1,0 +1,137 @@
+/**
+ * The record on its way: one byte stream addressed by offsets from 0. The source keeps what the copy has not acknowledged;
+ * the copy takes each byte once, in order, whatever is lost or repeated between them.
+ */
+import { RECORD_CHUNK } from '../../api/control.ts';
+
+/** Most bytes a source keeps; a record that needs more is lost, and the handoff with it. */
+export const KEPT_BYTES = 64 << 20;
+/** Most bytes sent and not acknowledged. */
+const WINDOW_BYTES = 4 << 20;
+const BLOCK_BYTES = 64 << 10;
+/** So many equal requests in a row mean that something sent was lost. */
+const UNMOVED = 5;
+
+export interface Chunk {
+  readonly offset: number;
+  readonly bytes: Buffer;
+}
+
+export class RecordStream {
+  private spans: Buffer[] = [];
+  private block: Buffer = Buffer.alloc(0);
+  private used = 0;
+  /** Offset of the first byte kept, and of the end. */
+  private base = 0;
+  end = 0;
+  /** Next byte to send. */
+  private sent = 0;
+  private unmoved = 0;
+  /** Somebody asked for it. */
+  private asked = false;
+
+  append(bytes: Buffer): void {
+    this.end += bytes.length;
+    if (bytes.length > BLOCK_BYTES / 4) {
+      this.spans.push(bytes);
+      return;
+    }
+    // Small entries share blocks: a long record is not a million little buffers.
+    if (this.used + bytes.length > this.block.length) {
+      this.block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+      this.used = 0;
+    }
+    const begin = this.used;
+    this.used += bytes.copy(this.block, begin);
+    const last = this.spans.at(-1);
+    const joins = last?.buffer === this.block.buffer && last.byteOffset + last.length === begin;
+    if (!joins) this.spans.push(this.block.subarray(begin, this.used));
+    else this.spans[this.spans.length - 1] = this.block.subarray(last.byteOffset, this.used);
+  }
+
+  get kept(): number {
+    return this.end - this.base;
+  }
+
+  /** Everything up to the end is acknowledged. */
+  get delivered(): boolean {
+    return this.base === this.end;
+  }
+
+  /** The copy has all up to `received`. `again`: what was sent beyond it is lost. */
+  wanted(received: number, again: boolean): void {
+    if (received > this.end || received < this.base) return;
+    this.unmoved = this.asked && received === this.base && this.sent > received ? this.unmoved + 1 : 0;
+    this.forget(received);
+    if (again || this.sent < received || this.unmoved >= UNMOVED) {
+      this.sent = received;
+      this.unmoved = 0;
+    }
+    this.asked = true;
+  }
+
+  /** The link is gone: nothing is sent until it is asked for. */
+  unasked(): void {
+    this.asked = false;
+    this.sent = this.base;
+  }
+
+  private forget(received: number): void {
+    let whole = 0;
+    let at = this.base;
+    while (whole < this.spans.length && at + this.spans[whole]!.length <= received) {
+      at += this.spans[whole]!.length;
+      whole += 1;
+    }
+    if (whole > 0) this.spans = this.spans.slice(whole);
+    const first = this.spans[0];
+    if (first && received > at) this.spans[0] = first.subarray(received - at);
+    this.base = received;
+  }
+
+  /** What to send now. */
+  next(): Chunk | undefined {
+    if (!this.asked || this.sent >= this.end || this.sent - this.base >= WINDOW_BYTES) return undefined;
+    const offset = this.sent;
+    const bytes = this.read(offset, RECORD_CHUNK);
+    this.sent += bytes.length;
+    return { offset, bytes };
+  }
+
+  private read(from: number, most: number): Buffer {
+    const parts: Buffer[] = [];
+    let at = this.base;
+    let length = 0;
+    for (const span of this.spans) {
+      const skip = Math.max(0, from - at);
+      at += span.length;
+      if (skip >= span.length) continue;
+      const part = span.subarray(skip, skip + most - length);
+      parts.push(part);
+      length += part.length;
+      if (length === most) break;
+    }
+    return Buffer.concat(parts);
+  }
+}
+
+/** The copy's end. */
+export class Received {
+  /** Bytes taken. */
+  offset = 0;
+  /** A chunk is missing: ask again. */
+  gap = false;
+
+  /** What of the chunk is new and next; undefined: nothing. */
+  take({ offset, bytes }: Chunk): Buffer | undefined {
+    if (offset > this.offset) {
+      this.gap = true;
+      return undefined;
+    }
+    const fresh = bytes.subarray(this.offset - offset);
+    if (fresh.length === 0) return undefined;
+    this.offset += fresh.length;
+    this.gap = false;
+    return fresh;
+  }
+}
