@@ -65,8 +65,10 @@ describe('moved away and back, nothing is lost, repeated or reordered:', () => {
     onTestFinished(() => under.stop());
     under.start();
     await under.flowing();
-    for (const round of ['away', 'back']) {
-      const { exit, stderr, migration, target } = await migrateAway(bed, pod);
+    // Strategy by strategy, each away and back.
+    for (const strategy of ['StopAndCopy', 'StopAndCopy', 'ShadowPodSwap', 'ShadowPodSwap'] as const) {
+      const round = strategy;
+      const { exit, stderr, migration, target } = await migrateAway(bed, pod, strategy);
       expect({ round, exit, stderr, phase: migration?.status?.phase }).toMatchObject({ exit: 0, phase: 'Completed' });
       expect(await nodeOf(bed, pod)).toBe(target);
       await under.flowing();

@@ -15,6 +15,8 @@ export interface AppSpec {
   labels?: Record<string, string>;
   /** It declares its input queue, as a classic one; else somebody else does, and its sidecar can't know the type. */
   declares?: boolean;
+  /** More of its environment. */
+  env?: Record<string, string>;
 }
 
 const BROKER = 'amqp://shadow:shadow@rabbitmq.rabbitmq.svc.cluster.local:5672';
@@ -47,12 +49,14 @@ const workerContainers = ({
   prefetch = 20,
   containers = [''],
   declares = false,
+  env: more = {},
 }: AppSpec): V1Container[] =>
   containers.map((name, index) => {
     const port = FIRST_PORT + index;
     const env = {
       ...{ AMQP_URL: BROKER, TOPIC: topic, MODE: mode, PREFETCH: prefetch, CONTAINER: name, PORT: port },
       ...(declares ? { DECLARE: 1 } : {}),
+      ...more,
     };
     return restricted(
       {

@@ -1,0 +1,42 @@
+/** What must hold in the world at every instant, and at a commit. */
+import type { Handoff } from '../../../webhook/api/migration.ts';
+import type { World } from './world.ts';
+import type { Sidecar } from './world-sidecars.ts';
+
+/** What the source of this claim is, if its pod is still there. */
+export const sourceOf = (world: World, claim: string): Sidecar | undefined =>
+  [...world.sidecars.values()].find((one) => one.claim === claim && one.play === undefined);
+
+const SPEAKING: readonly string[] = ['idle', 'recording', 'live'];
+
+/** A ReplicaSet may make another replica when one is lost: that one is nobody's copy. */
+export const checkVoice = (world: World): void => {
+  const speaking = [...world.sidecars].filter(
+    ([, { state, app, process }]) =>
+      SPEAKING.includes(state) && app === 'running' && (world.kind === 'StatefulSet' || process === world.original),
+  );
+  if (speaking.length > 1) world.violate(`two voices: ${speaking.map(([uid]) => uid)}`);
+};
+
+/** Some pod is ready where the Service sends to, and answers. */
+export const checkServed = (world: World): void => {
+  const ready = [...world.endpoints].some(([uid, is]) => is && world.sidecars.get(uid)?.app === 'running');
+  if (world.served && !ready) world.violate('the Service has no endpoint');
+};
+
+/** kube-proxy is a moment behind what the slices say. */
+const PROXY_MS = 300;
+export const checkLeaving = (world: World, uid: string): void => {
+  const since = world.time - (world.lastSent.get(uid) ?? Number.NEGATIVE_INFINITY);
+  if (world.served && since < PROXY_MS) world.violate('a pod goes that a Service sends to');
+};
+
+/** In whichever mode: one is mute and fenced, the other has all there is to have. */
+export const checkCommit = (world: World, { claim, mode, copy: { uid } }: Handoff): void => {
+  const [source, copy] = [sourceOf(world, claim), world.sidecars.get(uid ?? '')];
+  if (source === undefined) return;
+  if (source.state !== 'mute') world.violate(`committed while the source is ${source.state}`);
+  if (!source.fenced) world.violate('committed while the app of the source is not fenced');
+  if (copy?.state !== (mode === 'replay' ? 'replayed' : 'attached')) world.violate(`committed a copy ${copy?.state}`);
+  if (mode === 'replay' && copy?.record !== source.record) world.violate('committed by another record');
+};
