@@ -123,6 +123,7 @@ const RULES: Record<CommandType, (world: World, sidecar: Sidecar, given: Given) 
     return { outstanding: sidecar.outstanding ?? 0 };
   },
   settleStatus: (_world, sidecar) => {
+    if (sidecar.state === 'mute') throw new ShadowError('SHADOW_E_STALE', 'it knows of no commit');
     if (sidecar.outstanding === 0) sidecar.state = 'closed';
     return { outstanding: sidecar.outstanding ?? 0 };
   },
