@@ -9,7 +9,8 @@ const cloneBuffer = (bytes: Buffer): Buffer => {
   return copy;
 };
 
-export const deepClone = <T>(root: T): T => {
+/** `without`: what is not in the clone (undefined in its place). */
+export const deepClone = <T>(root: T, without: (value: object) => boolean): T => {
   const known = new Map<object, object>();
 
   const fill = (source: object, target: object, path: string): void => {
@@ -39,6 +40,7 @@ export const deepClone = <T>(root: T): T => {
   const visit = (value: unknown, path: string): unknown => {
     if (typeof value === 'function') throw new Error(`a function at ${path} can't be cloned`);
     if (typeof value !== 'object' || value === null) return value;
+    if (without(value)) return undefined;
     const done = known.get(value);
     if (done) return done;
     if (!Buffer.isBuffer(value)) return copy(value, path);

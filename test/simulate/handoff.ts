@@ -3,38 +3,45 @@
  * whoever comes first, commit or abort, has made it.
  */
 import type { CommandType } from '../../webhook/api/control.ts';
-import { asShadowError, ShadowError } from '../../webhook/api/errors.ts';
-import type { CommandOf, CommandResult } from '../../webhook/controller/hub/session.ts';
-import type { Hub } from './hub.ts';
-import type { Oracle } from './oracle.ts';
+import { asShadowError, type ErrorCode, isErrorCode, ShadowError } from '../../webhook/api/errors.ts';
+import type { CommandOf, CommandResult, Session } from '../../webhook/controller/hub/session.ts';
+import type { linkPair } from '../../webhook/controller/link.ts';
+import { hasCaughtUp } from '../../webhook/controller/steps/replaying.ts';
+import { Asking, type AskingWorld } from './asking.ts';
+import { befall, type Victim } from './faults.ts';
 import type { Pod } from './pod.ts';
-import type { Random } from './random.ts';
-import type { Fault, HandoffPlan, HandoffStep } from './schedule.ts';
+import type { HandoffPlan, HandoffStep } from './schedule.ts';
 
 /** What a handoff needs of the world. */
-export interface HandoffWorld {
-  readonly hub: Hub;
-  readonly oracle: Oracle;
-  readonly random: Random;
+export interface HandoffWorld extends AskingWorld {
+  /** Certificates for the direct way of a record. */
+  readonly tls: ReturnType<typeof linkPair>;
   /** Resolves when it holds: looked at in every tick. Rejects when the world has failed. */
   when(holds: () => boolean, what: string, ms?: number): Promise<void>;
-  ticks(count: number): Promise<void>;
   /** So many ticks from now. */
   later(ticks: number, act: () => void): void;
   restore(source: Pod): Pod;
+  /** The copy's app did otherwise than the source's. */
+  diverged(why: string): void;
 }
 
 const MUTE_MS = 8000;
 const ATTACH_MS = 12_000;
+const STALL_MS = 5000;
+const FROZEN_MS = 1000;
 
-export class Handoff {
+const codeOf = (code: string | undefined, otherwise: ErrorCode): ErrorCode =>
+  code !== undefined && isErrorCode(code) ? code : otherwise;
+
+export class Handoff implements Victim {
   readonly claim: string;
   readonly source: Pod;
   copy: Pod | undefined;
   decision: 'commit' | 'abort' | undefined;
+  wantsAbort: string | undefined;
   private readonly world: HandoffWorld;
   private readonly plan: HandoffPlan;
-  private wantsAbort: string | undefined;
+  private readonly asking: Asking;
   private generation = 1;
   private over = false;
 
@@ -43,17 +50,22 @@ export class Handoff {
     this.plan = plan;
     this.source = source;
     this.claim = claim;
+    this.asking = new Asking(world);
   }
 
   /** The pod that serves in the end. */
   async run(): Promise<Pod> {
     const { world, source } = this;
     try {
-      await this.prepare();
+      const copy = this.plan.mode === 'stop' ? await this.stopAndCopy() : await this.replay();
+      await this.pause();
+      this.check();
+      this.there(copy);
     } catch (error) {
       const { code, message } = asShadowError(error);
       world.oracle.trace('controller', `aborts: ${message}`);
-      world.oracle.count(`aborted: ${code}`);
+      world.oracle.count(`aborted (${this.plan.mode}): ${code}`);
+      if (code === 'SHADOW_E_DIVERGED') world.diverged(message);
       await this.abort();
       return source;
     }
@@ -63,163 +75,130 @@ export class Handoff {
     return this.copy!;
   }
 
-  // ---- what befalls it
-
   private enter(step: HandoffStep): void {
     this.world.oracle.trace('controller', `enters ${step}`);
     for (const fault of this.plan.faults)
-      if (fault.at === step) this.world.later(fault.after, () => this.befall(fault));
-  }
-
-  private befall({ what }: Fault): void {
-    const { world, source, copy } = this;
-    if (this.over) return;
-    if (!this.applies(what)) return;
-    world.oracle.trace('controller', `FAULT: ${what}`);
-    world.oracle.count(`fault: ${what}`);
-    switch (what) {
-      case 'abort':
-        this.wantsAbort ??= 'the user aborts';
-        return;
-      case 'copy dies':
-        copy!.kill();
-        return;
-      case 'source power cut':
-        world.oracle.breaking = true;
-        source.kill();
-        return;
-      case 'source sidecar dies':
-        world.oracle.breaking = true;
-        if (this.decision !== 'commit') world.oracle.breaks(source.app);
-        source.restartSidecar((mute) => (mute || this.decision === 'commit' ? 'silent' : 'full'));
-        return;
-      case 'copy sidecar dies':
-        world.oracle.breaking = true;
-        world.oracle.breaks(copy!.app);
-        copy!.restartSidecar(() => 'full');
-        return;
-      case 'source loses broker':
-        world.oracle.breaking = true;
-        if (this.decision !== 'commit') world.oracle.breaks(source.app);
-        for (const upstream of [...source.sidecar.upstreams].slice(0, 1)) upstream.cut();
-        return;
-      case 'links drop':
-        world.hub.epoch += 1;
-        for (const pod of [source, copy]) pod?.sidecar.link.drop(world.random.between(1, 40));
-    }
-  }
-
-  private applies(what: Fault['what']): boolean {
-    const { source, copy, decision } = this;
-    switch (what) {
-      case 'abort':
-        return decision === undefined;
-      case 'copy dies':
-        return decision === undefined && copy !== undefined && !copy.gone;
-      case 'copy sidecar dies':
-        return decision === 'commit' && copy !== undefined;
-      case 'source power cut':
-        return decision === 'commit' && !source.gone;
-      case 'links drop':
-        return true;
-      default:
-        return !source.gone && decision !== 'abort';
-    }
+      if (fault.at === step)
+        this.world.later(fault.after, () => {
+          if (!this.over) befall(this.world, fault, this);
+        });
   }
 
   // ---- before the commit
 
-  private async prepare(): Promise<void> {
+  private async stopAndCopy(): Promise<Pod> {
+    await this.mute();
+    this.enter('cutting');
+    await this.cut(false);
+    const copy = await this.restore();
+    this.enter('attaching');
+    await this.until(copy, () => this.stateOf(copy) !== undefined);
+    await this.ask(copy, { type: 'attach', claim: this.claim, timeoutMs: ATTACH_MS });
+    return copy;
+  }
+
+  private async replay(): Promise<Pod> {
+    const { world, source, claim } = this;
+    this.enter('cutting');
+    await this.cut(true);
+    await world.ticks(world.random.between(0, this.plan.pace));
+    source.paused = false;
+    const copy = await this.restore();
+    this.enter('replaying');
+    world.hub.routes.set(claim, source.options.uid, copy.options.uid);
+    await this.until(copy, () => this.stateOf(copy) !== undefined);
+    await this.follow(copy);
+    await this.until(copy, () => this.caughtUp(copy));
+    await this.mute();
+    this.enter('attaching');
+    await this.until(copy, () => this.stateOf(copy) === 'replayed' && this.stateOf(source) === 'mute');
+    return copy;
+  }
+
+  private async mute(): Promise<void> {
     this.enter('muting');
     await this.pause();
     await this.ask(this.source, { type: 'mute', claim: this.claim, timeoutMs: MUTE_MS });
-    this.enter('cutting');
-    await this.cut();
+  }
+
+  private async cut(record: boolean): Promise<void> {
+    for (;;) {
+      this.generation += 1;
+      const { source, claim, generation } = this;
+      source.snapshot = undefined;
+      source.sidecar.prepareThaw(generation);
+      await this.pause();
+      await this.ask(source, { type: 'freeze', claim, generation, deadlineMs: FROZEN_MS, record });
+      await this.world.ticks(3);
+      if (source.snapshot) return;
+      this.check();
+    }
+  }
+
+  private async restore(): Promise<Pod> {
     this.enter('transferring');
     await this.pause();
     this.copy = this.world.restore(this.source);
-    const { copy } = this;
-    this.enter('attaching');
-    await this.world.when(() => copy.gone || this.world.hub.sessions.has(copy.options.uid), 'the copy says hello');
-    const theirs = this.world.hub.sessions.get(this.source.options.uid);
-    const own = this.world.hub.sessions.get(copy.options.uid);
-    if (theirs && own && theirs.process !== own.process)
-      throw new ShadowError('SHADOW_E_ATTACH', 'not the restored one');
-    await this.ask(copy, { type: 'attach', claim: this.claim, timeoutMs: ATTACH_MS });
-    await this.pause();
-    this.check();
-    if (copy.gone) throw new ShadowError('SHADOW_E_COPY_LOST', 'it is gone');
+    return this.copy;
   }
 
-  private async cut(): Promise<void> {
-    for (;;) {
-      this.generation += 1;
-      this.source.snapshot = undefined;
-      this.source.sidecar.prepareThaw(this.generation);
-      await this.pause();
-      await this.ask(this.source, {
-        type: 'freeze',
-        claim: this.claim,
-        generation: this.generation,
-        deadlineMs: 1000,
-      });
-      await this.world.ticks(3);
-      if (this.source.snapshot) return;
+  /** As long as the copy and the source are the processes that were cut. */
+  private async until(copy: Pod, holds: () => boolean): Promise<void> {
+    while (!holds()) {
       this.check();
+      this.there(copy);
+      const [theirs, own] = [this.session(this.source), this.session(copy)];
+      if (theirs && own && theirs.process !== own.process)
+        throw new ShadowError('SHADOW_E_ATTACH', 'not the restored one');
+      await this.world.ticks(1);
     }
+  }
+
+  private async follow(copy: Pod): Promise<void> {
+    const { claim } = this;
+    const { direct, onDivergence } = this.plan;
+    const command = { type: 'replay', claim, onDivergence, stallMs: STALL_MS, attachMs: ATTACH_MS } as const;
+    if (!direct) {
+      await this.ask(copy, command);
+      return;
+    }
+    const { port } = await this.ask(this.source, { type: 'serve', claim, tls: this.world.tls.source });
+    await this.ask(copy, { ...command, direct: { host: '127.0.0.1', port, tls: this.world.tls.copy } });
+  }
+
+  private caughtUp(copy: Pod): boolean {
+    const [theirs, own] = [this.session(this.source), this.session(copy)];
+    return theirs !== undefined && own !== undefined && hasCaughtUp(theirs, own);
   }
 
   /** A step's work in the cluster takes its time. */
   private async pause(): Promise<void> {
     await this.world.ticks(this.world.random.between(0, this.plan.pace));
-    if (this.decision !== 'commit') this.check();
+    if (this.decision === undefined) this.check();
+  }
+
+  private there(copy: Pod): void {
+    if (copy.gone) throw new ShadowError('SHADOW_E_COPY_LOST', 'it is gone');
   }
 
   private check(): void {
     if (this.wantsAbort) throw new ShadowError('SHADOW_E_ABORTED', this.wantsAbort);
-    const lost = this.world.hub.sessions.get(this.source.options.uid)?.lost;
-    if (lost !== undefined) throw new ShadowError('SHADOW_E_SOURCE_LOST', lost);
+    const source = this.session(this.source);
+    if (source?.lost !== undefined) throw new ShadowError(codeOf(source.code, 'SHADOW_E_SOURCE_LOST'), source.lost);
+    const copy = this.plan.mode === 'replay' && this.copy ? this.session(this.copy) : undefined;
+    if (copy?.lost !== undefined) throw new ShadowError(codeOf(copy.code, 'SHADOW_E_RECORD'), copy.lost);
   }
 
-  private async command<T extends CommandType>(
-    pod: Pod,
-    command: { type: T } & CommandOf<T>,
-  ): Promise<CommandResult<T>> {
-    const { oracle, hub } = this.world;
-    if (pod.gone) throw new ShadowError('SHADOW_E_COPY_LOST', `${pod.options.name} is gone`);
-    try {
-      oracle.trace('controller', `asks ${pod.options.name} to ${command.type}`);
-      return await hub.command(pod.options.uid, command);
-    } catch (error) {
-      oracle.trace('controller', `${command.type}: ${asShadowError(error).message}`);
-      throw error;
-    }
+  private ask<T extends CommandType>(pod: Pod, command: { type: T } & CommandOf<T>): Promise<CommandResult<T>> {
+    return this.asking.until(pod, command, () => this.check());
   }
 
-  /** Before the commit: until it is answered, or refused for good. */
-  private async ask<T extends CommandType>(pod: Pod, command: { type: T } & CommandOf<T>): Promise<CommandResult<T>> {
-    for (;;) {
-      if (this.decision === undefined) this.check();
-      try {
-        return await this.command(pod, command);
-      } catch (error) {
-        const { code, retryable } = asShadowError(error);
-        if (!retryable && code !== 'SHADOW_E_STALE') throw error;
-      }
-      await this.world.ticks(this.world.random.between(1, 10));
-    }
+  private session(pod: Pod): Session | undefined {
+    return this.world.hub.sessions.get(pod.options.uid);
   }
 
-  /** Decided: the step is done again, from what is seen then, until it goes through. */
-  private async insist<T>(act: () => Promise<T>): Promise<T> {
-    for (;;) {
-      try {
-        return await act();
-      } catch (error) {
-        if (!(error instanceof ShadowError)) throw error;
-      }
-      await this.world.ticks(this.world.random.between(1, 10));
-    }
+  private stateOf(pod: Pod): string | undefined {
+    return this.session(pod)?.state;
   }
 
   private async abort(): Promise<void> {
@@ -227,9 +206,10 @@ export class Handoff {
     this.decision = 'abort';
     this.over = true;
     world.later(world.random.between(0, this.plan.pace), () => copy?.kill());
-    await world.ticks(world.random.between(0, this.plan.pace));
+    await this.pause();
     source.paused = false;
-    await this.insist(() => this.command(source, { type: 'unmute', claim: this.claim }));
+    await this.asking.insist(() => this.asking.once(source, { type: 'unmute', claim: this.claim }));
+    world.hub.routes.remove(this.claim);
   }
 
   // ---- the commit, and after it
@@ -243,13 +223,14 @@ export class Handoff {
   }
 
   private async complete(copy: Pod): Promise<void> {
-    const { world, source, claim } = this;
+    const { world, source, claim, asking } = this;
     this.enter('committed');
     world.hub.routes.set(claim, source.options.uid, copy.options.uid);
-    await Promise.all([this.goLive(copy), this.supersede()]);
+    await Promise.all([this.goLive(copy), this.onSource('supersede')]);
     this.enter('settling');
-    while (!(await this.insist(() => this.settled(copy)))) await this.pause();
+    while (!(await asking.insist(() => this.settled(copy)))) await this.pause();
     if (source.gone) this.answerForGone(copy);
+    if (this.plan.mode === 'replay') await this.onSource('retire');
     await this.pause();
     source.kill();
     this.answerForGone(copy);
@@ -264,16 +245,16 @@ export class Handoff {
 
   private async goLive(copy: Pod): Promise<void> {
     await this.pause();
-    await this.insist(async () => {
+    await this.asking.insist(async () => {
       const state = this.stateOf(copy);
-      if (state !== 'live' && state !== 'idle') await this.command(copy, { type: 'live', claim: this.claim });
+      if (state !== 'live' && state !== 'idle') await this.asking.once(copy, { type: 'live', claim: this.claim });
     });
   }
 
-  private async supersede(): Promise<void> {
+  private async onSource(type: 'supersede' | 'retire'): Promise<void> {
     await this.pause();
-    await this.insist(async () => {
-      if (!this.source.gone) await this.command(this.source, { type: 'supersede', claim: this.claim });
+    await this.asking.insist(async () => {
+      if (!this.source.gone) await this.asking.once(this.source, { type, claim: this.claim });
     });
   }
 
@@ -283,12 +264,8 @@ export class Handoff {
     this.world.hub.routes.set(claim, source.options.uid, copy.options.uid);
     // Its sidecar was started anew since, and knows of no commit.
     const type = this.stateOf(source) === 'mute' ? 'supersede' : 'settleStatus';
-    const { outstanding } = await this.command(source, { type, claim });
+    const { outstanding } = await this.asking.once(source, { type, claim });
     // A copy that is idle settles none of them any more: its sidecar was started anew, too.
     return outstanding === 0 || this.stateOf(copy) === 'idle';
-  }
-
-  private stateOf(pod: Pod): string | undefined {
-    return this.world.hub.sessions.get(pod.options.uid)?.state;
   }
 }

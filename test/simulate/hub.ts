@@ -38,11 +38,20 @@ export class Hub {
       case 'settled':
         if (this.routes.settled(session, message)) socket.close();
         return;
+      case 'wanted':
+        if (this.routes.wanted(session, message)) socket.close();
+        return;
+      case 'recorded':
+        if (this.routes.recorded(session, message)) socket.close();
+        return;
       case 'state':
         session.state = message.state;
         session.claim = message.claim;
         session.outstanding = message.outstanding;
         session.lost = message.lost;
+        session.code = message.code;
+        session.record = message.record;
+        session.play = message.play;
         this.routes.stateChanged(session);
     }
   }

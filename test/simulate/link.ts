@@ -81,6 +81,7 @@ export class Link {
     this.number += 1;
     const connection = this.number;
     const socket = {
+      bufferedAmount: 0,
       send: (text: string) => {
         if (socket !== (this.socket as unknown)) return;
         this.post(this.down, () => this.ends.handle(JSON.parse(text) as FromController, connection));

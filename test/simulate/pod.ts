@@ -27,6 +27,7 @@ interface RelayInside {
   accept(socket: net.Socket, broker: Broker): void;
   readonly brokers: WeakMap<Connection, Broker>;
   readonly events: ConnectionEvents;
+  readonly replay: { readonly recording: boolean };
 }
 const inside = (relay: SessionRelay): RelayInside => relay as unknown as RelayInside;
 
@@ -39,6 +40,8 @@ export interface Snapshot {
   readonly sessions: readonly { readonly session: Session; readonly parked: boolean; readonly link: number }[];
   readonly relay: Readonly<Record<string, unknown>>;
   readonly handoff: Handoff;
+  /** The source goes on, and records. */
+  readonly record: boolean;
   readonly process: string;
   readonly uid: string;
 }
@@ -91,7 +94,11 @@ export class Pod {
 
   private frozen(): void {
     if (this.sidecar.voice === 'fenced') return;
-    const { relay } = this.sidecar;
+    const { relay, commands } = this.sidecar;
+    const recorder = inside(relay).replay.recording;
+    // The clone makes its record's beginning once more and throws it away: the very steps of a process that wakes as a copy.
+    const handoff: Handoff = recorder ? { ...commands.state(), state: 'idle' } : commands.state();
+    const ofRecord = new Set([...relay.connections].flatMap(({ session }) => [session.wires.tap, session.wires.valve]));
     const links = this.links.map(({ connection, wire, left }) => ({ connection, wire, left }));
     const sessions = [...relay.connections].map(({ session, parked, app }) => ({
       session,
@@ -99,16 +106,18 @@ export class Pod {
       link: this.links.findIndex(({ socket }) => socket.socket === app),
     }));
     const plain = Object.entries(relay).filter(([, value]) => typeof value !== 'object' && typeof value !== 'function');
-    this.snapshot = deepClone({
+    const all: Snapshot = {
       app: this.app,
       time: this.time,
       links,
       sessions,
       relay: Object.fromEntries(plain),
-      handoff: this.sidecar.commands.state(),
+      handoff,
+      record: recorder,
       process: this.sidecar.options.process,
       uid: this.options.uid,
-    });
+    };
+    this.snapshot = deepClone(all, (value) => ofRecord.has(value as never));
     this.paused = true;
     this.around.trace(this.options.name, 'is cut');
   }
@@ -137,6 +146,7 @@ export class Pod {
         epoch: snapshot.handoff.epoch,
         generation,
         deadlineMs: 1000,
+        record: snapshot.record,
       },
       1,
     );

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { linkPair } from '../../webhook/controller/link.ts';
 import { startRabbitMQ } from '../broker/support/rabbitmq.ts';
 import { Outside } from './outside.ts';
 import { printFailure, Summary } from './report.ts';
@@ -24,7 +25,7 @@ export const withGround = async <T>(act: (ground: Ground) => Promise<T>): Promis
   const dir = volumes();
   try {
     const outside = await Outside.connect(broker.port);
-    const result = await act({ port: broker.port, outside, ticker: new Ticker(), dir });
+    const result = await act({ port: broker.port, outside, ticker: new Ticker(), dir, tls: linkPair(Date.now()) });
     await outside.close().catch(() => undefined);
     return result;
   } finally {

@@ -19,8 +19,13 @@ export interface Fault {
   readonly after: number;
 }
 
-export const STEPS = ['muting', 'cutting', 'transferring', 'attaching', 'committed', 'settling'] as const;
-export type HandoffStep = (typeof STEPS)[number];
+export type HandoffStep = 'muting' | 'cutting' | 'transferring' | 'replaying' | 'attaching' | 'committed' | 'settling';
+/** In order, up to the commit. */
+const BEFORE: Record<Mode, readonly HandoffStep[]> = {
+  stop: ['muting', 'cutting', 'transferring', 'attaching'],
+  replay: ['cutting', 'transferring', 'replaying', 'replaying', 'muting', 'attaching'],
+};
+const AFTER: readonly HandoffStep[] = ['committed', 'settling'];
 
 export interface HandoffPlan {
   readonly mode: Mode;
@@ -29,6 +34,9 @@ export interface HandoffPlan {
   /** Longest wait within each step, ticks. */
   readonly pace: number;
   readonly faults: readonly Fault[];
+  /** Replay: the record goes straight from sidecar to sidecar, by a real mutual TLS connection. */
+  readonly direct: boolean;
+  readonly onDivergence: 'Abort' | 'Report';
 }
 
 export interface Schedule {
@@ -149,17 +157,17 @@ const appConfig = (random: Random, traits: Traits, name: string): AppConfig => {
   };
 };
 
-const faults = (random: Random): Fault[] => {
+const faults = (random: Random, mode: Mode): Fault[] => {
   const list: Fault[] = [];
-  const before = (): HandoffStep => random.pick(['muting', 'cutting', 'transferring', 'attaching']);
-  const after = (): HandoffStep => random.pick(['committed', 'settling']);
-  const any = (): HandoffStep => random.pick(STEPS);
+  const before = (): HandoffStep => random.pick(BEFORE[mode]);
+  const after = (): HandoffStep => random.pick(AFTER);
+  const any = (): HandoffStep => random.pick([...BEFORE[mode], ...AFTER]);
   const add = (what: Fault['what'], at: HandoffStep): void => {
     list.push({ what, at, after: random.between(0, 30) });
   };
   const luck = random.next();
   if (luck < 0.2) add('abort', before());
-  else if (luck < 0.26) add('copy dies', random.pick(['transferring', 'attaching']));
+  else if (luck < 0.26) add('copy dies', random.pick(BEFORE[mode].slice(2)));
   else if (luck < 0.31) add('source sidecar dies', before());
   else if (luck < 0.37) add('source sidecar dies', after());
   else if (luck < 0.42) add('source power cut', after());
@@ -186,15 +194,17 @@ export const scheduleOf = (seed: number): Schedule => {
   const rival = random.chance(0.4) ? appConfig(random, traits, 'b') : undefined;
   const total = messages * queues.length * (rival ? 0.5 : 1);
   const count = random.pick([1, 1, 2, 2, 3]);
-  const handoffs = Array.from(
-    { length: count },
-    (_, index): HandoffPlan => ({
-      mode: 'stop',
+  const handoffs = Array.from({ length: count }, (_, index): HandoffPlan => {
+    const mode = random.chance(0.7) ? 'replay' : 'stop';
+    return {
+      mode,
       after: Math.floor((total * (index + 0.2 + random.next() * 0.8)) / (count + 0.5)),
       pace: random.pick([1, 10, 40]),
-      faults: faults(random),
-    }),
-  );
+      faults: faults(random, mode),
+      direct: random.chance(0.2),
+      onDivergence: random.chance(0.15) ? 'Report' : 'Abort',
+    };
+  });
   return {
     seed,
     network,

@@ -21,13 +21,14 @@ export interface Ground {
   readonly ticker: Ticker;
   /** For the pods' volumes. */
   readonly dir: string;
+  readonly tls: HandoffWorld['tls'];
 }
 
 class Failed extends Error {}
 
 const PATIENCE_MS = 30_000;
 /** No seed takes longer, however busy the machine. */
-const LONGEST_MS = 90_000;
+const LONGEST_MS = 60_000;
 
 export class World implements Surroundings, HandoffWorld {
   readonly schedule: Schedule;
@@ -37,9 +38,12 @@ export class World implements Surroundings, HandoffWorld {
   readonly random: Random;
   readonly network: Network;
   readonly port: number;
+  readonly tls: HandoffWorld['tls'];
   private readonly ground: Ground;
   private readonly pods: Pod[] = [];
   private line!: Pod;
+  /** Those that were superseded. */
+  private readonly sources: { readonly pod: Pod; readonly handoff: number }[] = [];
   private rival: Rival | undefined;
   private visit!: Visit;
   private now = 0;
@@ -55,6 +59,7 @@ export class World implements Surroundings, HandoffWorld {
     this.schedule = schedule;
     this.ground = ground;
     this.port = ground.port;
+    this.tls = ground.tls;
     this.network = schedule.network;
     this.random = new Random(`${schedule.seed}/world`);
     this.feeding = new Random(`${schedule.seed}/feed`);
@@ -117,7 +122,7 @@ export class World implements Surroundings, HandoffWorld {
       await this.when(() => this.seen(this.line.app) >= plan.after || this.exhausted, `handoff ${index} is due`);
       const source = this.line;
       this.line = await new Handoff(this, plan, source, `m${schedule.seed}-${index}`).run();
-      if (this.line !== source) judgePrefix(oracle, source.app.log, this.line.app.log, `handoff ${index}`);
+      if (this.line !== source) this.sources.push({ pod: source, handoff: index });
     }
     await this.when(
       () => this.exhausted && this.apps().every((app) => app.idle && app.open),
@@ -128,6 +133,8 @@ export class World implements Surroundings, HandoffWorld {
     const late = Date.now() + 3000;
     await this.when(() => allOut(oracle, this.apps()) || Date.now() > late, 'all outputs are out');
     await this.ticks(20);
+    for (const { pod, handoff } of this.sources)
+      judgePrefix(oracle, pod.app.log, this.line.app.log, `handoff ${handoff}`);
     judge(oracle, this.apps(), this.confirmed, !schedule.quorum);
     await this.end();
   }
@@ -217,6 +224,11 @@ export class World implements Surroundings, HandoffWorld {
     source.snapshot = undefined;
     this.oracle.count('deliveries carried', snapshot.handoff.carried);
     return this.addPod(snapshot.app, snapshot);
+  }
+
+  diverged(why: string): void {
+    // Whose state depends on when its handlers end can't be replayed, nor one that was told of a broken connection.
+    if (!this.schedule.app.racy && !this.oracle.breaking) this.wrong('replay', `a copy diverged: ${why}`);
   }
 
   ticks(count: number): Promise<void> {
