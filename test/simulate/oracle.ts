@@ -39,8 +39,11 @@ export class Oracle implements TapEvents {
   readonly crashed = new Set<string>();
   /** Published or not when a connection broke: it may come twice. */
   readonly doubtful = new Set<string>();
+  readonly perhapsLost = new Set<string>();
   /** A connection is being broken on purpose: what goes back by that is no fault. */
   breaking = false;
+  /** How long the line's log was when a connection of it broke: what was under way to the app then, it has not seen. */
+  readonly brokenAt: number[] = [];
   clock: () => number = () => 0;
   private readonly classic: boolean;
   private readonly confirmedByBroker = new Set<string>();
@@ -49,6 +52,7 @@ export class Oracle implements TapEvents {
   /** Given to somebody. */
   private readonly known = new Set<string>();
   private readonly confirmsSeen = new WeakMap<App, number>();
+  private readonly resetsSeen = new WeakMap<App, number>();
 
   constructor(classic: boolean) {
     this.classic = classic;
@@ -143,15 +147,27 @@ export class Oracle implements TapEvents {
       if (!this.confirmedByBroker.has(confirms[at]!))
         this.wrong('nothing lost', `${app.config.name} was told that ${confirms[at]} is confirmed, by nobody`);
     this.confirmsSeen.set(app, confirms.length);
+    if ((this.resetsSeen.get(app) ?? 0) < app.resets) this.doubt(app);
+    this.resetsSeen.set(app, app.resets);
     const [complaint] = app.complaints();
     if (complaint !== undefined && !this.violations.some(({ what }) => what === complaint))
       this.wrong('the app complains', complaint);
   }
 
-  /** The app's connections are about to break: what is neither known to be out nor not may come twice. */
+  /** The app's connections are about to break. */
   breaks(app: App): void {
-    for (const id of app.outbox.made) if (!this.collected.has(id)) this.doubtful.add(id);
-    for (const { unconfirmed } of app.channels)
-      for (const { output } of unconfirmed.values()) this.doubtful.add(output);
+    this.brokenAt.push(app.log.length);
+    this.doubt(app);
+  }
+
+  /** What is neither known to be out nor not may come twice, or not at all if nothing confirms it. */
+  private doubt({ outbox, channels, doubts }: App): void {
+    for (const id of outbox.made) {
+      if (this.collected.has(id)) continue;
+      this.doubtful.add(id);
+      if (outbox.loose.has(id)) this.perhapsLost.add(id);
+    }
+    for (const { unconfirmed } of channels) for (const { output } of unconfirmed.values()) this.doubtful.add(output);
+    for (const id of doubts) this.doubtful.add(id);
   }
 }

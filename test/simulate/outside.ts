@@ -97,15 +97,25 @@ export class Visit {
   async end(): Promise<string[]> {
     if (this.over) return [];
     this.over = true;
+    // A queue learns of the end of its consumers a moment later than we do.
+    let left = await this.left();
+    for (let turn = 0; left.length > 0 && turn < 30; turn++) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      left = await this.left();
+    }
+    for (const name of this.names) await this.watch.deleteQueue(name);
+    await this.watch.close();
+    await this.feed.close();
+    return left;
+  }
+
+  private async left(): Promise<string[]> {
     const left: string[] = [];
     for (const name of [...this.queues.inputs.map((queue) => queue.name), ...this.queues.reply]) {
       const { messageCount, consumerCount } = await this.watch.checkQueue(name);
       if (messageCount > 0) left.push(`${messageCount} messages in ${name}`);
       if (consumerCount > 0) left.push(`${consumerCount} consumers of ${name}`);
     }
-    for (const name of this.names) await this.watch.deleteQueue(name);
-    await this.watch.close();
-    await this.feed.close();
     return left;
   }
 }

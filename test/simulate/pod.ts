@@ -11,7 +11,7 @@ import { deepClone } from './clone.ts';
 import { BROKER, Sidecar } from './sidecar.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { Voice } from './tap.ts';
-import { PipeSocket, Wire } from './wire.ts';
+import { PipeSocket, TICK_BYTES, Wire } from './wire.ts';
 
 /** A connection of the app to its sidecar. */
 interface AppLink {
@@ -61,6 +61,8 @@ export class Pod {
   gone = false;
   snapshot: Snapshot | undefined;
   restarts = 0;
+  /** Length of the app's log at the cut that this pod was cloned at. */
+  readonly forkedAt: number;
   private readonly around: Surroundings;
   private links: AppLink[] = [];
   private time = 0;
@@ -69,6 +71,7 @@ export class Pod {
     this.around = around;
     this.options = options;
     this.app = app;
+    this.forkedAt = app.log.length;
     this.sidecar = this.process(snapshot?.handoff ?? fresh, snapshot?.process ?? options.uid, snapshot?.uid);
     if (snapshot) this.restore(snapshot);
     else void this.sidecar.relay.start();
@@ -200,8 +203,12 @@ export class Pod {
     const { random, network } = this.around;
     const { wire, connection } = link;
     const { outward, inward } = wire;
-    if (outward.bytes > 0 && (!network.slow || random.chance(0.5)))
-      this.app.fromBroker(connection, outward.take(random.between(1, network.chunk)));
+    const reads = !network.slow || random.chance(0.5);
+    for (let budget = reads ? TICK_BYTES : 0; budget > 0 && outward.bytes > 0; ) {
+      const chunk = outward.take(random.between(1, network.chunk));
+      budget -= chunk.length;
+      this.app.fromBroker(connection, chunk);
+    }
     for (const bytes of this.app.connections[connection]!.take()) inward.push(bytes);
     const over = outward.bytes === 0 && (outward.ended || wire.reset);
     if (!over && this.app.connections[connection]!.state !== 'closed') return;

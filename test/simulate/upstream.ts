@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import net from 'node:net';
 import type { Random } from './random.ts';
 import type { Tap } from './tap.ts';
-import { PipeSocket, Wire } from './wire.ts';
+import { PipeSocket, TICK_BYTES, Wire } from './wire.ts';
 
 export class Upstream {
   readonly tap: Tap;
@@ -56,7 +56,8 @@ export class Upstream {
   pump(random: Random, most: number): void {
     const { outward } = this.wire;
     if (!this.near.destroyed || outward.bytes > 0) {
-      if (outward.bytes > 0 && !this.real.writableEnded) this.real.write(outward.take(random.between(1, most)));
+      if (outward.bytes > 0 && !this.real.writableEnded)
+        this.real.write(outward.take(random.between(1, Math.max(most, TICK_BYTES))));
       else if (outward.ended && outward.bytes === 0 && !this.real.writableEnded) this.real.end();
     } else if (!this.real.writableEnded) this.real.end();
     this.near.pump(random, most);

@@ -58,6 +58,9 @@ export class Wire {
   }
 }
 
+/** What passes a socket in one tick, about. */
+export const TICK_BYTES = 4096;
+
 /** Where the world looks for what a sidecar's socket did. */
 export interface SocketEvents {
   written(chunk: Buffer): void;
@@ -176,7 +179,7 @@ export class PipeSocket extends EventEmitter {
     this.on('error', () => undefined);
   }
 
-  /** Hands over some of what has arrived, if it is read. */
+  /** Hands over some of what has arrived, as long as it is read, in chunks of `most` bytes at most. */
   pump(random: Random, most: number): void {
     const { inward, outward } = this.wire;
     if (this.destroyed) return;
@@ -184,11 +187,15 @@ export class PipeSocket extends EventEmitter {
       this.needsDrain = false;
       this.emit('drain');
     }
-    if (inward.bytes > 0 && this.flowing === true) {
+    let budget = TICK_BYTES;
+    while (budget > 0 && inward.bytes > 0 && this.flowing === true && !this.destroyed) {
       const chunk = inward.take(random.between(1, most));
+      budget -= chunk.length;
       this.events.read(chunk);
       this.emit('data', chunk);
-    } else if (inward.bytes === 0 && inward.ended && !this.endSeen && this.flowing === true) {
+      if (random.chance(0.3)) return;
+    }
+    if (inward.bytes === 0 && inward.ended && !this.endSeen && this.flowing === true) {
       this.endSeen = true;
       this.emit('end');
       // Both directions are over.

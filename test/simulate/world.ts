@@ -43,7 +43,7 @@ export class World implements Surroundings, HandoffWorld {
   private readonly pods: Pod[] = [];
   private line!: Pod;
   /** Those that were superseded. */
-  private readonly sources: { readonly pod: Pod; readonly handoff: number }[] = [];
+  private readonly sources: { readonly pod: Pod; readonly fork: number; readonly who: string }[] = [];
   private rival: Rival | undefined;
   private visit!: Visit;
   private now = 0;
@@ -122,7 +122,8 @@ export class World implements Surroundings, HandoffWorld {
       await this.when(() => this.seen(this.line.app) >= plan.after || this.exhausted, `handoff ${index} is due`);
       const source = this.line;
       this.line = await new Handoff(this, plan, source, `m${schedule.seed}-${index}`).run();
-      if (this.line !== source) this.sources.push({ pod: source, handoff: index });
+      if (this.line !== source)
+        this.sources.push({ pod: source, fork: this.line.forkedAt, who: `handoff ${index} (${plan.mode})` });
     }
     await this.when(
       () => this.exhausted && this.apps().every((app) => app.idle && app.open),
@@ -133,8 +134,7 @@ export class World implements Surroundings, HandoffWorld {
     const late = Date.now() + 3000;
     await this.when(() => allOut(oracle, this.apps()) || Date.now() > late, 'all outputs are out');
     await this.ticks(20);
-    for (const { pod, handoff } of this.sources)
-      judgePrefix(oracle, pod.app.log, this.line.app.log, `handoff ${handoff}`);
+    for (const { pod, fork, who } of this.sources) judgePrefix(oracle, pod.app.log, this.line.app.log, { fork, who });
     judge(oracle, this.apps(), this.confirmed, !schedule.quorum);
     await this.end();
   }

@@ -54,6 +54,9 @@ export class App implements Listener {
   /** Replies that nothing waited for any more. */
   unexpectedReplies: string[] = [];
   ticked = 0;
+  /** How often a connection was lost, and the outputs that were unconfirmed then. */
+  resets = 0;
+  readonly doubts: string[] = [];
   private now = 0;
   private readonly random: Random;
   /** Inputs that are applied, or (racy) going to be. */
@@ -95,7 +98,10 @@ export class App implements Listener {
   closed(index: number): void {
     const connection = this.connections[index]!;
     if (connection.state === 'closed') return;
-    this.outbox.doubt(connection.reset());
+    const doubtful = connection.reset();
+    this.doubts.push(...doubtful);
+    this.resets += 1;
+    this.outbox.doubt(doubtful);
     for (const [id, job] of this.jobs) {
       if (!connection.channels.includes(job.channel)) continue;
       this.jobs.delete(id);

@@ -18,6 +18,8 @@ export class Outbox {
   /** Everything it published, in order; twice when it was in doubt. */
   readonly made: string[] = [];
   readonly confirms: string[] = [];
+  /** Published without confirms: what a broken connection takes along of them is gone. */
+  readonly loose = new Set<string>();
 
   constructor(config: AppConfig) {
     this.config = config;
@@ -55,7 +57,9 @@ export class Outbox {
     channel.out.push(...write.publish(channel.config.id, publish, config.frameMax));
     channel.sent(id, unroutable);
     this.made.push(id);
-    if (!channel.config.confirm && !call) this.pending.delete(id);
+    if (channel.config.confirm) return;
+    this.loose.add(id);
+    if (!call) this.pending.delete(id);
   }
 
   confirmed(id: string): void {
