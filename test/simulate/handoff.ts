@@ -254,7 +254,9 @@ export class Handoff implements Victim {
   private async onSource(type: 'supersede' | 'retire'): Promise<void> {
     await this.pause();
     await this.asking.insist(async () => {
-      if (!this.source.gone) await this.asking.once(this.source, { type, claim: this.claim });
+      // Started anew since the commit was told, it is mute, and has nothing to retire from.
+      const anew = type === 'retire' && this.stateOf(this.source) === 'mute';
+      if (!this.source.gone && !anew) await this.asking.once(this.source, { type, claim: this.claim });
     });
   }
 
