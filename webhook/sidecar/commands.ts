@@ -8,6 +8,7 @@ import type {
   SessionReport,
   Settlement,
   SidecarState,
+  StateChange,
 } from '../api/control.ts';
 import { asShadowError, type ErrorCode, ShadowError } from '../api/errors.ts';
 import type { Log } from '../log.ts';
@@ -64,6 +65,8 @@ export interface Commands {
   handle(message: FromController, connection: number): void;
   /** live → idle and superseded → closed also come about without a message: call it now and then. */
   check(): void;
+  /** How a record grows, or is played. */
+  replay(): Pick<StateChange, 'record' | 'play'> & { swallowed: number };
   /** Whether nothing of this pod is needed any more, so that a SIGTERM is heeded at once. */
   finished(): boolean;
 }
@@ -282,6 +285,7 @@ export const createCommands = (options: CommandsOptions): Commands => {
       replay.stop();
       enter('idle', { recorded: false, generation: 0, lost: '' });
     }
+    const record = await replay.prepare(command.claim);
     await relay.replay.halt(HALT_MS);
     const answer: Answer = { type: 'answer', id: command.id, ok: true, result: {} };
     if (!(await control().flush(answer)) || !relay.replay.halted()) {
@@ -291,7 +295,7 @@ export const createCommands = (options: CommandsOptions): Commands => {
     const { claim, generation } = command;
     // Not told before it stands still: nothing may be under way then.
     handoff = { ...handoff, state: 'recording', claim, lost: '', recorded: true, retired: false, generation: 0 };
-    replay.record(claim);
+    record();
     const woken = standStill(command);
     if (handoff.state !== 'recording') return;
     if (woken === 'thawed') handoff = { ...handoff, generation };
@@ -310,7 +314,7 @@ export const createCommands = (options: CommandsOptions): Commands => {
   const startReplay = async (command: Extract<Command, { type: 'replay' }>): Promise<void> => {
     await copyMarker;
     enter('replaying');
-    replay.follow(command);
+    await replay.follow(command);
   };
 
   const act = async (command: Exclude<Command, { type: 'freeze' }>): Promise<unknown> => {
@@ -398,6 +402,7 @@ export const createCommands = (options: CommandsOptions): Commands => {
       else queue = queue.then(() => answer(message, connection));
     },
     check,
+    replay: () => ({ ...replay.report(), swallowed: replay.swallowed() }),
     finished: () => {
       const { state, session } = handoff;
       if (state === 'superseded') return relay.outstanding() === 0;

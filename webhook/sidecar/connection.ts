@@ -139,7 +139,7 @@ export class Connection {
   private flow(): void {
     const { session, app, upstream } = this;
     const replaying = session.phase === 'replaying';
-    session.clogged = replaying && app.writableLength > CLOGGED_BYTES;
+    if (session.rehearsal) session.rehearsal.clogged = app.writableLength > CLOGGED_BYTES;
     // Once ended, it is read only to see its end.
     if (upstream || (replaying && !app.writableEnded))
       setReading(app, session.wantsApp && !upstream?.writableNeedDrain);

@@ -114,7 +114,7 @@ export class Deliveries {
         if (each > this.offset) lowestWithheld = Math.min(lowestWithheld, each - this.offset);
         continue;
       }
-      if (each < tag && this.late.has(each)) this.settledLate.add(each);
+      this.overtake(each, tag);
       this.forget(each, delivery);
       tags.push(each);
       if (each <= this.offset) carried.push(each);
@@ -141,6 +141,10 @@ export class Deliveries {
         ...singles.map((each) => ({ tag: each, multiple: false })),
       ],
     };
+  }
+
+  private overtake(tag: number, by: number): void {
+    if (tag < by && this.late.has(tag)) this.settledLate.add(tag);
   }
 
   /** Takes one delivery out, seen or withheld: false if it is settled. */
@@ -182,6 +186,11 @@ export class Deliveries {
 
   get size(): number {
     return this.unsettled.size;
+  }
+
+  /** Tags the app has been handed and has not settled. */
+  *handed(): Generator<number> {
+    for (const [tag, { seen }] of this.unsettled.all()) if (seen) yield tag;
   }
 
   tags(): Iterable<number> {

@@ -138,18 +138,34 @@ export const judge = (handoff: Handoff, command: Command): Verdict => {
   if (command.type === 'freeze' && handoff.state === 'mute' && (!handoff.session || handoff.lost !== '')) {
     throw new ShadowError('SHADOW_E_SOURCE_LOST', handoff.lost || 'the sidecar restarted');
   }
-  if (command.type === 'freeze') checkFreeze(handoff, command.record === true);
-  // The cut was made, and the record goes on from it: begun anew it would not be that copy's.
-  const repeated = command.type === 'freeze' && command.generation === handoff.generation;
-  if (repeated && handoff.state === 'recording') return 'same';
-  // Its cut is another kind of copy's.
-  if (command.type === 'attach' && handoff.state === 'copy' && handoff.recorded)
-    throw new ShadowError('SHADOW_E_ATTACH', 'the copy is to replay first');
-  if (command.type === 'replay' && handoff.state === 'copy' && !handoff.recorded)
-    throw new ShadowError('SHADOW_E_RECORD', 'the copy is of a source that does not record');
+  const special = ofRecord(handoff, command);
+  if (special) return special;
   const verdict = RULES[command.type][handoff.state] ?? 'SHADOW_E_STALE';
   if (verdict === 'act' || verdict === 'same') return verdict;
   throw new ShadowError(verdict, `${command.type} in state ${handoff.state}`);
+};
+
+/** What the record of a source that goes on forbids, and what of it is said twice. */
+const ofRecord = (handoff: Handoff, command: Command): Verdict | undefined => {
+  const { state, recorded, generation, session } = handoff;
+  switch (command.type) {
+    case 'freeze':
+      checkFreeze(handoff, command.record === true);
+      // The cut was made, and the record goes on from it: begun anew it would not be that copy's.
+      return state === 'recording' && command.generation === generation ? 'same' : undefined;
+    // A copy is made ready by what it is a copy of.
+    case 'attach':
+      if (state !== 'copy' || !recorded) return undefined;
+      throw new ShadowError('SHADOW_E_ATTACH', 'the copy is to replay first');
+    case 'replay':
+      if (state !== 'copy' || recorded) return undefined;
+      throw new ShadowError('SHADOW_E_RECORD', 'the copy is of a source that does not record');
+    // Restarted, it has left its Services already.
+    case 'retire':
+      return state === 'mute' && !session ? 'same' : undefined;
+    default:
+      return undefined;
+  }
 };
 
 /** A source freezes either mute, or to record from there on. */

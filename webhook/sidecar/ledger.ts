@@ -33,6 +33,10 @@ export class Ledger<T> {
     return found;
   }
 
+  all(): IterableIterator<[number, T]> {
+    return this.entries.entries();
+  }
+
   tags(): IterableIterator<number> {
     return this.entries.keys();
   }

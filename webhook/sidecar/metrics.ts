@@ -1,16 +1,18 @@
 /** The sidecar's metrics. Loaded at the first scrape: what is in memory is in every checkpoint, and the app waits for that. */
 import { Counter, Gauge, Registry } from 'prom-client';
-import { type SessionReport, SidecarState } from '../api/control.ts';
+import { type SessionReport, SidecarState, type StateChange } from '../api/control.ts';
 
 export interface MetricsSource {
   readonly state: () => SidecarState;
   readonly report: () => SessionReport;
   readonly outstanding: () => { carried: number; settling: number };
+  /** Of a source that records, of a copy that replays. */
+  readonly replay: () => Pick<StateChange, 'record' | 'play'> & { swallowed: number };
 }
 
 const sum = (numbers: number[]): number => numbers.reduce((total, number) => total + number, 0);
 
-export const createSidecarRegistry = ({ state, report, outstanding }: MetricsSource): Registry => {
+export const createSidecarRegistry = ({ state, report, outstanding, replay }: MetricsSource): Registry => {
   const registry = new Registry();
   const registers = [registry];
   const gauge = (name: string, help: string, value: () => number): void => {
@@ -43,6 +45,17 @@ export const createSidecarRegistry = ({ state, report, outstanding }: MetricsSou
   gauge('settling_outstanding', 'Carried deliveries this superseded source keeps open', () => outstanding().settling);
   counter('delivered', 'Messages delivered to the app', () => report().delivered);
   counter('published', 'Messages published by the app', () => report().published);
+  gauge('record_entries', 'Entries recorded for the copy', () => replay().record?.entries ?? 0);
+  gauge('record_bytes', 'Bytes recorded that the copy has not acknowledged', () => replay().record?.bytes ?? 0);
+  gauge('record_throttle', "Share of the copy's pace at which deliveries reach this source's app", () => {
+    return replay().record?.throttle ?? 1;
+  });
+  gauge('play_lag', 'Recorded outputs and deliveries this copy is behind by', () => replay().play?.lag ?? 0);
+  gauge('play_played', 'Entries of the record this copy has played or matched', () => replay().play?.played ?? 0);
+  gauge('play_matched', 'Recorded outputs this copy has made, too', () => replay().play?.matched ?? 0);
+  gauge('play_swallowed', 'Outputs of this copy that went nowhere', () => replay().swallowed);
+  gauge('play_waiting', 'Outputs of this copy that its source has not made (yet)', () => replay().play?.waiting ?? 0);
+  gauge('play_diverged', 'Outputs that source and copy made differently', () => replay().play?.diverged ?? 0);
   new Gauge({
     name: 'shadow_sidecar_state',
     help: '1 for the state of the sidecar in a handoff, 0 for the others',

@@ -9,7 +9,6 @@ import type { Settlement } from '../api/control.ts';
 import { AppSide } from './app-side.ts';
 import { Attachment } from './attachment.ts';
 import { BrokerSide } from './broker-side.ts';
-import type { Channel } from './channel.ts';
 import { resumeConsumers } from './consumers.ts';
 import { FRAME, Malformed, Outlet, type Piece, Splitter } from './frames.ts';
 import { Handshake } from './handshake.ts';
@@ -17,9 +16,9 @@ import { type ConnectionReport, connectionReport, hazardsOf } from './hazards.ts
 import { encode, HEARTBEAT, METHOD, methodOf } from './methods.ts';
 import { Muting } from './muting.ts';
 import type { Settling } from './replay/expectations.ts';
-import type { Played } from './replay/player.ts';
 import type { Made } from './replay/publishes.ts';
-import { type Judge, Twin } from './replay/twin.ts';
+import { Rehearsal } from './replay/rehearsal.ts';
+import type { Judge } from './replay/twin.ts';
 import { oldChannel, Superseded } from './superseded.ts';
 import { Wires } from './wires.ts';
 
@@ -44,7 +43,7 @@ export interface Actions {
   readonly lost: string | undefined;
 }
 
-export class Session implements Played {
+export class Session {
   readonly id: number;
   readonly broker: string;
   phase: Phase = 'opening';
@@ -59,9 +58,8 @@ export class Session implements Played {
   private halting = false;
   /** What the broker sent beyond that boundary. */
   private heldDown: Piece[] = [];
-  private twin: Twin | undefined;
-  /** The app does not read what it is given; its edge knows. */
-  clogged = false;
+  /** While a record is played to it. */
+  rehearsal: Rehearsal | undefined;
   private readonly muting: Muting;
   private lost: string | undefined;
   private appGone = false;
@@ -91,7 +89,7 @@ export class Session implements Played {
   get wantsApp(): boolean {
     if (this.phase === 'muting') return this.muting.uploading();
     if (this.phase === 'opening') return !(this.muteWanted && this.handshake.asked);
-    if (this.phase === 'replaying') return this.twin?.judge !== undefined;
+    if (this.phase === 'replaying') return this.rehearsal?.twin.judge !== undefined;
     if (this.phase === 'open' && this.halting) return this.muting.uploading();
     return this.phase === 'open' || this.phase === 'blind';
   }
@@ -135,8 +133,8 @@ export class Session implements Played {
       if (piece.type !== FRAME.heartbeat) this.held.push(piece);
       return;
     }
-    if (this.twin) {
-      this.twin.fromApp(piece);
+    if (this.rehearsal) {
+      this.rehearsal.twin.fromApp(piece);
       return;
     }
     if (this.phase === 'opening' && piece.type === FRAME.method && piece.channel === 0)
@@ -147,7 +145,7 @@ export class Session implements Played {
   /** A content half sent upstream is let through to its end; everything else of the app waits (invariant 4). */
   private holds(piece: Piece): boolean {
     if (this.phase === 'opening') return this.muteWanted && this.handshake.asked;
-    if (this.phase === 'replaying') return this.twin?.judge === undefined;
+    if (this.phase === 'replaying') return this.rehearsal?.twin.judge === undefined;
     if (this.phase === 'open' ? !this.halting : this.phase !== 'muting') return this.phase !== 'open';
     return this.wires.toBroker.atBoundary && !this.wires.channels.get(piece.channel)?.up;
   }
@@ -316,57 +314,19 @@ export class Session implements Played {
     this.phase = 'replaying';
     this.halting = false;
     this.heldDown = [];
-    this.brokerSplitter = new Splitter();
-    this.brokerSplitter.maxMethod = this.appSplitter.maxMethod;
-    this.wires.toBroker = new Outlet();
-    this.wires.tap = undefined;
-    this.wires.valve = undefined;
-    this.wires.told = false;
-    this.twin = new Twin(this.wires, this.appSide);
-    this.wires.toApp.inject(HEARTBEAT);
+    const { wires, appSide, brokerSide } = this;
+    wires.toBroker = new Outlet();
+    wires.tap = undefined;
+    wires.valve = undefined;
+    this.rehearsal = new Rehearsal(wires, appSide, brokerSide, this.appSplitter.maxMethod);
+    wires.toApp.inject(HEARTBEAT);
   }
 
   /** The app is served, by whoever knows the record. */
   rehearse(judge: Judge): void {
-    if (!this.twin) throw new Malformed(`rehearse in phase ${this.phase}`);
-    this.twin.judge = judge;
+    if (!this.rehearsal) throw new Malformed(`rehearse in phase ${this.phase}`);
+    this.rehearsal.twin.judge = judge;
     this.releaseHeld();
-  }
-
-  channel(id: number): Channel | undefined {
-    return this.wires.channels.get(id);
-  }
-
-  play(bytes: Buffer, withheld: boolean): void {
-    this.wires.told = withheld;
-    for (const piece of this.brokerSplitter.push(bytes)) this.brokerSide.handle(piece);
-    this.wires.told = false;
-    // What the session would say to the broker of itself, the source has said.
-    this.wires.toBroker.take();
-  }
-
-  show(channel: number, tag: number): void {
-    const found = this.wires.channels.get(channel);
-    if (found) this.wires.show(found, tag);
-  }
-
-  hasRoom(channel: number, upstreamTag: string | undefined): boolean {
-    const found = this.wires.channels.get(channel);
-    const consumer = upstreamTag === undefined ? undefined : found?.consumerOf(upstreamTag);
-    return !found || !consumer || found.admits(consumer);
-  }
-
-  confirm(channel: Channel, seq: number, ack: boolean): void {
-    if (this.wires.channels.get(channel.id) !== channel) return;
-    if (channel.unconfirmed.delete(seq)) this.wires.toApp.inject(encode.outcome(channel.id, ack, seq));
-  }
-
-  drain(channel: number): void {
-    this.twin?.drain(channel);
-  }
-
-  get unitsWaiting(): number {
-    return this.twin?.waiting ?? 0;
   }
 
   /**
@@ -375,9 +335,9 @@ export class Session implements Played {
    * and 2: each is said once). It consumes nothing yet.
    */
   takeOver(attachment: Attachment, publishes: readonly Made[], settlements: readonly Settling[]): void {
-    const { twin, wires } = this;
-    if (this.phase !== 'replaying' || !twin) throw new Malformed(`takeOver in phase ${this.phase}`);
-    this.twin = undefined;
+    const { rehearsal, wires } = this;
+    if (!rehearsal) throw new Malformed(`takeOver in phase ${this.phase}`);
+    this.rehearsal = undefined;
     wires.told = undefined;
     wires.guarded = true;
     this.brokerSplitter = attachment.splitter;
@@ -389,13 +349,13 @@ export class Session implements Played {
     if (wires.blocked) wires.toApp.inject(encode.unblocked());
     wires.blocked = false;
     this.phase = 'open';
-    this.goAhead(publishes, twin);
+    this.goAhead(publishes, rehearsal);
     this.handOut();
     if (this.appGone) wires.giveBackAll();
   }
 
   /** What waited, as the app sent it: publishes whose place in the books is taken go out as they are, the rest as any input. */
-  private goAhead(publishes: readonly Made[], twin: Twin): void {
+  private goAhead(publishes: readonly Made[], { twin }: Rehearsal): void {
     const waiting = publishes.map(({ frames, order }) => ({ order, act: () => this.forward(frames) }));
     const rest = twin.rest().map(({ piece, order }) => ({ order, act: () => this.appPiece(piece) }));
     for (const { act } of [...waiting, ...rest].sort((one, other) => one.order - other.order)) act();
@@ -494,7 +454,8 @@ export class Session implements Played {
   /** The app's socket is gone. A source that is mute keeps its upstream: its copy may need it. */
   appClosed(): void {
     this.appGone = true;
-    if ((this.wires.tap || this.twin) && this.wires.closing !== 'app') this.lose('the app ended it without a word');
+    if ((this.wires.tap || this.rehearsal) && this.wires.closing !== 'app')
+      this.lose('the app ended it without a word');
     if (this.phase === 'open' || this.phase === 'muting') this.wires.giveBackAll();
   }
 

@@ -99,6 +99,7 @@ export const startSidecar = async (env: NodeJS.ProcessEnv, createRelay: CreateRe
     state: () => commands.state().state,
     started: () => started,
     handoff: () => commands.state(),
+    replay: () => commands.replay(),
     report: () => relay.report(),
     outstanding: () => ({
       carried: commands.state().state === 'live' ? relay.carriedOutstanding() : 0,

@@ -10,7 +10,19 @@ import { settingsOf } from '../../../webhook/sidecar/sidecar.ts';
 
 const command = (type: CommandType, claim = 'm-0', epoch = 1): Command =>
   ({ type, claim, epoch, id: 1, timeoutMs: 1, generation: 1, deadlineMs: 1 }) as Command;
-const TYPES: CommandType[] = ['mute', 'freeze', 'unmute', 'attach', 'live', 'supersede', 'settleStatus'];
+const record = (generation: number): Command => ({ ...command('freeze'), record: true, generation }) as Command;
+const TYPES: CommandType[] = [
+  'mute',
+  'freeze',
+  'unmute',
+  'serve',
+  'replay',
+  'attach',
+  'live',
+  'supersede',
+  'settleStatus',
+  'retire',
+];
 const inState = (state: SidecarState, more: Partial<handoff.Handoff> = {}): handoff.Handoff => ({
   ...handoff.fresh,
   state,
@@ -34,14 +46,44 @@ test('each state carries out what the protocol allows there, and nothing else', 
   );
   expect(acts).toEqual({
     idle: ['mute'],
-    muting: [],
-    mute: ['freeze', 'unmute', 'supersede'],
+    recording: ['mute', 'unmute', 'serve'],
+    muting: ['serve'],
+    mute: ['freeze', 'unmute', 'serve', 'supersede'],
     copy: ['attach'],
+    replaying: [],
+    replayed: ['live'],
     attached: ['attach', 'live'],
     live: [],
-    superseded: ['settleStatus'],
-    closed: [],
+    superseded: ['settleStatus', 'retire'],
+    closed: ['retire'],
   });
+});
+
+test('a record begins where its copy was cut, and nowhere else', () => {
+  const freezes = SidecarState.options.filter((state) => verdict(inState(state), record(2)) === 'act');
+  expect(freezes).toEqual(['idle', 'recording']);
+  // The cut of that generation was made: a record begun anew would be none of its copy's.
+  const recording = inState('recording', { recorded: true, generation: 2 });
+  expect(verdict(recording, record(2))).toBe('same');
+  expect(verdict(recording, record(3))).toBe('act');
+  // A copy is made ready by what it is a copy of.
+  const twin = inState('copy', { recorded: true });
+  expect(verdict(twin, command('replay'))).toBe('act');
+  expect(verdict(twin, command('attach'))).toBe('SHADOW_E_ATTACH');
+  expect(verdict(inState('copy'), command('replay'))).toBe('SHADOW_E_RECORD');
+  // Its sidecar was restarted meanwhile: what it was a copy of is gone.
+  expect(verdict(handoff.restarted('m-0'), command('replay'))).toBe('SHADOW_E_RECORD');
+  expect(verdict(inState('replaying'), command('live'))).toBe('SHADOW_E_ATTACH');
+});
+
+test('a source that recorded leaves its Services when it is told to, not before; any other when it is mute', () => {
+  const ready = (recorded: boolean, retired = false): SidecarState[] =>
+    SidecarState.options.filter((state) => !handoff.unready(inState(state, { recorded, retired })));
+  expect(ready(false)).toEqual(['idle', 'recording', 'muting', 'live']);
+  expect(ready(true)).toEqual(['idle', 'recording', 'muting', 'mute', 'live', 'superseded', 'closed']);
+  expect(ready(true, true)).toEqual(['idle', 'recording', 'muting', 'live']);
+  // Its app is connected to nothing.
+  expect(handoff.unready({ ...handoff.restarted('m-0'), recorded: true })).toBe(true);
 });
 
 test('past the commit an abort is refused, before it a copy does not go live unattached (invariants 4, 5)', () => {

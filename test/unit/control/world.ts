@@ -168,7 +168,7 @@ export const createStandIn = (calls: string[] = []): StandIn => {
       stopRecording: () => void called('stopRecording'),
       handOut: () => undefined,
       onChange: () => undefined,
-      sessions: () => [],
+      rehearsals: () => [],
       play: () => void called('play'),
       playOn: () => undefined,
       stage: () => called('stage'),

@@ -136,4 +136,23 @@ describe('delivery tags', () => {
     });
     expect(deliveries.settle(0, true)).toEqual({ tags: [1, 3], carried: [1, 3], upstream: [] });
   });
+
+  it('forgive an app that settles again what it was handed late, behind a higher one', () => {
+    const holder = { prefetch: 0, held: 0 };
+    const deliveries = new Deliveries();
+    const give = (tag: number, withheld: boolean): void =>
+      void deliveries.deliver(tag, holder, { noAck: false, withheld });
+    for (const tag of [1, 2]) give(tag, true);
+    for (const tag of [3, 4]) give(tag, false);
+    for (const tag of [1, 2]) deliveries.show(tag);
+    // It has settled up to 4, and may not have seen 1 and 2 by then.
+    expect(deliveries.settle(4, true).tags).toEqual([1, 2, 3, 4]);
+    const nothing = { tags: [], carried: [], upstream: [] };
+    expect(deliveries.settle(1, false)).toEqual(nothing);
+    expect(deliveries.settle(2, true)).toEqual(nothing);
+    // Once: then it is the app's mistake, and the broker's to judge.
+    expect(deliveries.settle(2, false).upstream).toHaveLength(1);
+    expect(deliveries.settle(3, false).upstream).toHaveLength(1);
+    expect(holder.held).toBe(0);
+  });
 });

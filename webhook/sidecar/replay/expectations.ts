@@ -20,18 +20,16 @@ export type Verdict = 'matched' | 'kept' | 'differs';
 
 interface Recorded extends Settling {
   readonly since: number;
-  /** By which of the settlements of all on its channel; 0: by none. */
-  readonly all: number;
+  readonly all: boolean;
 }
 
 export class Settles {
   private readonly recorded = new Map<string, Recorded>();
   private readonly ahead = new Map<string, Settling>();
-  /** The copy's word on them goes nowhere. */
+  /** Written off: the copy's word on them goes nowhere. */
   private readonly excused = new Set<string>();
-  /** Settlements of all there is: how many each side has made, by channel. */
-  private readonly allsRecorded = new Map<string, number>();
-  private readonly allsMade = new Map<string, number>();
+  /** Settlements of all there is that the source has made and the copy has not, by channel. */
+  private readonly alls = new Map<string, number>();
   /** Of those missing, the ones that are no acks. */
   private refusals = 0;
 
@@ -54,26 +52,20 @@ export class Settles {
 
   /** undefined: it is not one of a delivery. */
   expect(entry: Settled, now: number): Verdict | undefined {
-    const channel = channelKey(entry.connection, entry.channel);
     if (entry.tag === 0) {
-      this.allsRecorded.set(channel, (this.allsRecorded.get(channel) ?? 0) + 1);
+      const channel = channelKey(entry.connection, entry.channel);
+      this.alls.set(channel, (this.alls.get(channel) ?? 0) + 1);
       return undefined;
     }
     const key = tagKey(entry);
     const ahead = this.ahead.get(key);
-    if (ahead) {
-      this.ahead.delete(key);
-      return same(ahead, entry) ? 'matched' : 'differs';
+    if (!ahead) {
+      this.recorded.set(key, { ...entry, since: now });
+      if (entry.how !== 'ack') this.refusals += 1;
+      return 'kept';
     }
-    const all = entry.all ? (this.allsRecorded.get(channel) ?? 0) : 0;
-    // The copy has made that very settlement before this delivery was on its way.
-    if (all > 0 && all <= (this.allsMade.get(channel) ?? 0)) {
-      this.excused.add(key);
-      return 'matched';
-    }
-    this.recorded.set(key, { ...entry, since: now, all });
-    if (entry.how !== 'ack') this.refusals += 1;
-    return 'kept';
+    this.ahead.delete(key);
+    return same(ahead, entry) ? 'matched' : 'differs';
   }
 
   offer(made: Settling): Verdict {
@@ -86,19 +78,19 @@ export class Settles {
     return 'kept';
   }
 
-  /** The copy has settled all there is. Returns how many of the source's deliveries that stands for, though it had them not. */
-  offerAll(connection: number, channel: number): number {
+  /**
+   * Whether the copy may settle all there is by now, which is `tags`. It settles what is on its way to the app, too: so it waits
+   * until all is on its way that was at the source, or until the source has settled just these by name.
+   */
+  mayAll(connection: number, channel: number, tags: Iterable<number>): boolean {
     const on = channelKey(connection, channel);
-    const made = (this.allsMade.get(on) ?? 0) + 1;
-    this.allsMade.set(on, made);
-    let count = 0;
-    for (const [key, recorded] of this.recorded) {
-      if (recorded.all === 0 || recorded.all > made || !onChannel(connection, channel)(recorded)) continue;
-      this.take(key);
-      this.excused.add(key);
-      count += 1;
+    const alls = this.alls.get(on) ?? 0;
+    if (alls > 0) {
+      this.alls.set(on, alls - 1);
+      return true;
     }
-    return count;
+    const each = [...tags];
+    return each.length > 0 && each.every((tag) => this.recorded.get(`${on}/${tag}`)?.all === false);
   }
 
   private take(key: string): Recorded | undefined {
@@ -117,8 +109,7 @@ export class Settles {
   /** A channel is closed: what was settled on it by one side only is forgotten. Returns one of the copy's. */
   drop(connection: number, channel: number): Settling | undefined {
     const on = channelKey(connection, channel);
-    this.allsMade.delete(on);
-    this.allsRecorded.delete(on);
+    this.alls.delete(on);
     for (const key of this.excused) if (key.startsWith(`${on}/`)) this.excused.delete(key);
     const theirs = [...this.ahead.values()].filter(onChannel(connection, channel));
     for (const each of theirs) this.ahead.delete(tagKey(each));

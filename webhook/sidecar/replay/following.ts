@@ -26,7 +26,7 @@ export interface FollowingOptions extends PlayerOptions {
   readonly claim: string;
   readonly attachMs: number;
   readonly direct: DirectLink | undefined;
-  readonly relay: Pick<ReplayRelay, 'sessions' | 'play' | 'playOn' | 'stage' | 'staged' | 'onChange'>;
+  readonly relay: Pick<ReplayRelay, 'rehearsals' | 'play' | 'playOn' | 'stage' | 'staged' | 'onChange'>;
   readonly send: (message: Wanted) => void;
   readonly tell: () => void;
   /** All is played and matched, and the upstream open. */
@@ -55,7 +55,7 @@ export class Following {
 
   constructor(options: FollowingOptions) {
     this.options = options;
-    this.player = new Player(options.relay.sessions(), options);
+    this.player = new Player(options.relay.rehearsals(), options);
     this.player.tick(this.began);
     options.relay.play(this.player);
   }

@@ -3,32 +3,14 @@
  * as the source's had; what the app makes is matched with what the source's made and goes nowhere. Pure: time comes in.
  */
 import type { Channel } from '../channel.ts';
-import { ARGUMENTS, METHOD, methodOf } from '../methods.ts';
+import { METHOD, methodOf } from '../methods.ts';
 import { contentOf, returnedFrom } from './content.ts';
-import type { Down, Entry, Outcome, Shown } from './entries.ts';
+import { difference, methodName } from './difference.ts';
+import type { Down, Entry, Outcome } from './entries.ts';
 import { Requests, Settles, type Settling, type Verdict } from './expectations.ts';
+import { Gates, type Played } from './gates.ts';
 import { type Made, Publishes, type Told } from './publishes.ts';
 import type { Judge } from './twin.ts';
-
-/** A copy's session as its player needs it. */
-export interface Played {
-  readonly id: number;
-  /** The channel as it is now. */
-  channel(id: number): Channel | undefined;
-  /** A unit from the broker; `withheld`: it is kept from the app until it is shown. */
-  play(bytes: Buffer, withheld: boolean): void;
-  show(channel: number, tag: number): void;
-  /** The outcome of a publish of the app, in its own numbering; nothing if it is known, or nobody's. */
-  confirm(channel: Channel, seq: number, ack: boolean): void;
-  /** Goes on with what the app asked for on a channel. */
-  drain(channel: number): void;
-  /** Units of the app that wait. */
-  readonly unitsWaiting: number;
-  /** Whether the app may hold one more delivery of a consumer (by its tag at the broker), by its prefetch. */
-  hasRoom(channel: number, consumer: string | undefined): boolean;
-  /** The app does not read what it has been given already. */
-  readonly clogged: boolean;
-}
 
 export interface PlayerOptions {
   readonly onDivergence: 'Abort' | 'Report';
@@ -36,23 +18,16 @@ export interface PlayerOptions {
   readonly stallMs: number;
 }
 
-/** An ack of the source's app is waited for so long before a delivery that came after it, milliseconds. */
-const SOFT_MS = 30;
-
 /** Shortest time without progress that is divergence, once the source is mute, milliseconds. */
 const MUTE_STALL_MS = 1000;
-
-/** What a delivery may be the answer to. */
-interface Content {
-  readonly body: string;
-  readonly correlation: string;
-}
 
 export class Player implements Judge {
   /** Entries received, and of them those that are played, matched or told. */
   received = 0;
   played = 0;
   matched = 0;
+  /** Outputs of the copy's app that went nowhere. */
+  swallowed = 0;
   diverged = 0;
   /** The first divergence, in words for people. */
   divergence: string | undefined;
@@ -72,8 +47,7 @@ export class Player implements Judge {
   private readonly publishes = new Publishes();
   private readonly settles = new Settles();
   private readonly requests = new Requests();
-  private readonly withheld = new Map<string, { readonly consumer: string; readonly content: () => Content }>();
-  private looked: { readonly entry: Down; readonly content: Content } | undefined;
+  private readonly gates = new Gates(this.sessions, this.publishes, this.settles, this.requests);
   private now = 0;
   private progressAt = 0;
   /** Longest time that an output of the source's has been waited for. */
@@ -106,7 +80,7 @@ export class Player implements Judge {
 
   /** All up to END is played and matched. */
   get done(): boolean {
-    return this.ended && this.missing === 0 && this.failure === undefined;
+    return this.ended && this.missing === 0 && this.failure === undefined && this.stranded === undefined;
   }
 
   // ---- the record
@@ -129,7 +103,7 @@ export class Player implements Judge {
     this.advancing = true;
     while (this.failure === undefined) {
       const entry = this.queue[this.head];
-      if (entry === undefined || this.gated(entry)) break;
+      if (entry === undefined || this.gates.gated(entry, this.now)) break;
       this.head += 1;
       if (lags(entry)) this.behind -= 1;
       try {
@@ -151,7 +125,6 @@ export class Player implements Judge {
         this.down(entry);
         return;
       case 'shown':
-        this.withheld.delete(deliveryKey(entry));
         this.session(entry)?.show(entry.channel, entry.tag);
         this.count(entry.connection);
         return;
@@ -163,6 +136,8 @@ export class Player implements Judge {
       }
       case 'settle':
         this.settled(this.settles.expect(entry, this.now), entry);
+        // A settlement of all there is may have waited for that.
+        this.session(entry)?.drain(entry.channel);
         return;
       case 'request':
         this.requests.expect(entry, this.now);
@@ -192,63 +167,12 @@ export class Player implements Judge {
   /** `since`: the copy was expected to make it from then on. */
   private match(since = this.now): void {
     this.matched += 1;
+    this.swallowed += 1;
     this.slowest = Math.max(this.slowest, this.now - since);
     this.count();
   }
 
   // ---- down
-
-  /**
-   * The copy's app gets it when it has done what the source's had done when it came: settled what was settled, asked what was
-   * asked on its channel, published what this may be the answer to (invariant 3, and that a reply never comes before its
-   * question).
-   */
-  private gated(entry: Entry): boolean {
-    if (entry.kind === 'shown') {
-      const waiting = this.withheld.get(deliveryKey(entry));
-      return waiting !== undefined && this.deliveryWaits(entry, waiting.consumer, waiting.content);
-    }
-    if (entry.kind !== 'down') return false;
-    const { connection, channel, bytes, withheld } = entry;
-    if (this.requests.missingOn(connection, channel)) return true;
-    if (withheld) return false;
-    if (this.sessions.get(connection)?.clogged) return true;
-    switch (methodOf(bytes)) {
-      case METHOD.basicDeliver:
-        return this.deliveryWaits(entry, consumerOf(bytes), () => this.contentOfHead(entry));
-      case METHOD.basicGetOk:
-        return this.deliveryWaits(entry, undefined, () => this.contentOfHead(entry));
-      case METHOD.basicReturn: {
-        const { exchange, key } = returnedFrom(bytes);
-        return this.publishes.mayReturn(exchange, key, () => this.contentOfHead(entry).body);
-      }
-      // It takes no more of what is on its way.
-      case METHOD.channelClose:
-      case METHOD.connectionClose:
-        return this.settles.missing > 0 || this.publishes.missingOn(connection, channel);
-      default:
-        return false;
-    }
-  }
-
-  private deliveryWaits(at: Shown | Down, consumer: string | undefined, content: () => Content): boolean {
-    if (this.settles.missesRefusal) return true;
-    // An ack that takes long (by a timer, with others) is waited for no longer than the broker would: it makes room.
-    const late = this.now - (this.settles.oldest ?? this.now) >= SOFT_MS;
-    if (this.settles.missing > 0 && !(late && this.sessions.get(at.connection)?.hasRoom(at.channel, consumer)))
-      return true;
-    return this.publishes.missing > 0 && this.answersMissing(content());
-  }
-
-  /** It is asked for again and again while it waits. */
-  private contentOfHead(entry: Down): Content {
-    if (this.looked?.entry !== entry) this.looked = { entry, content: contentOf(entry.bytes) };
-    return this.looked.content;
-  }
-
-  private answersMissing({ body, correlation }: Content): boolean {
-    return this.publishes.answers(body, correlation);
-  }
 
   private down(entry: Down): void {
     const session = this.session(entry);
@@ -263,11 +187,6 @@ export class Player implements Judge {
     }
     const before = method === METHOD.channelClose ? session.channel(channel) : undefined;
     session.play(bytes, entry.withheld);
-    if (entry.withheld) {
-      const content = contentOf(bytes);
-      const waiting = { consumer: consumerOf(bytes), content: () => content };
-      this.withheld.set(deliveryKey({ ...entry, tag: lastTag(session, channel) }), waiting);
-    }
     if (before) this.closed(connection, before, 'broker');
   }
 
@@ -286,7 +205,7 @@ export class Player implements Judge {
   publish(made: Made): void {
     const { matched, since, told } = this.publishes.offer(made);
     if (matched === 'same') this.match(since);
-    else if (matched === 'debt') this.progressed = true;
+    else if (matched === 'debt') this.swallowed += 1;
     this.tell(told);
   }
 
@@ -294,8 +213,8 @@ export class Player implements Judge {
     this.settled(this.settles.offer(made), made);
   }
 
-  settleAll(connection: number, channel: number): void {
-    for (let left = this.settles.offerAll(connection, channel); left > 0; left--) this.match();
+  mayAll(connection: number, channel: number, tags: Iterable<number>): boolean {
+    return this.settles.mayAll(connection, channel, tags);
   }
 
   private settled(verdict: Verdict | undefined, { connection, channel, tag, how }: Settling): void {
@@ -311,7 +230,7 @@ export class Player implements Judge {
     const verdict = this.requests.offer(connection, channel, method, digest);
     if (verdict === 'matched') this.match();
     if (verdict === 'differs') {
-      const asked = `${method >> 16}.${method & 0xffff}`;
+      const asked = methodName(method);
       const why = `connection ${connection}, channel ${channel}: asked ${asked}, the source's app something else`;
       // Its replies would not be the answers to what it asked: nobody's word can stand.
       this.diverge(1, why);
@@ -383,7 +302,8 @@ export class Player implements Judge {
     const late = now - Math.min(this.progressAt, ...oldest) > stallMs;
     const still = now - this.progressAt > this.patience;
     if (this.failure === undefined && this.missing > 0 && (late || still)) this.stalled();
-    else if (this.done) this.strand();
+    const stranded = this.ended && this.missing === 0 ? this.stranded : undefined;
+    if (stranded) this.strand(stranded);
     this.advance();
   }
 
@@ -394,7 +314,7 @@ export class Player implements Judge {
   }
 
   private stalled(): void {
-    const what = this.difference();
+    const what = difference(this.publishes, this.settles, this.requests);
     const lostRequest = this.requests.anyMissing();
     const { count, told } = this.publishes.writeOff();
     this.diverge(count + this.settles.writeOff() + this.requests.missing, what);
@@ -403,31 +323,17 @@ export class Player implements Judge {
     this.progressAt = this.now;
   }
 
-  private difference(): string {
-    const mismatch = this.publishes.mismatch();
-    if (mismatch) return `both published to exchange '${mismatch.exchange}' by key '${mismatch.key}', but not the same`;
-    const publish = this.publishes.anyMissing();
-    if (publish) return `stalled: the copy has not published to exchange '${publish.exchange}' by key '${publish.key}'`;
-    const settle = this.settles.anyMissing();
-    if (settle)
-      return `stalled: connection ${settle.connection}, channel ${settle.channel}: delivery ${settle.tag} is not settled`;
-    const request = this.requests.anyMissing();
-    return request
-      ? `stalled: connection ${request.connection}, channel ${request.channel}: ${request.method >> 16}.${request.method & 0xffff} is not asked`
-      : 'stalled';
+  /** A publish that waits on a channel which is no more could never be forwarded. */
+  private get stranded(): Made | undefined {
+    return this.publishes.find(
+      ({ connection, channel }) =>
+        channel.state !== 'open' || this.sessions.get(connection)?.channel(channel.id) !== channel,
+    );
   }
 
-  /** A publish that waits on a channel which is no more could never be forwarded. */
-  private strand(): void {
-    const gone = ({ connection, channel }: Made): boolean =>
-      channel.state !== 'open' || this.sessions.get(connection)?.channel(channel.id) !== channel;
-    const made = this.publishes.stranded(gone);
-    if (!made) return;
-    this.diverge(
-      1,
-      `the copy has published to exchange '${made.exchange}' by key '${made.key}' on a channel now closed`,
-    );
-    this.publishes.drop(made.channel);
+  private strand({ exchange, key, channel }: Made): void {
+    this.diverge(1, `the copy has published to exchange '${exchange}' by key '${key}' on a channel now closed`);
+    this.publishes.drop(channel);
   }
 
   // ---- live
@@ -448,15 +354,6 @@ const lags = (entry: Entry): boolean =>
 
 /** A settlement of all there is: what it settled follows. */
 const ofNone = (entry: Entry): boolean => entry.kind === 'settle' && entry.tag === 0;
-
-const deliveryKey = ({ connection, channel, tag }: Pick<Shown, 'connection' | 'channel' | 'tag'>): string =>
-  `${connection}/${channel}/${tag}`;
-
-/** The consumer's tag at the broker. */
-const consumerOf = (deliver: Buffer): string =>
-  deliver.toString('latin1', ARGUMENTS + 1, ARGUMENTS + 1 + deliver[ARGUMENTS]!);
-
-const lastTag = (session: Played, channel: number): number => session.channel(channel)?.withheld.at(-1)?.tag ?? 0;
 
 /** The same frames on another channel. */
 const readdressed = (frames: Buffer, channel: number): Buffer => {

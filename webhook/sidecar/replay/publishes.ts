@@ -225,9 +225,9 @@ export class Publishes {
     return [...this.made].filter((made) => made.connection === connection);
   }
 
-  /** What waits on a channel that can't carry it any more. */
-  stranded(gone: (made: Made) => boolean): Made | undefined {
-    for (const made of this.made) if (gone(made)) return made;
+  /** One that waits, and of which it holds. */
+  find(holds: (made: Made) => boolean): Made | undefined {
+    for (const made of this.made) if (holds(made)) return made;
     return undefined;
   }
 

@@ -4,7 +4,7 @@
  */
 import type { Channel } from '../channel.ts';
 import { FRAME, type Piece } from '../frames.ts';
-import { METHOD, methodOf, type Settle } from '../methods.ts';
+import { ARGUMENTS, METHOD, methodOf, readTag, type Settle } from '../methods.ts';
 import type { Tap } from '../tap.ts';
 import { progress } from '../wires.ts';
 import { addressOf, PublishDigest, requestDigest } from './content.ts';
@@ -59,7 +59,11 @@ interface Upload {
 interface Download {
   readonly parts: Buffer[];
   readonly content: { left: number | undefined };
+  /** Of a delivery; 0: it is none. */
+  readonly tag: number;
   readonly delivery: boolean;
+  /** What the app has settled meanwhile. */
+  readonly settled: Entry[];
 }
 
 const BEGINS_CONTENT: readonly number[] = [METHOD.basicDeliver, METHOD.basicGetOk, METHOD.basicReturn];
@@ -105,11 +109,20 @@ class SessionRecorder implements Tap {
   }
 
   settled({ id }: Channel, tags: readonly number[], { kind: how, requeue }: Settle, all: boolean): void {
-    for (const tag of all ? [0, ...tags] : tags)
-      this.recorder.add({ kind: 'settle', ...this.at(id), tag, how, requeue, all });
+    const download = this.downloads.get(id);
+    // It may settle the very delivery that is under way: that is an entry only when it is whole, and comes first.
+    const waits = download !== undefined && (download.settled.length > 0 || tags.includes(download.tag));
+    for (const tag of all ? [0, ...tags] : tags) {
+      const entry: Entry = { kind: 'settle', ...this.at(id), tag, how, requeue, all };
+      if (waits) download.settled.push(entry);
+      else this.recorder.add(entry);
+    }
   }
 
   request(channel: number, method: Buffer): void {
+    const unsaid = this.downloads.get(channel)?.settled.length ?? 0;
+    if (unsaid > 0 && methodOf(method) === METHOD.channelClose)
+      this.recorder.lose('a channel was closed that had settled what was half delivered');
     const entry = { ...this.at(channel), method: methodOf(method), digest: requestDigest(method) };
     this.recorder.add({ kind: 'request', ...entry });
   }
@@ -135,7 +148,9 @@ class SessionRecorder implements Tap {
     this.downloads.set(piece.channel, {
       parts,
       content: { left: undefined },
+      tag: method === METHOD.basicReturn ? 0 : tagOf(method, piece.bytes) + (channel?.deliveries.offset ?? 0),
       delivery: method === METHOD.basicDeliver,
+      settled: [],
     });
   }
 
@@ -160,6 +175,7 @@ class SessionRecorder implements Tap {
       if (!withheld) this.recorder.handed += 1;
     }
     this.down(piece.channel, withheld, Buffer.concat(download.parts));
+    for (const entry of download.settled) this.recorder.add(entry);
   }
 
   private down(channel: number, withheld: boolean, bytes: Buffer): void {
@@ -175,3 +191,7 @@ class SessionRecorder implements Tap {
     this.recorder.add({ kind: 'shown', ...this.at(id), tag });
   }
 }
+
+/** The upstream channel's tag in basic.deliver or basic.get-ok. */
+const tagOf = (method: number, bytes: Buffer): number =>
+  readTag(bytes, method === METHOD.basicDeliver ? ARGUMENTS + 1 + bytes[ARGUMENTS]! : ARGUMENTS);

@@ -2,11 +2,11 @@
 import type net from 'node:net';
 import { asShadowError, ShadowError } from '../../api/errors.ts';
 import type { Connection } from '../connection.ts';
-import type { Session } from '../session.ts';
 import type { Valve } from '../tap.ts';
 import type { Watch } from '../watch.ts';
 import type { Player } from './player.ts';
 import type { Recorder } from './recorder.ts';
+import type { Rehearsal } from './rehearsal.ts';
 import { Stage } from './staged.ts';
 
 /** What record and play ask of a relay. */
@@ -27,8 +27,8 @@ export interface ReplayRelay {
   handOut(): void;
   /** Something may have been recorded, played or lost. */
   onChange(callback: (() => void) | undefined): void;
-  /** Those of a copy of a source that goes on. */
-  sessions(): Session[];
+  /** The sessions of a copy of a source that goes on. */
+  rehearsals(): Rehearsal[];
   /** Their app is served from the record from now on. */
   play(player: Player): void;
   /** What the record, or one session's input, allows is said by all sessions that it concerns. */
@@ -183,8 +183,8 @@ export class RelayReplay implements ReplayRelay {
     return this.player !== undefined;
   }
 
-  sessions(): Session[] {
-    return [...this.context.served()].map(({ session }) => session);
+  rehearsals(): Rehearsal[] {
+    return [...this.context.served()].flatMap(({ session }) => session.rehearsal ?? []);
   }
 
   play(player: Player): void {

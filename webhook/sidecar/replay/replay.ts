@@ -1,11 +1,14 @@
-/** The commands' part in record and play: at most one of a source's record and a copy's play, loaded when it is needed. */
+/**
+ * The commands' part in record and play: at most one of a source's record and a copy's play. Each is loaded when it is needed:
+ * what is in memory is in every checkpoint.
+ */
 import type { Command, LinkTls, Recorded, StateChange, Wanted } from '../../api/control.ts';
 import { ShadowError } from '../../api/errors.ts';
 import type { Log } from '../../log.ts';
 import type { Control } from '../control.ts';
 import type { Handoff } from '../handoff.ts';
-import { Following } from './following.ts';
-import { Giving } from './giving.ts';
+import type { Following } from './following.ts';
+import type { Giving } from './giving.ts';
 import type { ReplayRelay } from './relay-replay.ts';
 
 export interface ReplayOptions {
@@ -19,19 +22,21 @@ export interface ReplayOptions {
 }
 
 export interface Replay {
-  /** Halted: the record begins here. */
-  record(claim: string): void;
+  /** Loads what a record needs; what it returns, called when halted, begins it. */
+  prepare(claim: string): Promise<() => void>;
   /** Thawed: what is recorded is given to whoever asks. */
   begin(): void;
   end(): void;
   serve(tls: LinkTls): Promise<number>;
-  follow(command: Extract<Command, { type: 'replay' }>): void;
+  follow(command: Extract<Command, { type: 'replay' }>): Promise<void>;
   wanted(message: Wanted): void;
   recorded(message: Recorded): void;
   opened(): void;
   /** A session is lost. */
   lost(why: string): void;
   report(): Pick<StateChange, 'record' | 'play' | 'code'>;
+  /** Outputs of a copy's app that went nowhere. */
+  swallowed(): number;
   stop(): void;
 }
 
@@ -48,17 +53,20 @@ export const createReplay = (options: ReplayOptions): Replay => {
   };
 
   return {
-    record: (claim) => {
-      giving = new Giving({
-        claim,
-        relay,
-        send: (message) => control().send(message),
-        connected: () => control().connection() !== 0,
-        tell,
-        lost: (why) => lose(why, 'SHADOW_E_RECORD'),
-        log,
-      });
-      relay.record(giving.recorder, giving.throttle.valve);
+    prepare: async (claim) => {
+      const { Giving } = await import('./giving.ts');
+      return () => {
+        giving = new Giving({
+          claim,
+          relay,
+          send: (message) => control().send(message),
+          connected: () => control().connection() !== 0,
+          tell,
+          lost: (why) => lose(why, 'SHADOW_E_RECORD'),
+          log,
+        });
+        relay.record(giving.recorder, giving.throttle.valve);
+      };
     },
     begin: () => giving?.begin(),
     end: () => giving?.end(),
@@ -66,7 +74,8 @@ export const createReplay = (options: ReplayOptions): Replay => {
       if (!giving) throw new ShadowError('SHADOW_E_RECORD', 'nothing is recorded');
       return giving.serve(tls);
     },
-    follow: ({ claim, onDivergence, stallMs, attachMs, direct }) => {
+    follow: async ({ claim, onDivergence, stallMs, attachMs, direct }) => {
+      const { Following } = await import('./following.ts');
       following = new Following({
         claim,
         onDivergence,
@@ -94,6 +103,7 @@ export const createReplay = (options: ReplayOptions): Replay => {
       ...(following ? { play: following.report() } : {}),
       ...(code !== undefined && handoff().lost !== '' ? { code } : {}),
     }),
+    swallowed: () => following?.player.swallowed ?? 0,
     stop: () => {
       giving?.stop();
       following?.stop();

@@ -5,11 +5,15 @@
 import { Valve } from '../tap.ts';
 
 /** The lag is to be gone within about this time: it falls by a share of the copy's pace. */
-const WITHIN_MS = 500;
+const WITHIN_MS = 200;
 /** The source's app is never slower than this share: its outputs must not pause (a few messages' time at most). */
 const LEAST = 0.2;
-/** Entries a copy always lags by: one message on its way through both apps. */
-const FEW = 8;
+/**
+ * A copy always lags by a message or so on its way through both apps, or by some milliseconds of its pace. It is throttled from
+ * the larger lag on, until it is down to the smaller one.
+ */
+const FROM = { entries: 8, ms: 80 } as const;
+const UNTIL = { entries: 3, ms: 25 } as const;
 /** The pace is measured over so long. */
 const PACE_MS = 1000;
 /** Without a report for so long the source is not held back any more. */
@@ -43,7 +47,8 @@ export class Throttle {
     while (this.reports.length > 2 && now - this.reports[1]!.at >= PACE_MS) this.reports.shift();
     const pace = this.pace();
     this.best = Math.max(this.best, pace);
-    if (lag <= Math.max(FEW, (pace * WITHIN_MS) / 5000)) {
+    const bound = this.share < 1 ? UNTIL : FROM;
+    if (lag <= Math.max(bound.entries, (pace * bound.ms) / 1000)) {
       this.open();
       return;
     }

@@ -5,7 +5,7 @@
 import type { AppSide } from '../app-side.ts';
 import type { Channel } from '../channel.ts';
 import { FRAME, Malformed, type Piece } from '../frames.ts';
-import { METHOD, methodOf, type Settle, type SettleKind } from '../methods.ts';
+import { METHOD, methodOf, readSettle, type Settle, type SettleKind } from '../methods.ts';
 import type { Tap } from '../tap.ts';
 import { progress, type Wires } from '../wires.ts';
 import { addressOf, PublishDigest, requestDigest } from './content.ts';
@@ -16,8 +16,8 @@ import type { Made } from './publishes.ts';
 export interface Judge {
   publish(made: Made): void;
   settle(made: Settling): void;
-  /** What `settle` was told just now was all there was: no tag was named. */
-  settleAll(connection: number, channel: number): void;
+  /** Whether the app may settle all there is by now, which is `tags`; else it waits. */
+  mayAll(connection: number, channel: number, tags: Iterable<number>): boolean;
   /** matched: go on. kept: the source has not asked for it (yet). differs: never. */
   request(connection: number, channel: number, method: number, digest: string): 'matched' | 'kept' | 'differs';
   /** The app has closed a channel, or the broker has. */
@@ -35,11 +35,25 @@ interface Unit {
 
 const SETTLES: readonly number[] = [METHOD.basicAck, METHOD.basicNack, METHOD.basicReject];
 
-/** Exchanges and queues; qos, consume, cancel, get: a publish or settlement is the same before and after them. */
-const isPassable = (method: number): boolean =>
-  method >> 16 === 40 ||
-  method >> 16 === 50 ||
-  [METHOD.basicQos, METHOD.basicConsume, METHOD.basicCancel, METHOD.basicGet].some((each) => each === method);
+const PASSABLE: readonly number[] = [METHOD.basicQos, METHOD.basicConsume, METHOD.basicCancel, METHOD.basicGet];
+
+/** Exchanges and queues; qos, consume, cancel, get; settling all there is: other publishes and settlements mean the same. */
+const isPassable = (unit: Unit): boolean =>
+  unit.method >> 16 === 40 || unit.method >> 16 === 50 || PASSABLE.includes(unit.method) || settlesAll(unit);
+
+const mayPass = (unit: Unit, waiting: readonly Unit[]): boolean =>
+  waiting.length === 0 ||
+  unit.method === METHOD.basicPublish ||
+  SETTLES.includes(unit.method) ||
+  // Requests keep their order among themselves.
+  (isPassable(unit) && waiting.every(settlesAll));
+
+/** ack or nack of tag 0, multiple. */
+const settlesAll = ({ method, pieces }: Unit): boolean => {
+  if (!SETTLES.includes(method)) return false;
+  const { tag, multiple } = readSettle(method, pieces[0]!.piece.bytes);
+  return multiple && tag === 0;
+};
 
 /** What the app's side of the session says of one settlement. */
 class Heard implements Tap {
@@ -51,9 +65,7 @@ class Heard implements Tap {
   }[] = [];
   /** It settled what it does not hold. */
   mistaken = false;
-  all = false;
-  settled({ id }: Channel, tags: readonly number[], { kind: how, requeue }: Settle, all: boolean): void {
-    this.all = all;
+  settled({ id }: Channel, tags: readonly number[], { kind: how, requeue }: Settle): void {
     for (const tag of tags) this.settlements.push({ channel: id, tag, how, requeue });
   }
   request(): void {
@@ -131,10 +143,9 @@ export class Twin {
     const waiting: Unit[] = [];
     while (queue.length > 0) {
       const unit = queue.shift()!;
-      const passes = waiting.length === 0 || unit.method === METHOD.basicPublish || SETTLES.includes(unit.method);
-      if (passes && this.done(channel, unit)) continue;
+      if (mayPass(unit, waiting) && this.done(channel, unit)) continue;
       waiting.push(unit);
-      if (!isPassable(unit.method)) break;
+      if (!isPassable(unit)) break;
     }
     waiting.push(...queue.splice(0));
     if (waiting.length === 0) this.queues.delete(channel);
@@ -152,7 +163,7 @@ export class Twin {
       if (channel.state === 'orphan') return this.apply(unit);
     }
     if (method === METHOD.basicPublish) this.publish(channel!, unit);
-    else if (SETTLES.includes(method)) return this.settle(id, unit);
+    else if (SETTLES.includes(method)) return this.settle(channel!, unit);
     else return this.request(id, unit);
     return true;
   }
@@ -179,16 +190,16 @@ export class Twin {
     });
   }
 
-  private settle(id: number, unit: Unit): boolean {
+  private settle(channel: Channel, unit: Unit): boolean {
+    const { connection } = this.wires;
+    if (settlesAll(unit) && !this.judge?.mayAll(connection, channel.id, channel.deliveries.handed())) return false;
     const heard = new Heard();
     this.wires.tap = heard;
     this.apply(unit);
     this.wires.tap = undefined;
     // A mistake has changed nothing, so it can be made again once the source has made it.
-    if (heard.mistaken) return this.asked(id, unit);
-    const { connection } = this.wires;
+    if (heard.mistaken) return this.asked(channel.id, unit);
     for (const each of heard.settlements) this.judge?.settle({ connection, ...each });
-    if (heard.all) this.judge?.settleAll(connection, id);
     return true;
   }
 

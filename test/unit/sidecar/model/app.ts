@@ -4,7 +4,7 @@
  */
 import { FRAME, type Piece, Splitter } from '../../../../webhook/sidecar/frames.ts';
 import { encode, METHOD, methodOf, PROTOCOL_HEADER, readTag } from '../../../../webhook/sidecar/methods.ts';
-import { Assembly, content, long, method, octet, short, text } from './frames.ts';
+import { Assembly, content, long, longText, method, octet, short, text } from './frames.ts';
 
 export interface AppOptions {
   readonly prefetch: number;
@@ -24,14 +24,20 @@ export interface AppOptions {
   readonly get: number;
   /** Opens and closes a channel of its own for each so many-th message. */
   readonly channel: number;
+  /** Settles a message only when its output is confirmed. */
+  readonly safe?: boolean;
+  /** Before the names of all queues. */
+  readonly prefix?: string;
+  /** Part of every output: an app that does otherwise than its copy. */
+  flavour?: string;
 }
 
 export interface Handling {
   readonly tag: number;
   readonly body: string;
   readonly redelivered: boolean;
-  /** Waits for the answer to its call. */
-  calling: boolean;
+  /** Of its call. */
+  call: 'none' | 'asked' | 'answered';
 }
 
 const IN = 1;
@@ -51,7 +57,7 @@ export class ModelApp {
   readonly sent: string[] = [];
   /** What it has become by what it saw. */
   state = 0;
-  private readonly options: AppOptions;
+  readonly options: AppOptions;
   private readonly splitter = new Splitter();
   private readonly downs = new Map<number, Assembly>();
   private handling: Handling[] = [];
@@ -59,6 +65,11 @@ export class ModelApp {
   private extra: 'none' | 'opening' | 'open' | 'closing' = 'none';
   private extras: string[] = [];
   readonly extrasSent: string[] = [];
+  /** Tags of its consumer that it has not settled, and most of them at once. */
+  private readonly unsettled = new Set<number>();
+  most = 0;
+  /** Messages that wait for the confirm of an output, by its number. */
+  private readonly unsafe = new Map<number, Handling>();
   ready = 0;
 
   constructor(options: AppOptions) {
@@ -97,7 +108,9 @@ export class ModelApp {
     const { prefetch, confirm } = this.options;
     switch (id) {
       case METHOD.connectionStart:
-        this.say(method(0, METHOD.connectionStartOk, long(0), text('PLAIN'), long(0), text('en_US')));
+        this.say(
+          method(0, METHOD.connectionStartOk, long(0), text('PLAIN'), longText('\0guest\0guest'), text('en_US')),
+        );
         return;
       case METHOD.connectionTune:
         this.say(
@@ -141,7 +154,7 @@ export class ModelApp {
   private consume(queue: string, channel = IN): Buffer {
     return encode.consume(channel, {
       tag: queue,
-      queue,
+      queue: this.name(queue),
       noLocal: false,
       noAck: queue === 'replies',
       exclusive: false,
@@ -149,12 +162,22 @@ export class ModelApp {
     });
   }
 
+  private name(queue: string): string {
+    return `${this.options.prefix ?? ''}${queue}`;
+  }
+
   private outcome(ack: boolean, seq: number, multiple: boolean): void {
     const list = ack ? this.acked : this.nacked;
     const known = (each: number): boolean => this.acked.includes(each) || this.nacked.includes(each);
     if (seq > this.published) throw new Error(`the outcome of publish ${seq}, of ${this.published}`);
     if (known(seq)) throw new Error(`publish ${seq} was told twice`);
-    for (let each = multiple ? 1 : seq; each <= seq; each++) if (!known(each)) list.push(each);
+    for (let each = multiple ? 1 : seq; each <= seq; each++) {
+      if (known(each)) continue;
+      list.push(each);
+      const safe = this.unsafe.get(each);
+      this.unsafe.delete(each);
+      if (safe) this.ack(safe.tag, safe.body);
+    }
   }
 
   private content(channel: number, down: Assembly): void {
@@ -162,32 +185,38 @@ export class ModelApp {
     const { body, correlation } = down.content;
     const id = methodOf(down.method);
     if (id === METHOD.basicReturn) {
+      const said = this.sent.filter((each) => each === `nowhere ${body}`).length;
+      if (this.returned.filter((each) => each === body).length >= said) throw new Error(`${body} back before it went`);
       this.returned.push(body);
       return;
     }
     if (channel === OUT) {
-      const call = this.handling.find((each) => each.calling && each.body === correlation);
+      const call = this.handling.find((each) => each.call === 'asked' && each.body === correlation);
       if (!call) throw new Error(`an answer to ${correlation}, which was not asked`);
-      call.calling = false;
+      call.call = 'answered';
       return;
     }
     const at = id === METHOD.basicDeliver ? 12 + down.method[11]! : 11;
     const tag = readTag(down.method, at);
     this.seen.push(body);
     this.state = (Math.imul(this.state, 31) + Buffer.from(body).reduce((sum, each) => sum * 7 + each, 1)) | 0;
-    this.handling.push({ tag, body, redelivered: down.method[at + 8] === 1, calling: false });
-    if (this.options.calls) {
-      const call = this.handling.at(-1)!;
-      call.calling = true;
-      this.publish('rpc', `call ${body}`, body);
-    }
+    if (body.startsWith('e') && !this.sent.includes(`echo ${body}`)) throw new Error(`${body} before it was said`);
+    this.handling.push({ tag, body, redelivered: down.method[at + 8] === 1, call: 'none' });
+    if (id !== METHOD.basicDeliver) return;
+    this.unsettled.add(tag);
+    this.most = Math.max(this.most, this.unsettled.size);
+  }
+
+  private settled(upTo: number, multiple: boolean): void {
+    for (const tag of this.unsettled)
+      if (multiple ? upTo === 0 || tag <= upTo : tag === upTo) this.unsettled.delete(tag);
   }
 
   private publish(key: string, body: string, correlation = '', mandatory = false): void {
     this.published += 1;
     this.sent[this.published] = `${key} ${body}`;
     this.say(
-      method(OUT, METHOD.basicPublish, short(0), text(''), text(key), octet(mandatory ? 1 : 0)),
+      method(OUT, METHOD.basicPublish, short(0), text(''), text(this.name(key)), octet(mandatory ? 1 : 0)),
       ...content(OUT, { correlation, body }),
     );
   }
@@ -197,13 +226,18 @@ export class ModelApp {
     const { able } = this;
     const next = able[Math.floor(random() * able.length)];
     if (!next) return false;
+    if (this.options.calls && next.call === 'none') {
+      next.call = 'asked';
+      this.publish('rpc', `call ${next.body}`, next.body);
+      return true;
+    }
     this.handling = this.handling.filter((each) => each !== next);
     this.finish(next);
     return true;
   }
 
   get able(): readonly Handling[] {
-    return this.handling.slice(0, this.options.jitter).filter(({ calling }) => !calling);
+    return this.handling.slice(0, this.options.jitter).filter(({ call }) => call !== 'asked');
   }
 
   private finish({ tag, body, redelivered }: Handling): void {
@@ -211,16 +245,19 @@ export class ModelApp {
     const n = Number(body.replace(/\D/g, ''));
     const nth = (every: number): boolean => every > 0 && n % every === 0;
     if (nth(nack) && !redelivered && this.options.ack !== 'all') {
+      this.settled(tag, false);
       this.say(encode.settle(IN, 'nack', tag, false, true));
       return;
     }
     this.done.push(body);
-    this.publish('out', body);
+    this.publish('out', `${body}${this.options.flavour ?? ''}`);
+    const output = this.published;
     if (nth(lost)) this.publish('nowhere', body, '', true);
     if (nth(echo) && !body.startsWith('e')) this.publish('echo', `e${body}`);
     if (nth(channel)) this.openExtra(body);
-    this.ack(tag, body);
-    if (nth(get)) this.say(method(IN, METHOD.basicGet, short(0), text('more'), octet(0)));
+    if (this.options.safe) this.unsafe.set(output, { tag, body, redelivered, call: 'none' });
+    else this.ack(tag, body);
+    if (nth(get)) this.say(method(IN, METHOD.basicGet, short(0), text(this.name('more')), octet(0)));
   }
 
   private openExtra(body?: string): void {
@@ -234,7 +271,7 @@ export class ModelApp {
     const body = this.extras.shift() ?? '';
     this.extrasSent.push(body);
     this.say(
-      method(EXTRA, METHOD.basicPublish, short(0), text(''), text('extra'), octet(0)),
+      method(EXTRA, METHOD.basicPublish, short(0), text(''), text(this.name('extra')), octet(0)),
       ...content(EXTRA, { correlation: '', body }),
       method(EXTRA, METHOD.channelClose, short(200), text('done'), short(0), short(0)),
     );
@@ -246,6 +283,7 @@ export class ModelApp {
     this.held.push(tag);
     if (ack === 'each') {
       this.held = [];
+      this.settled(tag, false);
       this.say(encode.settle(IN, Number(body.replace(/\D/g, '')) % 3 === 0 ? 'reject' : 'ack', tag, false, false));
     } else if (this.held.length >= batch) this.flush();
   }
@@ -257,21 +295,24 @@ export class ModelApp {
       return;
     }
     // Only what all before is done may be settled with it.
-    const open = Math.min(...this.handling.map((each) => each.tag), Number.POSITIVE_INFINITY);
+    const unfinished = [...this.handling, ...this.unsafe.values()];
+    const open = Math.min(...unfinished.map((each) => each.tag), Number.POSITIVE_INFINITY);
     const settled = this.held.filter((each) => each < open);
     const highest = Math.max(...settled);
     if (settled.length === 0) return;
     this.held = this.held.filter((each) => each > open);
+    this.settled(highest, true);
     this.say(encode.settle(IN, 'ack', highest, true, false));
   }
 
   /** Settles all there is, seen or not. */
   private flushAll(): void {
     this.held = [];
+    this.settled(0, true);
     this.say(encode.settle(IN, 'ack', 0, true, false));
   }
 
   get idle(): boolean {
-    return this.handling.length === 0;
+    return this.handling.length === 0 && this.unsafe.size === 0;
   }
 }

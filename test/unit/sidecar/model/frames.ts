@@ -14,6 +14,7 @@ export const long = (value: number): Buffer =>
   Buffer.from([value >>> 24, value >>> 16, value >>> 8, value].map((n) => n & 0xff));
 export const text = (value: string): Buffer =>
   Buffer.concat([Buffer.from([value.length]), Buffer.from(value, 'latin1')]);
+export const longText = (value: string): Buffer => Buffer.concat([long(value.length), Buffer.from(value, 'latin1')]);
 export const tag = (value: number): Buffer => {
   const bytes = Buffer.alloc(8);
   bytes.writeBigUInt64BE(BigInt(value));

@@ -241,7 +241,7 @@ export class World {
     copy.drain();
     while (copy.toBroker.length > 0) copy.toBroker.take(() => 0.999999);
     this.copy = copy;
-    this.player = new Player([copy.session], options);
+    this.player = new Player([copy.session.rehearsal!], options);
     this.player.tick(this.now);
     copy.session.rehearse(this.player);
     this.say();
