@@ -17,12 +17,14 @@ export interface HandoffWorld extends AskingWorld {
   /** Certificates for the direct way of a record. */
   readonly tls: ReturnType<typeof linkPair>;
   /** Resolves when it holds: looked at in every tick. Rejects when the world has failed. */
-  when(holds: () => boolean, what: string, ms?: number): Promise<void>;
+  when(holds: () => boolean, what: string): Promise<void>;
   /** So many ticks from now. */
   later(ticks: number, act: () => void): void;
   restore(source: Pod): Pod;
   /** The copy's app did otherwise than the source's. */
   diverged(why: string): void;
+  /** So many outputs of a copy that is committed were made otherwise; the source's word stands. */
+  reported(outputs: number): void;
 }
 
 const MUTE_MS = 8000;
@@ -216,6 +218,8 @@ export class Handoff implements Victim {
 
   private decide(): void {
     this.decision = 'commit';
+    const diverged = this.session(this.copy!)?.play?.diverged ?? 0;
+    if (diverged > 0) this.world.reported(diverged);
     this.copy!.sidecar.voice = 'full';
     this.source.sidecar.voice = 'settling';
     this.world.oracle.trace('controller', 'COMMIT');

@@ -44,6 +44,8 @@ export class Oracle implements TapEvents {
   breaking = false;
   /** How long the line's log was when a connection of it broke: what was under way to the app then, it has not seen. */
   readonly brokenAt: number[] = [];
+  /** A copy's outputs were replaced by its source's, which were made in another state. */
+  diverged = false;
   clock: () => number = () => 0;
   private readonly classic: boolean;
   private readonly confirmedByBroker = new Set<string>();

@@ -60,6 +60,8 @@ interface Traits {
   readonly seed: number;
   readonly queues: readonly string[];
   readonly quorum: boolean;
+  /** Of the network. */
+  readonly chunk: number;
 }
 
 const consumer = (
@@ -142,7 +144,7 @@ const appConfig = (random: Random, traits: Traits, name: string): AppConfig => {
       outputs: random.pick([1, 1, 2, 3]),
       unroutable: random.chance(0.3) ? 0.1 : 0,
       call: random.chance(0.4) ? random.pick([0.1, 0.5, 1]) : 0,
-      padding: random.pick([50, 500, 20_000]),
+      padding: random.pick(traits.chunk < 1024 ? [50, 500, 500] : [50, 500, 20_000]),
     },
     outputQueue: `${prefix}out`,
     callQueue: `${prefix}calls`,
@@ -182,7 +184,6 @@ export const scheduleOf = (seed: number): Schedule => {
   const prefix = `s${seed}-`;
   const quorum = random.chance(0.1);
   const queues = Array.from({ length: random.pick([1, 1, 2]) }, (_, index) => `${prefix}in${index}`);
-  const traits = { prefix, seed, queues, quorum };
   const messages = random.between(30, 120);
   const network: Network = {
     chunk: random.pick([64, 512, 4096, 65536]),
@@ -190,6 +191,7 @@ export const scheduleOf = (seed: number): Schedule => {
     slow: random.chance(0.3),
     controlLatency: random.pick([0, 3, 15]),
   };
+  const traits = { prefix, seed, queues, quorum, chunk: network.chunk };
   const app = appConfig(random, traits, 'a');
   const rival = random.chance(0.4) ? appConfig(random, traits, 'b') : undefined;
   const total = messages * queues.length * (rival ? 0.5 : 1);

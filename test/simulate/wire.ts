@@ -193,7 +193,7 @@ export class PipeSocket extends EventEmitter {
       budget -= chunk.length;
       this.events.read(chunk);
       this.emit('data', chunk);
-      if (random.chance(0.3)) return;
+      if (most > 1024 && random.chance(0.3)) return;
     }
     if (inward.bytes === 0 && inward.ended && !this.endSeen && this.flowing === true) {
       this.endSeen = true;

@@ -26,9 +26,10 @@ export interface Ground {
 
 class Failed extends Error {}
 
-const PATIENCE_MS = 30_000;
-/** No seed takes longer, however busy the machine. */
-const LONGEST_MS = 60_000;
+/** Nothing takes longer, however busy the machine (a tick may take a while then), and however much the sidecar waits. */
+const PATIENCE = { ms: 30_000, ticks: 8000 };
+/** Nor a whole seed. */
+const LONGEST = { ms: 60_000, ticks: 20_000 };
 
 export class World implements Surroundings, HandoffWorld {
   readonly schedule: Schedule;
@@ -94,7 +95,7 @@ export class World implements Surroundings, HandoffWorld {
     const stop = ground.ticker.add(() => {
       try {
         this.step();
-        if (this.oracle.violations.length === 0 && Date.now() - this.began > LONGEST_MS)
+        if (this.oracle.violations.length === 0 && Date.now() - this.began > LONGEST.ms && this.now > LONGEST.ticks)
           this.wrong('an end', `it goes on and on: ${this.progress()}`);
       } catch (error) {
         this.wrong('the simulator', error instanceof Error ? error.stack! : String(error));
@@ -231,6 +232,12 @@ export class World implements Surroundings, HandoffWorld {
     if (!this.schedule.app.racy && !this.oracle.breaking) this.wrong('replay', `a copy diverged: ${why}`);
   }
 
+  reported(outputs: number): void {
+    this.oracle.count('divergence reported');
+    this.oracle.diverged = true;
+    if (!this.schedule.app.racy) this.wrong('replay', `a copy made ${outputs} outputs otherwise`);
+  }
+
   ticks(count: number): Promise<void> {
     const until = this.now + count;
     return this.when(() => this.now >= until, `${count} ticks`);
@@ -240,11 +247,11 @@ export class World implements Surroundings, HandoffWorld {
     this.alarms.push({ at: this.now + ticks, act });
   }
 
-  when(holds: () => boolean, what: string, ms = PATIENCE_MS): Promise<void> {
-    const deadline = Date.now() + ms;
+  when(holds: () => boolean, what: string): Promise<void> {
+    const [began, first] = [Date.now(), this.now];
     return new Promise((resolve, reject) => {
       const look = (): void => {
-        const late = Date.now() > deadline;
+        const late = Date.now() - began > PATIENCE.ms && this.now - first > PATIENCE.ticks;
         if (late) this.wrong('an end', `waited in vain until ${what}: ${this.progress()}`);
         if (this.oracle.violations.length > 0) {
           this.waits.delete(look);

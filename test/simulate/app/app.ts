@@ -130,7 +130,7 @@ export class App implements Listener {
       (channel) =>
         channel.held.size === 0 &&
         channel.owed.length === 0 &&
-        channel.unconfirmed.size + channel.unreturned.size === 0,
+        channel.unconfirmed.size + channel.unreturned.length === 0,
     );
   }
 

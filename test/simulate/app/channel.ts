@@ -43,7 +43,7 @@ export class AppChannel {
   published = 0;
   readonly unconfirmed = new Map<number, Published>();
   /** Not in confirm mode: unroutable ones not returned yet. */
-  readonly unreturned = new Set<string>();
+  readonly unreturned: string[] = [];
   incoming: Incoming | undefined;
   out: Buffer[] = [];
   complaints: string[] = [];
@@ -178,11 +178,15 @@ export class AppChannel {
     if (this.config.confirm) {
       this.published += 1;
       this.unconfirmed.set(this.published, { output, unroutable, returned: false });
-    } else if (unroutable) this.unreturned.add(output);
+    } else if (unroutable) this.unreturned.push(output);
   }
 
   returned(output: string): void {
-    if (this.unreturned.delete(output)) return;
+    const index = this.unreturned.indexOf(output);
+    if (index >= 0) {
+      this.unreturned.splice(index, 1);
+      return;
+    }
     for (const each of this.unconfirmed.values()) {
       if (each.output !== output || each.returned || !each.unroutable) continue;
       each.returned = true;
@@ -218,7 +222,7 @@ export class AppChannel {
     this.doneSince = 0;
     this.published = 0;
     this.unconfirmed.clear();
-    this.unreturned.clear();
+    this.unreturned.length = 0;
     this.incoming = undefined;
     this.out = [];
     return doubtful;
