@@ -60,6 +60,26 @@ describe('a migration by StopAndCopy', { timeout: 120_000 }, () => {
     expect(world.get()?.status?.handoffs?.[1]).toMatchObject({ attempt: 5, claim: '0000-1-1-5' });
   });
 
+  it('ends the settling when a sidecar of one side or the other is started anew in it', async () => {
+    for (const side of ['source', 'copy'] as const) {
+      const world = begun(STOP);
+      world.hook = (name, when) => {
+        const first = world.get()?.status?.handoffs?.[0];
+        if (name !== 'sidecar.settleStatus' || when !== 'before' || first?.step !== 'Settling') return;
+        world.hook = () => undefined;
+        const [source, copy] = [first.source, first.copy].map(({ uid }) => world.sidecars.get(uid ?? ''));
+        if (side === 'source') Object.assign(source!, { state: 'mute', carried: 0, outstanding: 0 });
+        else {
+          Object.assign(source!, { outstanding: 5 });
+          copy!.state = 'idle';
+        }
+      };
+      await world.run();
+      expect(world.violations).toEqual([]);
+      expect(world.get()?.status?.phase).toBe('Completed');
+    }
+  });
+
   it('ends with a fresh pod, said so, when the shadow is lost before it gave its state back', async () => {
     const calls = await happyCalls(STOP);
     const from = calls.lastIndexOf('sidecar.mute') + 1;

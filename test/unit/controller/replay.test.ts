@@ -19,6 +19,21 @@ const diverge = (world: World, count: number, claim: string, code: ErrorCode = '
 const ORDER = /freeze|cut|send|agent.restore|serve|replay|mute|fence|live|supersede|retire|kill/;
 
 describe('a migration beside the serving source', { timeout: 120_000 }, () => {
+  it('turns to the copy when the sidecar of the source was started anew just before', async () => {
+    const world = begun(SWAP);
+    let restarted = 0;
+    world.hook = (_name, when) => {
+      const first = world.get()?.status?.handoffs?.[0];
+      if (when !== 'before' || first?.step !== 'Switching' || restarted > 0) return;
+      restarted += 1;
+      Object.assign(world.sidecars.get(first.source.uid ?? '')!, { state: 'mute', serving: false });
+    };
+    await world.run();
+    expect(restarted).toBe(1);
+    expect(world.get()?.status?.phase).toBe('Completed');
+    expect(world.violations.filter((each) => each !== 'the Service has no endpoint')).toEqual([]);
+  });
+
   it.each([SWAP, REPLACE])(
     'cuts first, mutes when the copy has caught up, and decides behind the fence: %o',
     async (way) => {

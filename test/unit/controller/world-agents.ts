@@ -3,6 +3,7 @@ import type { AgentCall, AgentClient } from '../../../webhook/api/agent.ts';
 import { ShadowError } from '../../../webhook/api/errors.ts';
 import type { Agents } from '../../../webhook/controller/context.ts';
 import type { World } from './world.ts';
+import { copySettles } from './world-rules.ts';
 
 export interface Staged {
   copy: string;
@@ -128,7 +129,7 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
   kill: (world, _node, { claim, pod }) => {
     if (world.verdict(claim) !== 'commit') world.violate('killed without a commit');
     const sidecar = world.sidecars.get(pod.uid);
-    if (sidecar?.outstanding) world.violate('killed with deliveries outstanding');
+    if (sidecar?.outstanding && copySettles(world, claim)) world.violate('killed with deliveries outstanding');
     if (sidecar !== undefined) sidecar.app = 'killed';
     return {};
   },

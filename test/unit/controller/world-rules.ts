@@ -8,6 +8,10 @@ import type { Sidecar } from './world-sidecars.ts';
 export const sourceOf = (world: World, claim: string): Sidecar | undefined =>
   [...world.sidecars.values()].find((one) => one.claim === claim && one.play === undefined);
 
+/** An idle copy settles nothing through its source any more. */
+export const copySettles = (world: World, claim: string): boolean =>
+  world.sidecars.get(world.routes.get(claim)?.copyUid ?? '')?.state !== 'idle';
+
 const SPEAKING: readonly string[] = ['idle', 'recording', 'live'];
 
 /** A ReplicaSet may make another replica when one is lost: that one is nobody's copy. */

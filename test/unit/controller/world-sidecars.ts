@@ -124,10 +124,12 @@ const RULES: Record<CommandType, (world: World, sidecar: Sidecar, given: Given) 
     return { outstanding: sidecar.outstanding ?? 0 };
   },
   settleStatus: (_world, sidecar) => {
+    if (sidecar.state === 'mute') throw new ShadowError('SHADOW_E_STALE', 'it knows of no commit');
     if (sidecar.outstanding === 0) sidecar.state = 'closed';
     return { outstanding: sidecar.outstanding ?? 0 };
   },
   retire: (world, sidecar) => {
+    if (sidecar.state === 'mute') throw new ShadowError('SHADOW_E_STALE', 'it knows of no commit');
     if (sidecar.state !== 'superseded' && sidecar.state !== 'closed') world.violate(`retired while ${sidecar.state}`);
     const others = [...world.endpoints].filter(([uid]) => world.sidecars.get(uid) !== sidecar);
     if (world.served && !others.some(([, ready]) => ready))

@@ -1,10 +1,23 @@
 /** The app's settlements of carried deliveries travel back; the source goes only when the broker has them all. */
+import type { Handoff } from '../../api/migration.ts';
+import type { Context } from '../context.ts';
 import { serves } from '../pods.ts';
 import { afterCopyLost } from './committed.ts';
 import { retire } from './retire.ts';
 import { answerForGone, enterStep, findPod, type StepFunction, sinceEntered, uidOfRef, wait } from './step.ts';
 
 const TELL_AFTER_MS = 30_000;
+
+/** Deliveries that are going to be settled through the source. */
+const outstandingAt = async (ctx: Context, { claim, source, copy }: Handoff): Promise<number> => {
+  const uid = uidOfRef(source);
+  // Started anew since, its sidecar is mute and knows of no commit; what it held is the broker's again.
+  const type = ctx.sidecars.session(uid)?.state === 'mute' ? 'supersede' : 'settleStatus';
+  const { outstanding } = await ctx.sidecars.command(uid, { type, claim });
+  // A copy that is idle settles none of them any more: its sidecar was started anew, and its app with new connections. The
+  // broker hands them out again, as after any crash, once the source is gone.
+  return ctx.sidecars.session(uidOfRef(copy))?.state === 'idle' ? 0 : outstanding;
+};
 
 export const settling: StepFunction = async (ctx, migration, handoff) => {
   const { namespace } = migration.metadata;
@@ -13,7 +26,7 @@ export const settling: StepFunction = async (ctx, migration, handoff) => {
   if (!serves(copyPod, copy)) return afterCopyLost(handoff);
   if (serves(sourcePod, source)) {
     ctx.sidecars.route(claim, uidOfRef(source), uidOfRef(copy));
-    const { outstanding } = await ctx.sidecars.command(uidOfRef(source), { type: 'settleStatus', claim });
+    const outstanding = await outstandingAt(ctx, handoff);
     const slow = sinceEntered(ctx, handoff) > TELL_AFTER_MS;
     if (outstanding > 0)
       return wait(1_000, slow ? { message: 'the app has not settled all deliveries it brought along yet' } : undefined);

@@ -63,11 +63,13 @@ const turnAway = async (
   const source = await findPod(ctx, migration.metadata.namespace, handoff.source);
   if (!serves(source, handoff.source)) return undefined;
   // A source nobody reaches leaves the Services with its pod.
-  if (ctx.sidecars.session(uidOfRef(handoff.source)) === undefined)
-    return sinceSeen(ctx, handoff, 'silent') < UNREADY_WITHIN_MS ? wait(POLL_MS) : undefined;
-  await once(ctx, handoff, 'retire', () =>
-    ctx.sidecars.command(uidOfRef(handoff.source), { type: 'retire', claim: handoff.claim }),
-  );
+  const session = ctx.sidecars.session(uidOfRef(handoff.source));
+  if (session === undefined) return sinceSeen(ctx, handoff, 'silent') < UNREADY_WITHIN_MS ? wait(POLL_MS) : undefined;
+  // Started anew since, its sidecar is mute: unready already, and it knows of nothing to retire from.
+  if (session.state !== 'mute')
+    await once(ctx, handoff, 'retire', () =>
+      ctx.sidecars.command(uidOfRef(handoff.source), { type: 'retire', claim: handoff.claim }),
+    );
   return awaitUnready(ctx, handoff, source);
 };
 
