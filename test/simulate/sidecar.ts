@@ -91,7 +91,7 @@ export class Sidecar {
     this.commands = createCommands({
       relay: this.relay,
       control: () => this.control(),
-      health: { pause: options.onFrozen, resume: () => undefined },
+      health: { rest: async () => undefined },
       paths: this.paths,
       uid: options.believes,
       handoff: options.handoff,
