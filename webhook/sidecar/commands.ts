@@ -49,6 +49,8 @@ export interface CommandsOptions {
   readonly control: () => Pick<Control, 'connection' | 'send' | 'flush' | 'redial'>;
   /** Connections of our own that must not be open while frozen. */
   readonly health: { rest(): Promise<void> };
+  /** How the process stands still; freeze.ts if not given. */
+  readonly freeze?: typeof freeze;
   readonly paths: Paths;
   readonly uid: string;
   readonly handoff: pure.Handoff;
@@ -256,7 +258,7 @@ export const createCommands = (options: CommandsOptions): Commands => {
 
   /** Stands still until it is thawed, and finds out as whom it wakes. */
   const standStill = ({ generation, deadlineMs }: Freeze): 'thawed' | 'deadline' | 'unfrozen' => {
-    const woken = freeze({ runDir: paths.runDir, generation, deadlineMs });
+    const woken = (options.freeze ?? freeze)({ runDir: paths.runDir, generation, deadlineMs });
     try {
       const now = uidAfterWaking(() => readUid(paths.idDir), UID_PATIENCE_MS);
       if (now !== uid) becomeCopy(now);
