@@ -1,6 +1,6 @@
 /** Every command, its flags, and which module does it. That module is imported only when its command is called. */
 import type { Argv } from 'yargs';
-import { DRIVERS, STRATEGIES } from '../webhook/api/migration.ts';
+import { DRIVERS, ON_DIVERGENCE, STRATEGIES } from '../webhook/api/migration.ts';
 import type { Io } from './io.ts';
 import { COMMON, usage } from './options.ts';
 
@@ -65,6 +65,10 @@ const migrations = (cli: Shared, io: Io) =>
           to: { type: 'string', requiresArg: true, describe: 'target node (default: the controller chooses)' },
           strategy: { choices: STRATEGIES, describe: 'how it is moved (default: Auto)' },
           driver: { choices: DRIVERS, describe: 'who makes the checkpoint (default: runc)' },
+          'on-divergence': {
+            choices: ON_DIVERGENCE,
+            describe: "when the copy's app does otherwise than the source's (default: Abort)",
+          },
           wait: flag(true, 'wait for the end, and report'),
           timeout: timeout('5m'),
           output: output(OBJECT_OUTPUTS),

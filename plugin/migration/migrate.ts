@@ -4,6 +4,7 @@ import {
   type Driver,
   KIND,
   type MigrationSpec,
+  type OnDivergence,
   type StatefulMigration,
   type Strategy,
 } from '../../webhook/api/migration.ts';
@@ -21,6 +22,7 @@ export interface MigrateFlags extends Common {
   to?: string | undefined;
   strategy?: Strategy | undefined;
   driver?: Driver | undefined;
+  onDivergence?: OnDivergence | undefined;
   wait: boolean;
   timeout: string;
   output?: ObjectOutput | undefined;
@@ -31,12 +33,13 @@ const prefixOf = (pod: string): string => `${pod.slice(0, 50).replace(/[.-]+$/, 
 
 export const specOf = (
   pod: string,
-  { to, strategy, driver }: Pick<MigrateFlags, 'to' | 'strategy' | 'driver'>,
+  { to, strategy, driver, onDivergence }: Pick<MigrateFlags, 'to' | 'strategy' | 'driver' | 'onDivergence'>,
 ): MigrationSpec => ({
   sourcePod: pod,
   ...(to ? { targetNode: to } : {}),
   ...(strategy ? { migrationStrategy: strategy } : {}),
   ...(driver ? { checkpointDriver: driver } : {}),
+  ...(onDivergence ? { onDivergence } : {}),
 });
 
 const create = (api: Api, namespace: string, pod: string, spec: MigrationSpec): Promise<StatefulMigration> =>

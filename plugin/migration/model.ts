@@ -69,6 +69,8 @@ export const toNode = (migration: StatefulMigration): string =>
   migration.status?.targetNode ?? migration.spec.targetNode ?? '';
 export const strategyOf = (migration: StatefulMigration): string =>
   migration.status?.strategy ?? (migration.spec.migrationStrategy || 'Auto');
+/** Why that strategy, one line; '' before it is chosen. */
+export const reasonOf = (migration: StatefulMigration): string => migration.status?.strategyReason ?? '';
 export const phaseOf = (migration: StatefulMigration): string => migration.status?.phase ?? 'Pending';
 
 /** `worker-a -> worker-b`; unknown ends are a question mark. */

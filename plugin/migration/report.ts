@@ -1,7 +1,8 @@
 /** The end of `migrate`: what happened, in numbers. Pure. */
 import { PHASES, type StatefulMigration } from '../../webhook/api/migration.ts';
 import { bytes, columns, seconds } from '../format.ts';
-import { fromNode, handoffsOf, podOf, silentMs, strategyOf, toNode, tookMs, totalMs } from './model.ts';
+import { fromNode, handoffsOf, podOf, reasonOf, silentMs, strategyOf, toNode, tookMs, totalMs } from './model.ts';
+import { replayTable } from './replay.ts';
 
 const or = (value: number | undefined, shown: (value: number) => string): string =>
   value === undefined ? '-' : shown(value);
@@ -28,7 +29,18 @@ export const phaseTable = (migration: StatefulMigration, indent = ''): string =>
   return rows.length > 0 ? columns(['PHASE', 'SECONDS'], rows, indent) : '';
 };
 
+/** A Deployment's pod goes on under another name. */
+const nowCalled = ({ status }: StatefulMigration): string =>
+  status?.deploymentName && status.targetPod ? ` as ${status.targetPod}` : '';
+
 export const report = (migration: StatefulMigration, now: number): string => {
-  const head = `${podOf(migration)} moved from ${fromNode(migration)} to ${toNode(migration)} in ${seconds(totalMs(migration, now))} (${strategyOf(migration)})`;
-  return [head, handoffTable(migration, now), phaseTable(migration)].filter(Boolean).join('\n\n');
+  const route = `from ${fromNode(migration)} to ${toNode(migration)}${nowCalled(migration)}`;
+  const reason = reasonOf(migration);
+  const head = [
+    `${podOf(migration)} moved ${route} in ${seconds(totalMs(migration, now))} (${strategyOf(migration)})`,
+    ...(reason ? [`${strategyOf(migration)}: ${reason}`] : []),
+  ].join('\n');
+  return [head, handoffTable(migration, now), replayTable(migration), phaseTable(migration)]
+    .filter(Boolean)
+    .join('\n\n');
 };

@@ -7,6 +7,7 @@ import {
   handoffsOf,
   phaseOf,
   podOf,
+  reasonOf,
   startOf,
   stepsOf,
   strategyOf,
@@ -14,6 +15,7 @@ import {
   toNode,
   totalMs,
 } from './model.ts';
+import { replayTable } from './replay.ts';
 import { handoffTable, phaseTable } from './report.ts';
 
 export const migrationTable = (
@@ -69,7 +71,7 @@ export const details = (migration: StatefulMigration, now: number): string => {
   const { metadata, status } = migration;
   const start = startOf(migration);
   const error = errorOf(migration);
-  const reason = status?.strategyReason ? ` (${status.strategyReason})` : '';
+  const reason = reasonOf(migration) ? ` (${reasonOf(migration)})` : '';
   const facts: [string, string][] = [
     ['Name:', metadata.name],
     ['Namespace:', metadata.namespace],
@@ -88,6 +90,8 @@ export const details = (migration: StatefulMigration, now: number): string => {
   if (handoffsOf(migration).length > 0) {
     lines.push('Handoffs:', handoffTable(migration, now, '  '), 'Steps:', ...stepLines(migration, now));
   }
+  const replays = replayTable(migration, '  ');
+  if (replays) lines.push('Replay:', replays);
   const phases = phaseTable(migration, '  ');
   if (phases) lines.push('Phases:', phases);
   if (status?.conditions?.length) lines.push('Conditions:', conditionTable(migration, now));

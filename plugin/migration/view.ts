@@ -1,7 +1,20 @@
 /** How a running migration is drawn: a block of lines for a terminal, single lines elsewhere. Pure. */
 import type { Handoff, StatefulMigration, Step } from '../../webhook/api/migration.ts';
 import { seconds } from '../format.ts';
-import { fromNode, handoffsOf, podOf, routeOf, startOf, stepsOf, strategyOf, toNode, totalMs } from './model.ts';
+import {
+  fromNode,
+  handoffsOf,
+  podOf,
+  reasonOf,
+  routeOf,
+  startOf,
+  stepsOf,
+  strategyOf,
+  timeOf,
+  toNode,
+  totalMs,
+} from './model.ts';
+import { replayText } from './replay.ts';
 
 const SAYS: Record<Step, string> = {
   Warming: 'the copy is made and waits on the target',
@@ -9,14 +22,24 @@ const SAYS: Record<Step, string> = {
   Cutting: 'paused and checkpointed',
   Transferring: 'the checkpoint goes to the target',
   Restoring: 'the copy wakes',
+  Replaying: 'the copy catches up beside the serving source',
   Attaching: 'the copy opens its connections to the broker',
   Committed: 'the copy serves',
   Settling: 'deliveries that came over are settled',
+  Switching: 'Services turn to the copy',
   Retiring: 'the source goes',
   Done: '',
   Aborting: 'the source goes on, the copy is removed',
   Aborted: '',
 };
+
+/** Beside a serving source some steps mean another thing. */
+const SAYS_BESIDE: Partial<Record<Step, string>> = {
+  Cutting: 'checkpointed, the source goes on',
+  Muting: 'the source falls silent',
+  Attaching: 'the copy plays the last of the record',
+};
+const saying = ({ mode }: Handoff, step: Step): string => (mode === 'replay' && SAYS_BESIDE[step]) || SAYS[step];
 
 const titleOf = ({ source, copy, attempt }: Handoff): string =>
   `${source.name} -> ${copy.name}${attempt > 1 ? ` (attempt ${attempt})` : ''}`;
@@ -27,20 +50,25 @@ const pendingText = (migration: StatefulMigration): string => {
   return told?.message || (migration.status?.phase ? 'preflight' : 'waiting for the controller');
 };
 
+/** Where the text of a step begins. */
+const TEXT_AT = 26;
+
 const handoffLines = (handoff: Handoff, now: number): string[] => [
   titleOf(handoff),
-  ...stepsOf(handoff).map(
-    ({ step, from, to }) =>
-      `  ${to === undefined ? '>' : '+'} ${step.padEnd(13)}${seconds((to ?? now) - from).padStart(7)}  ${SAYS[step]}`,
-  ),
+  ...stepsOf(handoff).flatMap(({ step, from, to }) => [
+    `  ${to === undefined ? '>' : '+'} ${step.padEnd(13)}${seconds((to ?? now) - from).padStart(7)}  ${saying(handoff, step)}`,
+    ...(step === 'Replaying' && handoff.replay ? [' '.repeat(TEXT_AT) + replayText(handoff.replay)] : []),
+  ]),
 ];
 
 /** The first line is the headline. `now` moves the seconds of the step it is in. */
 export const block = (migration: StatefulMigration, now: number): string[] => {
   const head = `${podOf(migration)}: ${routeOf(migration)}, ${strategyOf(migration)}, ${seconds(totalMs(migration, now))}`;
+  const reason = reasonOf(migration);
+  const why = reason ? [`  ${strategyOf(migration)}: ${reason}`] : [];
   const handoffs = handoffsOf(migration);
-  if (handoffs.length === 0) return [head, `  > Pending  ${pendingText(migration)}`];
-  return [head, ...handoffs.flatMap((handoff) => handoffLines(handoff, now).map((line) => `  ${line}`))];
+  if (handoffs.length === 0) return [head, ...why, `  > Pending  ${pendingText(migration)}`];
+  return [head, ...why, ...handoffs.flatMap((handoff) => handoffLines(handoff, now).map((line) => `  ${line}`))];
 };
 
 export interface Line {
@@ -49,18 +77,34 @@ export interface Line {
   text: string;
 }
 
+/** As last seen, while it replays; a watch may skip some. */
+const replayLine = (handoff: Handoff): { at: number; key: string; text: string }[] => {
+  const { replay, step, index, attempt } = handoff;
+  const at = timeOf(replay?.at);
+  if (replay === undefined || at === undefined || step === 'Warming') return [];
+  return [{ at, key: `${index}/${attempt}/${replay.at}`, text: `${titleOf(handoff)}: ${replayText(replay)}` }];
+};
+
 /** All lines so far, oldest first. A watch may skip states; the times of the steps do not. */
 export const linesOf = (migration: StatefulMigration): Line[] => {
   const start = startOf(migration) ?? 0;
   const since = (time: number): string => `[${((time - start) / 1000).toFixed(2).padStart(6)}s]`;
-  const steps = handoffsOf(migration)
-    .flatMap((handoff) => stepsOf(handoff).map((each) => ({ handoff, ...each })))
-    .sort((a, b) => a.from - b.from)
-    .map(({ handoff, step, from }) => ({
+  const steps = handoffsOf(migration).flatMap((handoff) => [
+    ...stepsOf(handoff).map(({ step, from }) => ({
+      at: from,
       key: `${handoff.index}/${handoff.attempt}/${step}`,
-      text: `${since(from)} ${titleOf(handoff)}: ${step}${SAYS[step] ? `, ${SAYS[step]}` : ''}`,
-    }));
-  if (!migration.status?.sourceNode) return steps;
-  const head = `${podOf(migration)}: ${fromNode(migration)} -> ${toNode(migration) || '?'}, ${strategyOf(migration)}`;
-  return [{ key: 'route', text: `${since(start)} ${head}` }, ...steps];
+      text: [`${titleOf(handoff)}: ${step}`, saying(handoff, step)].filter(Boolean).join(', '),
+    })),
+    ...replayLine(handoff),
+  ]);
+  const lines = steps
+    .sort((a, b) => a.at - b.at)
+    .map(({ at, key, text }): Line => ({ key, text: `${since(at)} ${text}` }));
+  if (!migration.status?.sourceNode) return lines;
+  const strategy = strategyOf(migration);
+  const reason = reasonOf(migration);
+  const head = `${podOf(migration)}: ${fromNode(migration)} -> ${toNode(migration) || '?'}, ${strategy}`;
+  // Another strategy may be taken when the first one fails.
+  const route = { key: `route/${strategy}`, text: `${since(start)} ${head}${reason ? ` (${reason})` : ''}` };
+  return [route, ...lines];
 };

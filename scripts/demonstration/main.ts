@@ -1,10 +1,13 @@
 import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
-import { STRATEGIES } from '../../webhook/api/migration.ts';
+import { STRATEGIES, type Strategy } from '../../webhook/api/migration.ts';
 import { brokerUrl, down, ensureUp, kubeconfigPath } from '../playground/lib.ts';
 import { kubeFrom, reachable } from './kube.ts';
-import { table } from './report.ts';
+import { comparison, joined, type Proof, table } from './report.ts';
 import { runScenario } from './scenario.ts';
+
+const DEFAULT: Strategy = 'ShadowPodSwap';
+const COMPARED: readonly Strategy[] = ['ShadowPodSwap', 'StopAndCopy'];
 
 const options = await yargs(hideBin(process.argv))
   .scriptName('scripts/demo')
@@ -13,7 +16,12 @@ const options = await yargs(hideBin(process.argv))
   )
   .option('rate', { type: 'number', default: 60, describe: 'messages a second' })
   .option('migrations', { type: 'number', default: 2, describe: 'how often the consumer moves; 2: there and back' })
-  .option('strategy', { choices: STRATEGIES, describe: 'default: the controller chooses' })
+  .option('strategy', { choices: STRATEGIES, default: DEFAULT, describe: 'how it moves' })
+  .option('compare', {
+    type: 'boolean',
+    default: false,
+    describe: `one run with ${COMPARED.join(', one with ')}, side by side`,
+  })
   .option('keep', { type: 'boolean', default: false, describe: 'leave the example and the playground running' })
   .option('json', {
     type: 'boolean',
@@ -43,19 +51,27 @@ try {
   if (!wasUp) log('Bringing up the playground: two nodes on this machine. The first time it builds what it needs.');
   await ensureUp({ log });
   const kubeconfig = kubeconfigPath();
-  const proof = await runScenario({
-    kube: kubeFrom(kubeconfig),
-    kubeconfig,
-    brokerUrl: await brokerUrl(),
-    rate: options.rate,
-    migrations: options.migrations,
-    strategy: options.strategy,
-    keep: options.keep,
-    output: options.json ? 'stderr' : 'inherit',
-    log,
-    signal: interrupt.signal,
-  });
-  process.stdout.write(options.json ? `${JSON.stringify(proof)}\n` : `\n${table(proof)}\n`);
+  const proofs: Proof[] = [];
+  for (const strategy of options.compare ? COMPARED : [options.strategy]) {
+    proofs.push(
+      await runScenario({
+        kube: kubeFrom(kubeconfig),
+        kubeconfig,
+        brokerUrl: await brokerUrl(),
+        rate: options.rate,
+        migrations: options.migrations,
+        strategy,
+        keep: options.keep,
+        output: options.json ? 'stderr' : 'inherit',
+        log,
+        signal: interrupt.signal,
+      }),
+    );
+    if (interrupt.signal.aborted) break;
+  }
+  const proof = joined(proofs);
+  const text = [...proofs.map(table), ...(options.compare ? [comparison(proofs)] : [])].join('\n\n');
+  process.stdout.write(options.json ? `${JSON.stringify(proof)}\n` : `\n${text}\n`);
   exit = proof.ok ? 0 : 1;
 } catch (error) {
   const message = error instanceof Error ? error.message : String(error);

@@ -76,3 +76,38 @@ export const table = (proof: Proof): string => {
     : 'NOT proven, see above.';
   return [perMigration.toString(), claims.toString(), ...errors, verdict].join('\n');
 };
+
+/** Several runs as one. */
+export const joined = (proofs: readonly Proof[]): Proof => ({
+  ok: proofs.length > 0 && proofs.every(({ ok }) => ok),
+  migrations: proofs.flatMap(({ migrations }) => migrations),
+});
+
+const median = (sorted: readonly number[]): number => {
+  const middle = sorted.length / 2;
+  return Number.isInteger(middle)
+    ? ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2
+    : (sorted[Math.floor(middle)] ?? 0);
+};
+
+/** "median / worst" of one figure over the migrations of a run. */
+const spread = (proof: Proof, value: (migration: MigrationProof) => number, digits: number): string => {
+  const sorted = proof.migrations.map(value).sort((a, b) => a - b);
+  return `${median(sorted).toFixed(digits)} / ${(sorted.at(-1) ?? 0).toFixed(digits)}`;
+};
+
+/** Runs of different strategies side by side; each has migrations of one strategy only. */
+export const comparison = (proofs: readonly Proof[]): string => {
+  const sides = new Table({
+    head: ['median / worst', ...proofs.map(({ migrations }) => migrations[0]?.strategy ?? '')],
+    style: { head: [], border: [] },
+  });
+  sides.push(
+    ['migrations', ...proofs.map(({ migrations }) => String(migrations.length))],
+    ['whole migration, s', ...proofs.map((proof) => spread(proof, (each) => each.totalSeconds, 2))],
+    ['longest gap in its outputs, ms', ...proofs.map((proof) => spread(proof, (each) => each.longestGapMs, 0))],
+    ['failed probes of 10 ms', ...proofs.map((proof) => spread(proof, (each) => each.failedProbes, 0))],
+    ['proven exact', ...proofs.map(({ ok }) => (ok ? 'yes' : 'NO'))],
+  );
+  return sides.toString();
+};

@@ -1,8 +1,9 @@
 /** Invariant 6: without controller and webhook the apps run, and come back. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { getPod, waitReady } from '../../scripts/demonstration/kube.ts';
+import { apply, deleteNamespace, getPod, waitReady } from '../../scripts/demonstration/kube.ts';
 import { until } from '../../scripts/demonstration/until.ts';
-import { ANNOTATION, CONTROLLER, LABEL, NAMESPACE, SIDECAR, WEBHOOK } from '../../webhook/api/names.ts';
+import { ANNOTATION, CA, CONTROLLER, LABEL, NAMESPACE, SIDECAR, WEBHOOK } from '../../webhook/api/names.ts';
+import { appSet, namespaceObject } from './support/apps.ts';
 import { type Bed, closeBed, deployApp, finish, openBed, openLoad, type Spec } from './support/bed.ts';
 import { EXACT } from './support/load.ts';
 
@@ -57,6 +58,25 @@ it('an opted-in pod is injected, and its app reads its own broker name', async (
   expect(await containersOf()).toContain(SIDECAR.container);
   expect(pod?.metadata?.labels?.[LABEL.injected]).toBe('true');
   expect(pod?.metadata?.annotations?.[ANNOTATION.status]).toBe('injected');
+});
+
+it('a namespace deleted and made again within seconds has our CA as soon as it has a pod', async () => {
+  const namespace = 'shadow-test-again';
+  const { spec } = appSet({ ...SPEC, namespace }).spec!.template;
+  try {
+    for (let turn = 0; turn < 2; turn += 1) {
+      await deleteNamespace(bed.kube, namespace);
+      await apply(bed.kube, [namespaceObject(namespace)]);
+      // Refused until the namespace has its ServiceAccount.
+      await until('its pod', 20_000, () =>
+        bed.kube.core.createNamespacedPod({ namespace, body: { metadata: { name: 'again' }, spec: spec! } }),
+      );
+      // At once: a sidecar that starts without it learns of it a minute later.
+      await bed.kube.core.readNamespacedConfigMap({ name: CA, namespace });
+    }
+  } finally {
+    await deleteNamespace(bed.kube, namespace);
+  }
 });
 
 it('with both scaled to 0, traffic flows through the sidecar exactly', async () => {

@@ -114,13 +114,21 @@ const prepareCopy = async (claim: { claim: string; epoch: number }, name = 'cons
 const rulesIn = (pod: TestPod): string => sh(`nsenter --net=${pod.netns} nft list ruleset`);
 const addressesIn = (pod: TestPod): string => sh(`nsenter --net=${pod.netns} ip -o addr show dev lo`);
 
-/** The road up to a restored copy, its source paused. */
-const handoff = async (pod: TestPod, generation = 1, name?: string) => {
+/** Scheduling policies of all threads of a container's processes (proc(5), stat field 41): 0 is the ordinary one. */
+const policiesOf = ({ id }: TestContainer): Set<string> => {
+  const state = JSON.parse(readFileSync(join(on.layout.runcRoot, id, 'state.json'), 'utf8'));
+  const tasks = `/proc/${state.init_process_pid}/task`;
+  const stats = readdirSync(tasks).map((task) => readFileSync(join(tasks, task, 'stat'), 'utf8'));
+  return new Set(stats.map((stat) => stat.slice(stat.lastIndexOf(')') + 2).split(' ')[38] ?? ''));
+};
+
+/** The road up to a restored copy, its source paused, or going on. */
+const handoff = async (pod: TestPod, generation = 1, name?: string, resume = false) => {
   const claim = newClaim();
   const copy = await prepareCopy(claim, name);
   await until(async () => (await agent.waiting(claim)).waiting);
   await freeze(pod, generation);
-  const cut = await agent.cut(cutOf(pod, claim, generation));
+  const cut = await agent.cut({ ...cutOf(pod, claim, generation), resume });
   const sent = await agent.send({ ...claim, pod, target: { url: '', node: on.node.name } });
   const restored = await agent.restore({
     ...claim,
@@ -135,7 +143,7 @@ const handoff = async (pod: TestPod, generation = 1, name?: string) => {
 describe('a pod of a sidecar and an app, cut and restored by the real runc and CRIU', () => {
   test('the loopback connection lives on, the source keeps its own connections, nothing is left', async () => {
     fresh();
-    const { pod } = await lab.source(on);
+    const { pod, sidecar, app } = await lab.source(on);
     await until(async () => (await stateOf(pod)).echoed > 20);
     expect((await stateOf(pod)).external).toBe('connected ');
 
@@ -148,6 +156,10 @@ describe('a pod of a sidecar and an app, cut and restored by the real runc and C
     const state = await stateOf(copy.pod);
     expect(state).toMatchObject({ bad: 0, closed: 'no' });
     expect(state.files).toEqual({ data: 'link,new', again: 'fresh', tmp: 'kept,open' });
+    // Dumped in a hurry, nobody is in a hurry himself.
+    expect(await on.node.canHurry()).toBe(true);
+    for (const container of [sidecar, app, copy.sidecar, copy.app])
+      expect(policiesOf(container)).toEqual(new Set(['0']));
     // Its outside connection was the source's: ended here, alive there.
     expect(state.external).toMatch(/^connected E/);
     expect(heard.get(pod.ip)?.ended).toBe('');
@@ -168,6 +180,36 @@ describe('a pod of a sidecar and an app, cut and restored by the real runc and C
     expect(readdirSync(on.layout.checkpoints)).toEqual([]);
     expect(readdirSync(on.layout.epochs)).toEqual([]);
     expect(readdirSync(join(on.layout.taken, copy.pod.uid)).sort()).toEqual(['app', SIDECAR.container]);
+  });
+
+  test('a source that goes on serves beside its copy; fenced it still answers, and nothing else of it gets out', async () => {
+    fresh();
+    const { pod } = await lab.source(on);
+    await until(async () => (await stateOf(pod)).echoed > 20);
+    const { claim, copy, cut } = await handoff(pod, 1, undefined, true);
+    console.log('pause of a source that goes on', cut);
+    for (const one of [pod, copy.pod]) {
+      const before = await stateOf(one);
+      await until(async () => (await stateOf(one)).echoed > before.echoed + 20);
+      expect(await stateOf(one)).toMatchObject({ bad: 0, closed: 'no' });
+    }
+    expect((await stateOf(pod)).external).toBe('connected ');
+    expect(heard.get(pod.ip)?.ended).toBe('');
+    expect(rulesIn(copy.pod)).toContain('table inet shadow_fence');
+    expect(rulesIn(pod)).toBe('');
+
+    const dial = (): string =>
+      sh(`nsenter --net=${pod.netns} timeout 1 bash -c ': </dev/tcp/${pod.gateway}/7777' && echo out || echo kept`);
+    expect(dial().trim()).toBe('out');
+    await agent.fence({ ...claim, pod });
+    await agent.fence({ ...claim, pod });
+    expect(dial().trim()).toBe('kept');
+    const answered = await stateOf(pod);
+    await until(async () => (await stateOf(pod)).echoed > answered.echoed + 20);
+    // An abort: the source is as it was.
+    await agent.resume({ ...claim, pod, containers: CONTAINERS });
+    expect(dial().trim()).toBe('out');
+    expect(rulesIn(pod)).toBe('');
   });
 
   test('a restored pod can be moved again; a later crash of its container starts it fresh', async () => {

@@ -17,8 +17,6 @@ const RETRY_MS = 1_000;
 interface State {
   trust?: Trust;
   published: boolean;
-  /** Namespaces whose ConfigMap was made since the last look. */
-  told: Set<string>;
   server?: Server;
 }
 
@@ -28,17 +26,21 @@ const lookAfter = async (kube: Kube, state: State): Promise<void> => {
   state.trust = trust;
   await publish(kube.publisher, trust.bundle);
   state.published = true;
-  state.told.clear();
 };
 
-/** The sidecars of a namespace need the CA; the volume is optional, so a pod never waits for it. */
-const tell = (kube: Kube, state: State, log: Log, namespace: string): void => {
-  if (!state.trust || state.told.has(namespace)) return;
-  state.told.add(namespace);
-  kube.publisher.createConfigMap(caConfigMap(namespace, state.trust.bundle)).catch((error: unknown) => {
-    state.told.delete(namespace);
+const TELL_MS = 1_000;
+
+/**
+ * The sidecars of a namespace need the CA. The volume is optional, so no pod waits for it; but one that starts without it finds
+ * it only when the kubelet looks at the volume again, after a minute or more. So the admission waits for it, a moment at most.
+ * Asked anew for each pod: a namespace may have been deleted and made again since.
+ */
+const tell = async (kube: Kube, state: State, log: Log, namespace: string): Promise<void> => {
+  if (!state.trust) return;
+  const made = kube.publisher.createConfigMap(caConfigMap(namespace, state.trust.bundle)).catch((error: unknown) => {
     log.warn({ err: error, namespace }, 'CA not published there');
   });
+  await Promise.race([made, sleep(TELL_MS, undefined, { ref: false })]);
 };
 
 /** The first time as often as it takes: nothing can be served without it. Later a failed look is made good by the next. */
@@ -64,7 +66,7 @@ const main = async (env: NodeJS.ProcessEnv): Promise<void> => {
   const config = new KubeConfig();
   config.loadFromCluster();
   const kube = kubeOf(config);
-  const state: State = { published: false, told: new Set() };
+  const state: State = { published: false };
   const registry = createRegistry('webhook');
   const stop = new AbortController();
   const ready = (): boolean => state.published && state.server?.listening === true && !stop.signal.aborted;

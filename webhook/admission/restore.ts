@@ -96,15 +96,20 @@ const RUNTIME_ANNOTATIONS =
   /^(cni\.projectcalico\.org\/|k8s\.v1\.cni\.cncf\.io\/network-?status|k8s\.ovn\.org\/pod-networks|kubectl\.kubernetes\.io\/last-applied|kubernetes\.io\/config\.)/;
 const OWN_ANNOTATIONS: readonly string[] = [ANNOTATION.restore, ANNOTATION.commit, ANNOTATION.probe];
 
-const shadowMeta = (source: V1Pod, migrationUid: string): V1ObjectMeta => {
+const shadowMeta = (source: V1Pod, migrationUid: string, name: string): V1ObjectMeta => {
   const kept = Object.entries(source.metadata?.annotations ?? {}).filter(
     ([key]) => !RUNTIME_ANNOTATIONS.test(key) && !OWN_ANNOTATIONS.includes(key),
   );
   return {
-    name: shadowName(source.metadata!.name!),
+    name,
     namespace: source.metadata!.namespace!,
-    // All the source's: Services select the shadow as they select it, by name of a StatefulSet's pod too.
-    labels: { ...source.metadata?.labels, [LABEL.migration]: migrationUid, [LABEL.role]: 'target' },
+    // The source's: Services select the shadow as they select it, by name of a StatefulSet's pod too. But the one by which a
+    // ReplicaSet would adopt it, and drop another: that comes after the commit.
+    labels: {
+      ...without(source.metadata?.labels ?? {}, LABEL.templateHash),
+      [LABEL.migration]: migrationUid,
+      [LABEL.role]: 'target',
+    },
     annotations: Object.fromEntries(kept),
   };
 };
@@ -114,11 +119,11 @@ const shadowMeta = (source: V1Pod, migrationUid: string): V1ObjectMeta => {
  * name is none the StatefulSet's controller would adopt. The volume of the ServiceAccount's token is kept under its name, so
  * that admission adds no second one and its mounts stay where they were.
  */
-export const shadowPod = (source: V1Pod, target: RestoreTarget & { migrationUid: string }): V1Pod => {
+export const shadowPod = (source: V1Pod, target: RestoreTarget & { migrationUid: string; name?: string }): V1Pod => {
   const bare: V1Pod = {
     apiVersion: 'v1',
     kind: 'Pod',
-    metadata: shadowMeta(source, target.migrationUid),
+    metadata: shadowMeta(source, target.migrationUid, target.name ?? shadowName(source.metadata!.name!)),
     spec: without(source.spec!, 'nodeName', 'ephemeralContainers'),
   };
   return asRestoreTarget(bare, target, 'omit');

@@ -28,6 +28,7 @@ const FIELDS = [
   'migrationStrategy',
   'messageQueueConfig',
   'checkpointDriver',
+  'onDivergence',
 ] as const satisfies readonly (keyof MigrationSpec)[];
 
 const checkUpdate = (now: StatefulMigration, old: StatefulMigration): void => {

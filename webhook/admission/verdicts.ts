@@ -17,25 +17,26 @@ export interface Surroundings {
   namespace: string;
   /** Read from the API server itself: a cache could be behind the very write that matters. */
   migrations(namespace: string): Promise<readonly StatefulMigration[]>;
+  /** Waited for, so it is bounded; best effort, never within a dry run. */
+  onInjected(namespace: string): Promise<void>;
   /** Best effort, never within a dry run. */
-  onInjected(namespace: string): void;
   onSkipped(pod: V1Pod, namespace: string, reason: string): void;
 }
 
-export const injectVerdict = (question: Question, around: Surroundings): Verdict => {
+export const injectVerdict = async (question: Question, around: Surroundings): Promise<Verdict> => {
   const pod = podOf(question.object);
   const { outcome, pod: after, reason } = inject(pod, { image: around.image, namespace: question.namespace });
-  if (!question.dryRun && outcome === 'injected') around.onInjected(question.namespace);
+  if (!question.dryRun && outcome === 'injected') await around.onInjected(question.namespace);
   if (!question.dryRun && outcome === 'skipped') around.onSkipped(pod, question.namespace, reason ?? '');
   return changed(pod, after, reason === undefined ? [] : [`kubectl-shadow: not injected: ${reason}`]);
 };
 
 /** The order of the two mutating webhooks is not ours to choose: the successor is injected here if it is not yet. */
-const injectedForRestore = (pod: V1Pod, question: Question, around: Surroundings): V1Pod => {
+const injectedForRestore = async (pod: V1Pod, question: Question, around: Surroundings): Promise<V1Pod> => {
   if (sidecarOf(pod)) return pod;
   const { outcome, pod: after, reason } = inject(pod, { image: around.image, namespace: question.namespace });
   if (outcome !== 'injected') throw new ShadowError('SHADOW_E_NOT_INJECTED', reason ?? pod.metadata?.name ?? '');
-  if (!question.dryRun) around.onInjected(question.namespace);
+  if (!question.dryRun) await around.onInjected(question.namespace);
   return after;
 };
 
@@ -46,7 +47,7 @@ export const restoreVerdict = async (question: Question, around: Surroundings): 
     const migrations = await around.migrations(question.namespace);
     if (isProbe(pod) && question.dryRun) return changed(pod, answeredProbe(pod));
     const target = restoreTarget(pod, migrations);
-    return changed(pod, asRestoreTarget(injectedForRestore(pod, question, around), target));
+    return changed(pod, asRestoreTarget(await injectedForRestore(pod, question, around), target));
   } catch (error) {
     throw asShadowError(error, 'SHADOW_E_WEBHOOK');
   }

@@ -1,21 +1,21 @@
 /** The calls of the contract (webhook/api/agent.ts), each put to the module that does it. */
-import { mkdir, truncate, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { AgentCall, AgentRequest, AgentResponse } from '../api/agent.ts';
 import { asShadowError, ShadowError } from '../api/errors.ts';
 import type { Driver as DriverName } from '../api/migration.ts';
-import { cancel, checkEpoch, checkpoint, isWaiting, prepare } from './claims.ts';
-import { type AgentTarget, putCheckpoint, putRehearsal } from './client.ts';
-import { cut, imagesOf, killApp, resumeSource } from './cut.ts';
+import { filesIn, packed, Received } from './archive.ts';
+import { cancel, checkEpoch, isWaiting, prepare } from './claims.ts';
+import { type AgentTarget, putBase, putCheckpoint } from './client.ts';
+import { cut, fenceSource, imagesOf, killApp, resumeSource } from './cut.ts';
 import type { Driver } from './drivers.ts';
 import { facts } from './facts.ts';
-import { removeTree } from './files.ts';
 import { inspect } from './inspect.ts';
+import { PAGE } from './memory.ts';
 import type { Node } from './node.ts';
+import { type Base, baseStream, keepBase, newBase } from './precopy.ts';
 import { clean, restore, unfence } from './restore.ts';
 import type { Credentials } from './tls.ts';
-import { filesIn, moveHere, packed, Received, receive } from './transfer.ts';
+import { moveHere, receive, requirePrepared } from './transfer.ts';
 
 export interface Context {
   node: Node;
@@ -25,7 +25,8 @@ export interface Context {
 }
 
 export type Calls = { [C in AgentCall]: (request: AgentRequest<C>) => Promise<AgentResponse<C>> } & {
-  receive: (claim: string, epoch: number, input: Readable, use: 'checkpoint' | 'rehearsal') => Promise<Received>;
+  receive: (claim: string, epoch: number, input: Readable) => Promise<Received>;
+  base: (claim: string, epoch: number, id: string, input: Readable) => Promise<Record<string, never>>;
 };
 
 /** One at a time per key, in order of arrival. */
@@ -44,47 +45,64 @@ const serializer = (): (<T>(key: string, work: () => Promise<T>) => Promise<T>) 
   };
 };
 
-const REHEARSAL_BYTES = 24 << 20;
+/** What was sent ahead, by claim. Lost with the process: the checkpoint then travels whole. */
+type Bases = Map<string, Base>;
 
-const rehearse = async (
+const precopy = async (
   { node, credentials }: Context,
-  { claim, epoch, target }: AgentRequest<'rehearse'>,
-): Promise<AgentResponse<'rehearse'>> => {
+  bases: Bases,
+  request: AgentRequest<'precopy'>,
+): Promise<AgentResponse<'precopy'>> => {
   const start = performance.now();
-  if (target.node === node.name) return { ms: 0 };
-  const directory = node.at(join(checkpoint(node, claim), 'rehearsal'));
-  try {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    await writeFile(join(directory, 'bytes'), '');
-    await truncate(join(directory, 'bytes'), REHEARSAL_BYTES);
-    await putRehearsal({ url: target.url, credentials }, claim, epoch, packed(directory, await filesIn(directory)));
-    return { ms: Math.round(performance.now() - start) };
-  } finally {
-    await removeTree(directory);
-  }
+  const { claim, epoch, target } = request;
+  const took = (bytes: number) => ({ bytes, ms: Math.round(performance.now() - start) });
+  if (target.node === node.name) return took(0);
+  bases.delete(claim);
+  const base = newBase();
+  await putBase({ url: target.url, credentials }, claim, epoch, base.id, baseStream(node, request, base));
+  bases.set(claim, base);
+  return took(base.index.count * PAGE);
 };
 
-const send = async ({ node, credentials }: Context, request: AgentRequest<'send'>): Promise<AgentResponse<'send'>> => {
+/** The other agent's own refusals (stale, not prepared, damaged) say more than that it failed. */
+const asTransferError = (error: unknown): ShadowError => {
+  if (error instanceof ShadowError && error.code !== 'SHADOW_E_AGENT_UNREACHABLE') return error;
+  const { message } = asShadowError(error);
+  return new ShadowError('SHADOW_E_TRANSFER', message, { cause: error, retryable: true });
+};
+
+const send = async (
+  { node, credentials }: Context,
+  base: Base | undefined,
+  request: AgentRequest<'send'>,
+): Promise<AgentResponse<'send'>> => {
   const start = performance.now();
   const images = imagesOf(node, request.claim);
-  const took = (sent: Received): AgentResponse<'send'> => ({ ...sent, ms: Math.round(performance.now() - start) });
-  if (request.target.node === node.name) return took(await moveHere(node, request.claim, images));
+  const took = (received: Received, sent: number): AgentResponse<'send'> => ({
+    ...received,
+    sent,
+    ms: Math.round(performance.now() - start),
+  });
+  if (request.target.node === node.name) return took(await moveHere(node, request.claim, images), 0);
   const target: AgentTarget = { url: request.target.url, credentials };
+  let sent = 0;
   try {
-    const archive = packed(node.at(images), await filesIn(node.at(images)));
-    const answer = await putCheckpoint(target, request.claim, request.epoch, archive);
-    return took(Received.parse(JSON.parse(answer)));
+    const archive = packed(node.at(images), await filesIn(node.at(images)), {
+      base,
+      entered: (bytes) => {
+        sent += bytes;
+      },
+    });
+    return took(Received.parse(JSON.parse(await putCheckpoint(target, request.claim, request.epoch, archive))), sent);
   } catch (error) {
-    // The other agent's own refusals (stale, not prepared, damaged) say more than that it failed.
-    if (error instanceof ShadowError && error.code !== 'SHADOW_E_AGENT_UNREACHABLE') throw error;
-    const { message } = asShadowError(error);
-    throw new ShadowError('SHADOW_E_TRANSFER', message, { cause: error, retryable: true });
+    throw asTransferError(error);
   }
 };
 
 export const calls = (context: Context): Calls => {
   const { node, drivers, warn } = context;
   const serially = serializer();
+  const bases: Bases = new Map();
   /**
    * Every call with a claim first proves its epoch. Source's and target's work on one claim wait for their own side only;
    * `waiting` and `cancel` wait for nothing: they must reach a handler while `restore` waits for it.
@@ -107,14 +125,30 @@ export const calls = (context: Context): Calls => {
     prepare: (request) => guarded(request, 'target', () => done(prepare(node, request, warn))),
     waiting: (request) => guarded(request, 'now', async () => ({ waiting: await isWaiting(node, request.claim) })),
     cut: (request) => guarded(request, 'source', () => cut(node, drivers[request.driver], request)),
-    rehearse: (request) => guarded(request, 'send', () => rehearse(context, request)),
-    send: (request) => guarded(request, 'send', () => send(context, request)),
+    precopy: (request) => guarded(request, 'send', () => precopy(context, bases, request)),
+    send: (request) =>
+      guarded(request, 'send', () => {
+        const base = bases.get(request.claim);
+        // Used once: a try after a failure takes nothing for granted.
+        bases.delete(request.claim);
+        return send(context, base, request);
+      }),
     restore: (request) => guarded(request, 'target', () => restore(node, request)),
     cancel: (request) => guarded(request, 'now', () => done(cancel(node, request.claim))),
     unfence: (request) => guarded(request, 'now', () => done(unfence(node, request.pod.uid))),
+    fence: (request) => guarded(request, 'source', () => done(fenceSource(node, request.pod.uid))),
     resume: (request) => guarded(request, 'source', () => done(resumeSource(node, request.claim, request.pod.uid))),
     kill: (request) => guarded(request, 'source', () => done(killApp(node, request))),
-    clean: (request) => guarded(request, 'source', () => done(clean(node, request.claim))),
-    receive: (claim, epoch, input, use) => guarded({ claim, epoch }, 'send', () => receive(node, claim, input, use)),
+    clean: (request) =>
+      guarded(request, 'source', () => {
+        bases.delete(request.claim);
+        return done(clean(node, request.claim));
+      }),
+    receive: (claim, epoch, input) => guarded({ claim, epoch }, 'send', () => receive(node, claim, input)),
+    base: (claim, epoch, id, input) =>
+      guarded({ claim, epoch }, 'send', async () => {
+        await requirePrepared(node, claim);
+        return done(keepBase(node, claim, id, input));
+      }),
   };
 };

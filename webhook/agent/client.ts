@@ -53,6 +53,7 @@ const put = async (target: AgentTarget, path: string, body: Readable): Promise<s
     if (status === 200) return answered;
     throw failureOf(status, answered);
   } catch (error) {
+    call.destroy();
     if (error instanceof ShadowError) throw error;
     const cause = (await broken) ?? error;
     throw new ShadowError('SHADOW_E_AGENT_UNREACHABLE', cause instanceof Error ? cause.message : String(cause), {
@@ -68,6 +69,11 @@ const PUT_TIMEOUT_MS = 600_000;
 export const putCheckpoint = (target: AgentTarget, claim: string, epoch: number, archive: Readable): Promise<string> =>
   put(target, `/v1/receive/${claim}?epoch=${epoch}`, archive);
 
-/** As putCheckpoint; what is sent is verified and thrown away. */
-export const putRehearsal = (target: AgentTarget, claim: string, epoch: number, archive: Readable): Promise<string> =>
-  put(target, `/v1/rehearsal/${claim}?epoch=${epoch}`, archive);
+/** Streams the pages of a base (see precopy.ts) into another agent. */
+export const putBase = (
+  target: AgentTarget,
+  claim: string,
+  epoch: number,
+  id: string,
+  pages: Readable,
+): Promise<string> => put(target, `/v1/base/${claim}?epoch=${epoch}&id=${id}`, pages);

@@ -1,14 +1,16 @@
 /**
  * The cut, and everything that undoes it. Between the first pause and the return either all containers are dumped at one
- * instant and the app stays paused, or all runs as before (invariant 5): also across a crash of the agent, which finds the
- * record of an unfinished cut when it starts.
+ * instant (and the app stays paused, unless it is to go on), or all runs as before (invariant 5): also across a crash of the
+ * agent, which finds the record of an unfinished cut when it starts.
  */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import * as z from 'zod';
 import type { AgentRequest, AgentResponse } from '../api/agent.ts';
 import { asShadowError, ShadowError } from '../api/errors.ts';
 import { NFT } from '../api/staging.ts';
+import { bytesIn } from './archive.ts';
 import { checkpoint } from './claims.ts';
 import { containersOf, pidsOf, type RunningContainer } from './containers.ts';
 import type { Driver } from './drivers.ts';
@@ -17,7 +19,6 @@ import { isPaused, pause, resume } from './freezer.ts';
 import { applyRules, fenceRules, removeTable } from './network.ts';
 import { type Node, textOf } from './node.ts';
 import { isLoopback, parseTcp } from './sockets.ts';
-import { bytesIn } from './transfer.ts';
 import { frozenGeneration, packVolumes, thaw } from './volumes.ts';
 
 type Cut = AgentRequest<'cut'>;
@@ -52,12 +53,28 @@ const running = async (node: Node, request: Cut): Promise<RunningContainer[]> =>
   });
 };
 
+const notFrozen = (seen: number | undefined, { freezeGeneration }: Cut): ShadowError =>
+  new ShadowError('SHADOW_E_FREEZE', `generation ${seen ?? 'none'} instead of ${freezeGeneration}`, {
+    retryable: true,
+  });
+
 const checkFrozen = async (node: Node, request: Cut): Promise<void> => {
   const seen = await frozenGeneration(node, request.pod.uid);
-  if (seen !== request.freezeGeneration)
-    throw new ShadowError('SHADOW_E_FREEZE', `generation ${seen ?? 'none'} instead of ${request.freezeGeneration}`, {
-      retryable: true,
-    });
+  if (seen !== request.freezeGeneration) throw notFrozen(seen, request);
+};
+
+const FROZEN_WITHIN_MS = 3000;
+const LOOK_MS = 2;
+
+/** The sidecar is told to freeze while all is made ready here: it stands still no longer than it has to. */
+const awaitFrozen = async (node: Node, request: Cut): Promise<void> => {
+  const end = performance.now() + FROZEN_WITHIN_MS;
+  let seen = await frozenGeneration(node, request.pod.uid);
+  while (seen !== request.freezeGeneration) {
+    if (performance.now() > end) throw notFrozen(seen, request);
+    await sleep(LOOK_MS);
+    seen = await frozenGeneration(node, request.pod.uid);
+  }
 };
 
 /**
@@ -107,26 +124,33 @@ const cutNow = async (node: Node, driver: Driver, request: Cut, containers: Runn
   const isSidecar = (container: RunningContainer): boolean =>
     request.containers.some(({ name, sidecar }) => sidecar && name === container.name);
   const apps = containers.filter((container) => !isSidecar(container));
+  await node.canHurry();
+  // What is not written to any more need not be packed while the app stands still.
+  const packed = await packVolumes(node, request.pod.uid, images);
+  await awaitFrozen(node, request);
   const start = performance.now();
   const pausedAt = new Date().toISOString();
   const paused = driver.paused ? containers : [];
-  await settleAll([applyRules(node, netns, fenceRules()), ...paused.map((container) => pause(node, container))]);
+  // An app that goes on has nothing to be kept from: it is the one voice until its sidecar is mute.
+  const fenced = request.resume === true ? [] : [applyRules(node, netns, fenceRules())];
+  await settleAll([...fenced, ...paused.map((container) => pause(node, container))]);
   await checkFrozen(node, request);
   await checkBacklog(node, containers);
   const dumping = performance.now();
   const dump = { containers, images, work: join(directory, 'work'), pod: request.pod };
   if (driver.paused) {
-    await settleAll([driver.dump(dump), packVolumes(node, request.pod.uid, images)]);
+    await settleAll([driver.dump(dump), packVolumes(node, request.pod.uid, images, packed)]);
   } else {
     await driver.dump(dump);
     await Promise.all(apps.map((container) => pause(node, container)));
     // Its own deadline may have woken the sidecar in between: then the dump is of a running one.
     await checkFrozen(node, request);
-    await packVolumes(node, request.pod.uid, images);
+    await packVolumes(node, request.pod.uid, images, packed);
   }
   const dumpMs = since(dumping);
   await thaw(node, request.pod.uid, request.freezeGeneration);
-  await Promise.all(containers.filter(isSidecar).map((container) => resume(node, container)));
+  const resumed = request.resume === true ? containers : containers.filter(isSidecar);
+  await Promise.all(resumed.map((container) => resume(node, container)));
   const pauseMs = since(start);
   await dropConntrack(node, images, containers);
   return { bytes: await bytesIn(node.at(images)), pausedAt, pauseMs, dumpMs };
@@ -151,6 +175,13 @@ export const cut = async (node: Node, driver: Driver, request: Cut): Promise<Cut
     await removeTree(node.at(checkpoint(node, claim)));
     throw asShadowError(error, 'SHADOW_E_CHECKPOINT');
   }
+};
+
+/** Source, mute while its app runs on: what of it is not broker messages stays in the pod too (invariant 4). */
+export const fenceSource = async (node: Node, podUid: string): Promise<void> => {
+  const netns = (await containersOf(node, podUid))[0]?.netns;
+  if (netns === undefined) throw new ShadowError('SHADOW_E_POD_NOT_RUNNING', 'it is not here');
+  await applyRules(node, netns, fenceRules());
 };
 
 /** Source, abort: the app runs on, unfenced. The generation thaws a sidecar that the cut did not reach. */

@@ -3,12 +3,12 @@ import { readdir, readlink, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AgentRequest, AgentResponse } from '../api/agent.ts';
 import { ShadowError } from '../api/errors.ts';
+import { filesIn } from './archive.ts';
 import { containersOf, pidsOf, type RunningContainer } from './containers.ts';
 import { namesIn } from './files.ts';
 import { isMissing, type Node, textOf } from './node.ts';
 import { upperOf } from './overlay.ts';
 import { endpoint, isLoopback, parseTcp, protocolsInUse, type TcpRow, unixPairs } from './sockets.ts';
-import { filesIn } from './transfer.ts';
 
 /** Anonymous inodes CRIU 4 dumps; any other name is a hazard. */
 const DUMPABLE = new Set(['eventfd', 'eventpoll', 'inotify', 'fanotify', 'signalfd', 'timerfd', 'pidfd']);

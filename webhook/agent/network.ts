@@ -39,7 +39,7 @@ export const lockRules = (): string =>
   );
 
 export const applyRules = async (node: Node, netns: string, rules: string): Promise<void> => {
-  await node.run('nft', ['-f', '-'], { netns, input: rules });
+  await node.run('nft', ['-f', '-'], { netns, input: rules, urgent: true });
 };
 
 /** Idempotent: no such table, no such namespace (its pod is gone) is what was wanted. */

@@ -43,6 +43,8 @@ export interface RunOptions {
   netns?: string;
   input?: string | Uint8Array;
   timeoutMs?: number;
+  /** An app stands still meanwhile: ahead of everything that only wants to run, in whatever cgroup (sched(7), SCHED_RR). */
+  urgent?: boolean;
 }
 
 export interface Node {
@@ -52,6 +54,8 @@ export interface Node {
   at(path: string): string;
   /** Runs a tool of the node; stdout. Rejects with CommandError. */
   run(command: string, args: readonly string[], options?: RunOptions): Promise<string>;
+  /** Whether the node lets us be urgent; looked at once. Ask before an app stands still. */
+  canHurry(): Promise<boolean>;
 }
 
 export class CommandError extends Error {
@@ -94,23 +98,47 @@ const execute = (argv: readonly string[], options: RunOptions, path: string): Pr
     child.stdin.on('error', () => undefined).end(options.input ?? '');
   });
 
+/**
+ * Real-time, and out of the agent's own cgroup: its share of the processor is small, and a kernel with a group scheduler for
+ * real-time tasks (cgroup v1) gives it none at all. Whoever is started so ends within the pause.
+ */
+const HURRY = [
+  'sh',
+  '-c',
+  'for procs in /sys/fs/cgroup/cpu/cgroup.procs /sys/fs/cgroup/cgroup.procs; do echo 0 2>/dev/null >"$procs" && break; done; exec chrt -r 1 "$@"',
+  'hurry',
+] as const;
+
 /** `prefix` enters the node's namespaces, e.g. nsenter -t 1 -m -n -p -u --. */
-export const nodeOf = (name: string, layout: Layout, prefix: readonly string[], path = PATH): Node => ({
-  name,
-  layout,
-  at: (file) => (layout.root === '' ? file : join(layout.root, file)),
-  run: (command, args, options = {}) =>
-    execute(
-      [
-        ...prefix,
-        ...(options.netns === undefined ? [] : ['nsenter', `--net=${options.netns}`, '--']),
-        command,
-        ...args,
-      ],
-      options,
-      path,
-    ),
-});
+export const nodeOf = (name: string, layout: Layout, prefix: readonly string[], path = PATH): Node => {
+  let hurry: Promise<boolean> | undefined;
+  // Not everywhere allowed, and not everywhere is there a chrt.
+  const canHurry = (): Promise<boolean> => {
+    hurry ??= execute([...prefix, ...HURRY, 'true'], {}, path).then(
+      () => true,
+      () => false,
+    );
+    return hurry;
+  };
+  return {
+    name,
+    layout,
+    canHurry,
+    at: (file) => (layout.root === '' ? file : join(layout.root, file)),
+    run: async (command, args, options = {}) =>
+      execute(
+        [
+          ...prefix,
+          ...(options.netns === undefined ? [] : ['nsenter', `--net=${options.netns}`, '--']),
+          ...(options.urgent && (await canHurry()) ? HURRY : []),
+          command,
+          ...args,
+        ],
+        options,
+        path,
+      ),
+  };
+};
 
 export const ENTER_NODE = ['nsenter', '-t', '1', '-m', '-n', '-p', '-u', '--'] as const;
 

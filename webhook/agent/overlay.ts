@@ -71,6 +71,7 @@ export const packTree = async (
     await node.run('tar', [...TAR, '-C', from, '-cf', to, ...what], {
       ...(input === undefined ? {} : { input }),
       timeoutMs: 120_000,
+      urgent: true,
     });
   } catch (error) {
     if (!(error instanceof CommandError && error.status === 1)) throw error;

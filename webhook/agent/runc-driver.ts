@@ -24,7 +24,7 @@ const dumpOne = async (node: Node, container: RunningContainer, dump: Dump): Pro
     mkdir(node.at(work), { recursive: true }),
   ]);
   try {
-    await node.run(node.layout.runc, [
+    const args = [
       ...[
         '--root',
         node.layout.runcRoot,
@@ -37,7 +37,8 @@ const dumpOne = async (node: Node, container: RunningContainer, dump: Dump): Pro
       // Connections nobody accepted yet stay with the source; cut.ts refuses those on loopback before.
       ...['--leave-running', '--tcp-established', '--tcp-skip-in-flight', '--file-locks'],
       ...['--manage-cgroups-mode', 'ignore', container.id],
-    ]);
+    ];
+    await node.run(node.layout.runc, args, { urgent: true });
   } catch (error) {
     const lines = errorLines((await textOf(node.at(join(work, 'dump.log')))) ?? '');
     const detail = lines || (error instanceof CommandError ? error.stderr.trim().slice(-500) : String(error));

@@ -1,4 +1,4 @@
-/** HTTPS with mTLS: POST /v1/<call>, PUT /v1/receive/<claim>. Callers are told apart by the CN of their certificate. */
+/** HTTPS with mTLS: POST /v1/<call>, PUT /v1/receive/<claim>, PUT /v1/base/<claim>. Callers are told apart by the CN of their certificate. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { TLSSocket } from 'node:tls';
@@ -54,10 +54,13 @@ const route = async (calls: Calls, request: IncomingMessage): Promise<unknown> =
   const url = new URL(request.url ?? '/', 'https://shadow-agent');
   const [, version, name = '', claim = ''] = url.pathname.split('/');
   if (version === 'v1' && request.method === 'POST' && isCall(name)) return perform(calls, name, await bodyOf(request));
-  if (version === 'v1' && request.method === 'PUT' && (name === 'receive' || name === 'rehearsal')) {
+  if (version === 'v1' && request.method === 'PUT' && (name === 'receive' || name === 'base')) {
     const epoch = Number(url.searchParams.get('epoch') ?? Number.NaN);
     if (!Number.isInteger(epoch)) throw new ShadowError('SHADOW_E_INVALID', 'no epoch');
-    return calls.receive(claim, epoch, request, name === 'receive' ? 'checkpoint' : 'rehearsal');
+    if (name === 'receive') return calls.receive(claim, epoch, request);
+    const id = url.searchParams.get('id') ?? '';
+    if (!/^[0-9a-f]{16}$/.test(id)) throw new ShadowError('SHADOW_E_INVALID', 'no id');
+    return calls.base(claim, epoch, id, request);
   }
   throw new ShadowError('SHADOW_E_INVALID', `no call ${request.method} ${url.pathname}`);
 };
@@ -78,6 +81,15 @@ const answer = (response: ServerResponse, status: number, body: unknown): void =
   response.end(JSON.stringify(body));
 };
 
+const LINGER_MS = 2000;
+
+/** A refused upload: what is still coming is of no use, but a reset would overtake the answer that says why. */
+const linger = (request: IncomingMessage): void => {
+  request.resume();
+  const late = setTimeout(() => request.destroy(), LINGER_MS);
+  request.on('close', () => clearTimeout(late));
+};
+
 export const agentServer = (calls: Calls, credentials: Credentials, observe: Observer): Server => {
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const start = performance.now();
@@ -92,8 +104,7 @@ export const agentServer = (calls: Calls, credentials: Credentials, observe: Obs
       observe(name, performance.now() - start, failure);
       const { code, message, retryable } = failure;
       answer(response, statusOf(failure), { code, message, retryable });
-      // A refused upload: what is still coming is of no use.
-      if (!request.complete) request.destroy();
+      if (!request.complete) linger(request);
     }
   };
   return createServer(

@@ -54,12 +54,18 @@ export const AGENT_CALLS = {
     response: z.object({}),
   },
   /**
-   * Source, before anything is touched: made-up bytes go the way the checkpoint will go. A road that is closed is found here,
-   * and the checkpoint, which an app waits for, is not the first to go it. Same node: nothing.
+   * Source, before anything is touched: the pod's memory as it lies, read while the app runs, goes the way the checkpoint will
+   * go. A road that is closed is found here; and of the checkpoint, which an app waits for, only the pages that differ by then
+   * have to travel. Same node: nothing. `bytes`: how much went.
    */
-  rehearse: {
-    request: z.object({ ...claimed, target: z.object({ url: z.string(), node: z.string() }) }),
-    response: z.object({ ms: z.number() }),
+  precopy: {
+    request: z.object({
+      ...claimed,
+      pod: PodId,
+      containers: z.array(Container),
+      target: z.object({ url: z.string(), node: z.string() }),
+    }),
+    response: z.object({ bytes: z.number(), ms: z.number() }),
   },
   /** Target: is the first container of the copy waiting in the handler? Answers at once. */
   waiting: {
@@ -67,7 +73,7 @@ export const AGENT_CALLS = {
     response: z.object({ waiting: z.boolean() }),
   },
   /**
-   * Source: pauses all containers, checks the freeze marker, dumps them in parallel; then resumes the sidecar (thaw file) and
+   * Source: waits for the freeze marker (3 s at most), pauses all containers, checks it again, dumps them in parallel; then resumes the sidecar (thaw file) and
    * leaves the app paused, its network fenced; with `resume` the app goes on too, unfenced. Failing, it undoes all of that first.
    */
   cut: {
@@ -82,10 +88,13 @@ export const AGENT_CALLS = {
     }),
     response: z.object({ bytes: z.number(), pausedAt: z.string(), pauseMs: z.number(), dumpMs: z.number() }),
   },
-  /** Source: sends the checkpoint of the claim to the target's agent (https URL), digest per file; same node: moves it. */
+  /**
+   * Source: sends the checkpoint of the claim to the target's agent (https URL), digest per file; same node: moves it. `sent`:
+   * bytes that travelled, of `bytes`.
+   */
   send: {
     request: z.object({ ...claimed, pod: PodId, target: z.object({ url: z.string(), node: z.string() }) }),
-    response: z.object({ bytes: z.number(), files: z.number(), ms: z.number() }),
+    response: z.object({ bytes: z.number(), sent: z.number(), files: z.number(), ms: z.number() }),
   },
   /** Target: emptyDirs into the copy's volumes, then READY: the handler restores. Waits (≤ timeoutMs) for all containers, thaws. */
   restore: {

@@ -37,8 +37,8 @@ export const CATALOGUE = {
     hint: 'label its namespace shadow.ms2m.io/injection=enabled (or the pod template shadow.ms2m.io/inject=true) and restart it once',
   },
   SHADOW_E_UNOWNED: {
-    message: 'the pod belongs to no StatefulSet',
-    hint: 'this strategy moves pods of a StatefulSet only',
+    message: 'the pod belongs to no StatefulSet and no Deployment',
+    hint: 'only pods that one of them would make again are moved',
   },
   SHADOW_E_NODE_NOT_FOUND: { message: 'no such node', hint: 'kubectl get nodes lists them' },
   SHADOW_E_NODE_UNFIT: { message: 'the target node is unfit', hint: 'choose another node, or mend what is named' },

@@ -14,6 +14,8 @@ export type Strategy = (typeof STRATEGIES)[number];
 export const IMPLEMENTED: readonly Strategy[] = ['Auto', 'StopAndCopy', 'ShadowPodSwap', 'ShadowPod'];
 export const DRIVERS = ['runc', 'kubelet'] as const;
 export type Driver = (typeof DRIVERS)[number];
+export const ON_DIVERGENCE = ['Abort', 'Report'] as const;
+export type OnDivergence = (typeof ON_DIVERGENCE)[number];
 
 export const PHASES = [
   'Pending',
@@ -48,7 +50,7 @@ export interface MigrationSpec {
   /** Ours. Who makes the checkpoint; default runc. */
   checkpointDriver?: Driver;
   /** Ours. What to do when the copy's app does otherwise than the source's; default Abort (Auto then takes StopAndCopy). */
-  onDivergence?: 'Abort' | 'Report';
+  onDivergence?: OnDivergence | '';
   /** Ours. true asks for an abort; refused after the commit. */
   abort?: boolean;
 }
@@ -104,6 +106,8 @@ export interface Decision {
 
 /** Of the sidecars' RecordReport and PlayReport (webhook/api/control.ts). */
 export interface Replay {
+  /** When it was seen, RFC 3339 with milliseconds. */
+  at: string;
   /** How the record travels. */
   link: 'direct' | 'relay';
   /** Deliveries a second handed to the source's app. */
@@ -112,6 +116,7 @@ export interface Replay {
   throttle: number;
   recorded: number;
   played: number;
+  /** Recorded outputs the copy's app has not made yet, and what has not reached it. */
   lag: number;
   matched: number;
   waiting: number;

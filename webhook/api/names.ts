@@ -18,6 +18,8 @@ export const LABEL = {
   role: 'migration.ms2m.io/role',
   /** Set by the StatefulSet controller (Kubernetes). */
   statefulSetPod: 'statefulset.kubernetes.io/pod-name',
+  /** Set by the Deployment controller (Kubernetes): by it a ReplicaSet knows its pods. */
+  templateHash: 'pod-template-hash',
 } as const;
 
 export const ANNOTATION = {
@@ -37,6 +39,8 @@ export const ANNOTATION = {
   commit: `${DOMAIN}/commit`,
   /** On the dry-run pod that proves the restore webhook live. */
   probe: `${DOMAIN}/probe`,
+  /** Kubernetes: of two pods a ReplicaSet drops the one with the lower number. */
+  deletionCost: 'controller.kubernetes.io/pod-deletion-cost',
 } as const;
 
 export const FINALIZER = `${DOMAIN}/cleanup`;
@@ -62,8 +66,12 @@ export const VALIDATE_WEBHOOK_CONFIG = 'shadow-validate';
 /** Audience of the sidecar's projected ServiceAccount token. */
 export const TOKEN_AUDIENCE = DOMAIN;
 
-/** The name of the copy of a pod: never one the StatefulSet controller takes for its own (it parses `-<ordinal>$`). */
+/** The name of the copy of a StatefulSet's pod: never one the StatefulSet controller takes for its own (it parses `-<ordinal>$`). */
 export const shadowName = (pod: string): string => `${pod}-shadow`;
+
+/** The name of the copy of a Deployment's pod, which keeps it: as the ReplicaSet would have made one. */
+export const replicaName = (replicaSet: string, migrationUid: string): string =>
+  `${`${replicaSet}-`.slice(0, 58)}${migrationUid.replaceAll(/[^0-9a-z]/g, '').slice(0, 5)}`;
 
 export const PORT = {
   webhook: 8443,

@@ -13,7 +13,7 @@ import { isLeaving, isReady } from './pods.ts';
 const TIMEOUT_MS: Partial<Record<AgentCall, number>> = {
   prepare: 60_000,
   cut: 20_000,
-  rehearse: 20_000,
+  precopy: 20_000,
   send: 60_000,
   restore: 30_000,
   inspect: 15_000,

@@ -1,9 +1,13 @@
 /** The cluster as the steps see it: mirrors for what is watched, plain calls for the rest. */
 import type {
   V1ConfigMap,
+  V1Deployment,
+  V1EndpointSlice,
   V1MutatingWebhookConfiguration,
   V1Node,
   V1Pod,
+  V1ReplicaSet,
+  V1Service,
   V1StatefulSet,
 } from '@kubernetes/client-node';
 import { GROUP, PLURAL, type StatefulMigration, VERSION } from '../api/migration.ts';
@@ -16,6 +20,10 @@ import { isStatus, type Rest } from './rest.ts';
 const WATCH_SECONDS = 25;
 const SILENT_MS = 35_000;
 
+/** From the API server's own cache: asked often, and a moment old does no harm. */
+const CACHED = { query: { resourceVersion: '0' } };
+const APPS = (namespace: string) => `/apis/apps/v1/namespaces/${namespace}`;
+const ENDPOINT_SLICES = (namespace: string) => `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices`;
 const PODS = (namespace: string) => `/api/v1/namespaces/${namespace}/pods`;
 const MIGRATIONS = `/apis/${GROUP}/${VERSION}`;
 const migrationPath = (namespace: string, name: string) => `${MIGRATIONS}/namespaces/${namespace}/${PLURAL}/${name}`;
@@ -117,7 +125,15 @@ export const createCluster = (
     },
 
     statefulSet: (namespace, name) =>
-      rest.call<V1StatefulSet>('GET', `/apis/apps/v1/namespaces/${namespace}/statefulsets/${name}`).catch(unless404),
+      rest.call<V1StatefulSet>('GET', `${APPS(namespace)}/statefulsets/${name}`).catch(unless404),
+    replicaSet: (namespace, name) =>
+      rest.call<V1ReplicaSet>('GET', `${APPS(namespace)}/replicasets/${name}`).catch(unless404),
+    deployment: (namespace, name) =>
+      rest.call<V1Deployment>('GET', `${APPS(namespace)}/deployments/${name}`).catch(unless404),
+    services: async (namespace) =>
+      (await rest.call<List<V1Service>>('GET', `/api/v1/namespaces/${namespace}/services`, CACHED)).items,
+    endpointSlices: async (namespace) =>
+      (await rest.call<List<V1EndpointSlice>>('GET', ENDPOINT_SLICES(namespace), CACHED)).items,
     listPods: async (namespace) => (await rest.call<List<V1Pod>>('GET', PODS(namespace))).items,
     listAllPods: async () =>
       (

@@ -2,9 +2,18 @@
  * What a step may touch: narrow interfaces, so that a simulated world can drive and crash the real steps at every call.
  * Every method but the ones marked "as watched" is I/O.
  */
-import type { V1MutatingWebhookConfiguration, V1Node, V1Pod, V1StatefulSet } from '@kubernetes/client-node';
+import type {
+  V1Deployment,
+  V1EndpointSlice,
+  V1MutatingWebhookConfiguration,
+  V1Node,
+  V1Pod,
+  V1ReplicaSet,
+  V1Service,
+  V1StatefulSet,
+} from '@kubernetes/client-node';
 import type { AgentClient } from '../api/agent.ts';
-import type { CommandType, SidecarState } from '../api/control.ts';
+import type { CommandType, PlayReport, RecordReport, SidecarState } from '../api/control.ts';
 import type { StatefulMigration } from '../api/migration.ts';
 import type { CommandOf, CommandResult } from './hub/session.ts';
 
@@ -14,8 +23,12 @@ export interface Session {
   /** Random per sidecar process; a restored copy keeps its source's. */
   process: string;
   outstanding?: number | undefined;
-  /** Mute: why it can't be cut any more. */
+  /** Mute, recording, replaying: why it can't be cut or replayed any more; its code, if it is one of the catalogue's. */
   lost?: string | undefined;
+  code?: string | undefined;
+  /** As last told. */
+  record?: RecordReport | undefined;
+  play?: PlayReport | undefined;
 }
 
 export interface Sidecars {
@@ -60,6 +73,10 @@ export interface Cluster {
   ): Promise<void>;
 
   statefulSet(namespace: string, name: string): Promise<V1StatefulSet | undefined>;
+  replicaSet(namespace: string, name: string): Promise<V1ReplicaSet | undefined>;
+  deployment(namespace: string, name: string): Promise<V1Deployment | undefined>;
+  services(namespace: string): Promise<V1Service[]>;
+  endpointSlices(namespace: string): Promise<V1EndpointSlice[]>;
   listPods(namespace: string): Promise<V1Pod[]>;
   listAllPods(): Promise<V1Pod[]>;
   nodes(): Promise<V1Node[]>;
@@ -91,5 +108,7 @@ export interface Context {
   agents: Agents;
   /** What the dry-run pod names that proves the restore webhook. */
   probeImage: string;
+  /** What this leader alone has done or seen, and when; a new leader does without. See steps/memory.ts. */
+  memory: Map<string, number>;
   log(fields: object, message: string): void;
 }

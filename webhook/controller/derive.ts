@@ -17,14 +17,20 @@ const PHASE_OF: Record<Step, Phase> = {
   Cutting: 'Checkpointing',
   Transferring: 'Transferring',
   Restoring: 'Restoring',
+  Replaying: 'Replaying',
   Attaching: 'Restoring',
   Committed: 'Finalizing',
   Settling: 'Finalizing',
+  Switching: 'Finalizing',
   Retiring: 'Finalizing',
   Done: 'Finalizing',
   Aborting: 'Finalizing',
   Aborted: 'Finalizing',
 };
+
+/** Beside a serving source the copy replays until the commit: also while the source falls mute. */
+const phaseOfStep = (step: Step, mode: Handoff['mode']): Phase =>
+  mode === 'replay' && (step === 'Muting' || step === 'Attaching') ? 'Replaying' : PHASE_OF[step];
 
 export const isCommitted = (status: MigrationStatus | undefined): boolean =>
   status?.handoffs?.[0]?.decision?.verdict === 'commit';
@@ -37,15 +43,16 @@ export const phaseOf = (status: MigrationStatus): Phase => {
     return status.error.code === 'SHADOW_E_ABORTED' ? 'Aborted' : 'Failed';
   }
   if (first === undefined) return 'Pending';
-  return isCommitted(status) ? 'Finalizing' : PHASE_OF[first.step];
+  return isCommitted(status) ? 'Finalizing' : phaseOfStep(first.step, first.mode);
 };
 
 /** When each phase began: entered stamps of the first handoff, in order of time. */
 export const timingsOf = (status: MigrationStatus, end: number): Record<string, string> => {
   const marks: { phase: Phase; at: number }[] = [];
   if (status.startTime !== undefined) marks.push({ phase: 'Pending', at: Date.parse(status.startTime) });
-  const entered = Object.entries(status.handoffs?.[0]?.entered ?? {}) as [Step, string][];
-  for (const [step, at] of entered) marks.push({ phase: PHASE_OF[step], at: Date.parse(at) });
+  const { entered = {}, mode } = status.handoffs?.[0] ?? {};
+  for (const [step, at] of Object.entries(entered) as [Step, string][])
+    marks.push({ phase: phaseOfStep(step, mode), at: Date.parse(at) });
   marks.sort((a, b) => a.at - b.at);
   const spent = new Map<Phase, number>();
   marks.forEach(({ phase, at }, index) => {

@@ -48,6 +48,7 @@ export const lead = ({ epoch, cluster, agents, hub, probeImage, log, measures }:
     agents,
     sidecars: hub,
     probeImage,
+    memory: new Map(),
     log: (fields, message) => log.info(fields, message),
   };
   const observer = observerOf(cluster, log, measures);

@@ -40,9 +40,11 @@ export const observerOf = (cluster: Pick<Cluster, 'event'>, log: Pick<Log, 'info
     const took = left === undefined ? text : `${text}: ${left} took ${goDuration(ms)}`;
     if (step === 'Aborting') cluster.event(about, 'Warning', step, `${text}: ${decision?.message ?? ''}`);
     else cluster.event(about, 'Normal', step, took);
-    if (step !== 'Muting' && step !== 'Committed') return;
+    // The first step that the source's app feels.
+    const first = handoff.mode === 'replay' ? 'Cutting' : 'Muting';
+    if (step !== first && step !== 'Committed') return;
     const pod = { kind: 'Pod', namespace, name: source.name, uid: source.uid ?? '' } as const;
-    const reason = step === 'Muting' ? 'Migrating' : 'Migrated';
+    const reason = step === first ? 'Migrating' : 'Migrated';
     cluster.event(pod, 'Normal', reason, `${text} (StatefulMigration ${name})`);
   };
 

@@ -3,7 +3,7 @@
  * record. A new leader goes on from the record alone. Each turn ends in at most one status write, made with the
  * resourceVersion the turn began with; overtaken (409), it reads again and obeys what is there (invariant 5).
  */
-import { type ErrorCode, ShadowError } from '../api/errors.ts';
+import { type ErrorCode, isErrorCode, ShadowError } from '../api/errors.ts';
 import { type Handoff, isEnded, type MigrationStatus, type StatefulMigration, type Step } from '../api/migration.ts';
 import { FINALIZER } from '../api/names.ts';
 import type { Context } from './context.ts';
@@ -17,10 +17,12 @@ import { completing } from './steps/completing.ts';
 import { cutting } from './steps/cutting.ts';
 import { muting } from './steps/muting.ts';
 import { preflight } from './steps/preflight.ts';
+import { replaying } from './steps/replaying.ts';
 import { restoring } from './steps/restoring.ts';
 import { retiring } from './steps/retiring.ts';
 import { settling } from './steps/settling.ts';
 import { findPod, type StepFunction, type StepResult, sinceEntered } from './steps/step.ts';
+import { switching } from './steps/switching.ts';
 import { transferring } from './steps/transferring.ts';
 import { warming } from './steps/warming.ts';
 import { abort, current, enter, isBeforeCommit, stamp, withHandoff } from './transition.ts';
@@ -31,23 +33,41 @@ const STEP: Record<Exclude<Step, 'Done'>, StepFunction> = {
   Cutting: cutting,
   Transferring: transferring,
   Restoring: restoring,
+  Replaying: replaying,
   Attaching: attaching,
   Committed: committed,
   Settling: settling,
+  Switching: switching,
   Retiring: retiring,
   Aborting: aborting,
   Aborted: aborted,
 };
 
+interface Bound {
+  ms: number;
+  code: ErrorCode;
+  text: string;
+}
+
 /** Longest stay in a step before the commit, milliseconds, and what it is called when it is over. */
-const BOUND: Partial<Record<Step, { ms: number; code: ErrorCode; text: string }>> = {
+const BOUND: Partial<Record<Step, Bound>> = {
   Warming: { ms: 60_000, code: 'SHADOW_E_RESTORE', text: "the copy's pod did not come up in 60 s" },
   Muting: { ms: 10_000, code: 'SHADOW_E_MUTE', text: 'no answer in 10 s' },
   Cutting: { ms: 20_000, code: 'SHADOW_E_CHECKPOINT', text: 'not done in 20 s' },
   Transferring: { ms: 60_000, code: 'SHADOW_E_TRANSFER', text: 'not done in 60 s' },
   Restoring: { ms: 30_000, code: 'SHADOW_E_RESTORE', text: 'not done in 30 s' },
   Attaching: { ms: 15_000, code: 'SHADOW_E_ATTACH', text: 'the sidecar of the copy did not attach in 15 s' },
+  Replaying: { ms: 120_000, code: 'SHADOW_E_RECORD', text: 'the copy did not catch up in 120 s' },
 };
+/** The source is mute and users wait: what the copy had nearly done before must not take long now. */
+const LAST_OF_RECORD: Bound = {
+  ms: 10_000,
+  code: 'SHADOW_E_RECORD',
+  text: 'the copy had not played all up to the end in 10 s',
+};
+
+const boundOf = ({ step, mode }: Handoff): Bound | undefined =>
+  step === 'Attaching' && mode === 'replay' ? LAST_OF_RECORD : BOUND[step];
 
 const TELL_AFTER_MS = 5_000;
 const RETRY_MS = 50;
@@ -64,6 +84,17 @@ type Turn =
 const abortWanted = ({ spec, metadata }: StatefulMigration): boolean =>
   spec.abort === true || metadata.deletionTimestamp !== undefined;
 
+/** A sidecar says that its session, or the record, can't be handed over any more. */
+const lossOf = (ctx: Context, { source, copy, step, mode }: Handoff): ShadowError | undefined => {
+  if (step === 'Warming') return undefined;
+  const [from, to] = [source, copy].map(({ uid }) => ctx.sidecars.session(uid ?? ''));
+  const told = (code: string | undefined, otherwise: ErrorCode): ErrorCode =>
+    code !== undefined && isErrorCode(code) ? code : otherwise;
+  if (from?.lost !== undefined) return new ShadowError(told(from.code, 'SHADOW_E_SOURCE_LOST'), from.lost);
+  if (mode === 'replay' && to?.lost !== undefined) return new ShadowError(told(to.code, 'SHADOW_E_RECORD'), to.lost);
+  return undefined;
+};
+
 /** Why a handoff that can still be undone has to be. The second one is never undone by wish: the first is committed. */
 const undoReason = async (
   ctx: Context,
@@ -74,9 +105,9 @@ const undoReason = async (
   const source = await findPod(ctx, migration.metadata.namespace, handoff.source);
   if (!serves(source, handoff.source) || isLeaving(source))
     return new ShadowError('SHADOW_E_SOURCE_LOST', `pod ${handoff.source.name} is gone or going`);
-  const lost = ctx.sidecars.session(handoff.source.uid ?? '')?.lost;
-  if (lost !== undefined && handoff.step !== 'Warming') return new ShadowError('SHADOW_E_SOURCE_LOST', lost);
-  const bound = BOUND[handoff.step];
+  const loss = lossOf(ctx, handoff);
+  if (loss !== undefined) return loss;
+  const bound = boundOf(handoff);
   if (bound !== undefined && sinceEntered(ctx, handoff) > bound.ms) return new ShadowError(bound.code, bound.text);
   return undefined;
 };
@@ -99,8 +130,12 @@ const waitTurn = (migration: StatefulMigration, ms: number, note: Note | undefin
 
 const resultTurn = (ctx: Context, migration: StatefulMigration, handoff: Handoff, result: StepResult): Turn => {
   const status = migration.status ?? {};
-  if (result.kind === 'wait') return waitTurn(migration, result.ms, result.note);
-  if (result.kind === 'replace') return { kind: 'write', status: withHandoff(status, result.handoff) };
+  if (result.kind === 'wait')
+    return result.seen === undefined
+      ? waitTurn(migration, result.ms, result.note)
+      : { kind: 'write', status: withHandoff(status, { ...handoff, ...result.seen }) };
+  if (result.kind === 'replace')
+    return { kind: 'write', status: withHandoff({ ...status, ...result.status }, result.handoff) };
   const entered = enter(handoff, result.step, ctx.now(), result.patch);
   const changed = [entered, ...(result.others ?? [])].reduce(withHandoff, { ...status, ...result.status });
   return { kind: 'write', status: changed };
@@ -118,7 +153,7 @@ const handoffTurn = async (ctx: Context, migration: StatefulMigration, handoff: 
   } catch (thrown) {
     if (isStatus(thrown, 409)) throw thrown;
     const error = apiFailure(thrown);
-    const bound = BOUND[handoff.step]?.ms ?? Number.POSITIVE_INFINITY;
+    const bound = boundOf(handoff)?.ms ?? Number.POSITIVE_INFINITY;
     ctx.log({ err: error, claim: handoff.claim, step: handoff.step }, 'step failed');
     if (undoable && (!error.retryable || sinceEntered(ctx, handoff) > bound))
       return undo(ctx, migration, handoff, error);

@@ -17,6 +17,8 @@ import { isStatus } from './rest.ts';
 export const needsTarget = (migration: StatefulMigration): boolean => {
   const [first, second] = migration.status?.handoffs ?? [];
   if (first === undefined || isEnded(migration) || migration.status?.error !== undefined) return false;
+  // A Deployment's copy stays what it is: it has no successor.
+  if (migration.status?.deploymentName !== undefined) return false;
   if (first.decision?.verdict === 'abort') return false;
   return second?.decision?.verdict !== 'commit';
 };
@@ -78,6 +80,7 @@ export const writeRestoreConfig = async (ctx: Context, migration: StatefulMigrat
 
 /** Written, and proven live by a dry-run create: the API server calls the webhook for this pod, and it patches. */
 export const proveRestoreWebhook = async (ctx: Context, migration: StatefulMigration): Promise<void> => {
+  if (!needsTarget(migration)) return;
   await writeRestoreConfig(ctx, migration);
   for (const target of targetOf(migration)) {
     const answer = await ctx.cluster

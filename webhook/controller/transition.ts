@@ -3,6 +3,8 @@ import type { ErrorCode } from '../api/errors.ts';
 import type { Handoff, MigrationStatus, PodRef, StatefulMigration, Step } from '../api/migration.ts';
 import { claimOf } from '../api/names.ts';
 
+export type Mode = NonNullable<Handoff['mode']>;
+
 export const stamp = (ms: number): string => new Date(ms).toISOString();
 
 export const withHandoff = (status: MigrationStatus, handoff: Handoff): MigrationStatus => {
@@ -30,8 +32,10 @@ export const firstAttempt = (
   source: PodRef,
   copy: PodRef,
   at: number,
+  mode: Mode = 'stop',
 ): Handoff => ({
   index,
+  mode,
   claim: claimOf(migration.metadata.uid, index),
   source,
   copy,
@@ -40,19 +44,47 @@ export const firstAttempt = (
   attempt: 1,
 });
 
-/** A new claim: nothing that an earlier attempt left anywhere can be taken for this one's. */
+/** What ends replaying for good: the same app would do the same again. */
+const UNREPLAYABLE: readonly (ErrorCode | undefined)[] = ['SHADOW_E_DIVERGED', 'SHADOW_E_RECORD'];
+export const isUnreplayable = ({ mode, decision }: Handoff): boolean =>
+  mode === 'replay' && UNREPLAYABLE.includes(decision?.code);
+
+/**
+ * A new claim: nothing that an earlier attempt left anywhere can be taken for this one's. What could not be replayed is
+ * stopped and copied.
+ */
 export const nextAttempt = (migration: StatefulMigration, handoff: Handoff, at: number): Handoff => ({
-  ...firstAttempt(migration, handoff.index, handoff.source, { name: handoff.copy.name, node: handoff.copy.node }, at),
+  ...firstAttempt(
+    migration,
+    handoff.index,
+    handoff.source,
+    { name: handoff.copy.name, node: handoff.copy.node },
+    at,
+    isUnreplayable(handoff) ? 'stop' : handoff.mode,
+  ),
   ...(handoff.revision === undefined ? {} : { revision: handoff.revision }),
   ...(handoff.sidecarForm === undefined ? {} : { sidecarForm: handoff.sidecarForm }),
   attempt: handoff.attempt + 1,
   claim: claimOf(migration.metadata.uid, handoff.index, handoff.attempt + 1),
 });
 
-const BEFORE_COMMIT: readonly Step[] = ['Warming', 'Muting', 'Cutting', 'Transferring', 'Restoring', 'Attaching'];
+/** Higher than any this pod has ever seen, of earlier attempts and migrations too: a thaw file left over wakes nobody. */
+export const nextGeneration = (handoff: Handoff, at: number): number =>
+  Math.max((handoff.freezeGeneration ?? 0) + 1, at);
+
+const BEFORE_COMMIT: readonly Step[] = [
+  'Warming',
+  'Muting',
+  'Cutting',
+  'Transferring',
+  'Restoring',
+  'Replaying',
+  'Attaching',
+];
 export const isBeforeCommit = (handoff: Handoff): boolean => BEFORE_COMMIT.includes(handoff.step);
 /** The source's app may be held by this handoff: it must be let go before it ends in an abort. */
-export const touchedSource = (handoff: Handoff): boolean => handoff.entered.Muting !== undefined;
+export const touchedSource = ({ entered }: Handoff): boolean =>
+  entered.Muting !== undefined || entered.Cutting !== undefined;
 
 /** The one being worked on: handoff 1 is in the record before it is its turn, for the restore webhook to find. */
 export const current = (status: MigrationStatus | undefined): Handoff | undefined =>

@@ -13,6 +13,7 @@ import type {
 import { asShadowError, type ErrorCode } from '../api/errors.ts';
 import type { Log } from '../log.ts';
 import type { Control } from './control.ts';
+import { freeze } from './freeze.ts';
 import * as pure from './handoff.ts';
 import type { Paths } from './identity.ts';
 import { putMarker, removeMarker } from './marker.ts';
@@ -47,8 +48,10 @@ export interface RelayLike {
 export interface CommandsOptions {
   readonly relay: RelayLike;
   readonly control: () => Pick<Control, 'connection' | 'send' | 'flush' | 'redial'>;
-  /** Listeners of our own that must not be open while frozen: an unaccepted connection makes the dump fail. */
-  readonly health: { pause(): void; resume(): void };
+  /** Connections of our own that must not be open while frozen. */
+  readonly health: { rest(): Promise<void> };
+  /** How the process stands still; freeze.ts if not given. */
+  readonly freeze?: typeof freeze;
   readonly paths: Paths;
   readonly uid: string;
   readonly handoff: pure.Handoff;
@@ -242,6 +245,7 @@ export const createCommands = (options: CommandsOptions): Commands => {
     replay,
     control,
     health: options.health,
+    freeze: options.freeze ?? freeze,
     paths,
     handoff: () => handoff,
     change: (change) => {

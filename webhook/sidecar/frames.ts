@@ -36,6 +36,8 @@ export class Splitter {
   /** The content frame being passed on, and how much of it is to come, end octet included. */
   private open: { type: number; channel: number; size: number } = { type: 0, channel: 0, size: 0 };
   private left = 0;
+  /** Nothing of the stream has come yet. */
+  untouched = true;
 
   /** False while a content frame has been passed on in part. */
   get atBoundary(): boolean {
@@ -43,6 +45,7 @@ export class Splitter {
   }
 
   push(chunk: Buffer): Piece[] {
+    this.untouched = false;
     const pieces: Piece[] = [];
     let position = this.carry.length > 0 ? this.complete(chunk, pieces) : 0;
     while (position < chunk.length) {

@@ -152,7 +152,7 @@ export class Session {
 
   fromBroker(chunk: Buffer): void {
     // A broker that refuses the protocol header answers with its own.
-    if (this.phase === 'opening' && this.wires.toApp.untouched && chunk[0] === 0x41) this.phase = 'blind';
+    if (this.phase === 'opening' && this.brokerSplitter.untouched && chunk[0] === 0x41) this.phase = 'blind';
     if (this.phase === 'blind') this.wires.toApp.raw(chunk);
     else if (this.phase !== 'detached' && this.phase !== 'replaying') {
       for (const piece of this.brokerSplitter.push(chunk)) this.brokerPiece(piece);

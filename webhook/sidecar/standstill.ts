@@ -3,7 +3,7 @@ import type { Answer, Command } from '../api/control.ts';
 import { asShadowError, ShadowError } from '../api/errors.ts';
 import type { Log } from '../log.ts';
 import type { Control } from './control.ts';
-import { freeze, uidAfterWaking } from './freeze.ts';
+import { type freeze, uidAfterWaking } from './freeze.ts';
 import type { Handoff } from './handoff.ts';
 import { type Paths, readUid } from './identity.ts';
 import type { ReplayRelay } from './replay/relay-replay.ts';
@@ -15,7 +15,8 @@ export interface StandstillOptions {
   readonly relay: { quiescent(): boolean; readonly replay: ReplayRelay };
   readonly replay: Replay;
   readonly control: () => Pick<Control, 'flush'>;
-  readonly health: { pause(): void; resume(): void };
+  readonly health: { rest(): Promise<void> };
+  readonly freeze: typeof freeze;
   readonly paths: Paths;
   readonly handoff: () => Handoff;
   readonly change: (change: Partial<Handoff>) => void;
@@ -52,15 +53,13 @@ export const createStandstill = (options: StandstillOptions): Standstill => {
   const { relay, replay, control, paths, handoff, change, log } = options;
 
   const standStill = ({ generation, deadlineMs }: Freeze): 'thawed' | 'deadline' | 'unfrozen' => {
-    options.health.pause();
-    const woken = freeze({ runDir: paths.runDir, generation, deadlineMs });
+    const woken = options.freeze({ runDir: paths.runDir, generation, deadlineMs });
     try {
       const now = uidAfterWaking(() => readUid(paths.idDir), UID_PATIENCE_MS);
       if (now !== options.uid()) options.becomeCopy(now);
     } catch (error) {
       options.die(`not knowing who wakes: ${asShadowError(error).message}`);
     }
-    options.health.resume();
     log.info({ woken, generation, as: handoff().state }, 'woke');
     return woken;
   };
@@ -69,6 +68,7 @@ export const createStandstill = (options: StandstillOptions): Standstill => {
     const quiescent = (): boolean => relay.quiescent();
     if (!(await until(quiescent, QUIESCENT_WITHIN_MS))) throw new ShadowError('SHADOW_E_FREEZE', 'bytes are under way');
     if (!(await control().flush(answerTo(command)))) return;
+    await options.health.rest();
     // Without the marker file the agent's cut fails and the attempt is repeated: not freezing is always safe.
     if (!(await until(quiescent, QUIESCENT_WITHIN_MS))) return log.warn('not frozen: bytes are under way again');
     standStill(command);
@@ -85,7 +85,9 @@ export const createStandstill = (options: StandstillOptions): Standstill => {
     }
     const record = await replay.prepare(claim);
     await relay.replay.halt(HALT_MS);
-    if (!(await control().flush(answerTo(command))) || !relay.replay.halted()) {
+    const flushed = await control().flush(answerTo(command));
+    await options.health.rest();
+    if (!flushed || !relay.replay.halted()) {
       relay.replay.goOn();
       return log.warn('not frozen');
     }

@@ -18,6 +18,8 @@ export const PACKAGES: readonly string[] = [
   'libprotobuf-c1',
   'libseccomp2',
   'nftables',
+  // For a test: an app with effects outside of its broker.
+  'postgresql',
   'rabbitmq-server',
   'util-linux',
   // build time

@@ -1,5 +1,5 @@
 /** Manifests of the test apps: a StatefulSet named after its topic, under PodSecurity restricted. */
-import type { V1ConfigMap, V1Container, V1Namespace, V1StatefulSet } from '@kubernetes/client-node';
+import type { V1ConfigMap, V1Container, V1Deployment, V1Namespace, V1StatefulSet } from '@kubernetes/client-node';
 import { LABEL } from '../../../webhook/api/names.ts';
 import { PIKA_IMAGE } from './pika-image.ts';
 
@@ -15,6 +15,8 @@ export interface AppSpec {
   labels?: Record<string, string>;
   /** It declares its input queue, as a classic one; else somebody else does, and its sidecar can't know the type. */
   declares?: boolean;
+  /** More of its environment. */
+  env?: Record<string, string>;
 }
 
 const BROKER = 'amqp://shadow:shadow@rabbitmq.rabbitmq.svc.cluster.local:5672';
@@ -47,12 +49,14 @@ const workerContainers = ({
   prefetch = 20,
   containers = [''],
   declares = false,
+  env: more = {},
 }: AppSpec): V1Container[] =>
   containers.map((name, index) => {
     const port = FIRST_PORT + index;
     const env = {
       ...{ AMQP_URL: BROKER, TOPIC: topic, MODE: mode, PREFETCH: prefetch, CONTAINER: name, PORT: port },
       ...(declares ? { DECLARE: 1 } : {}),
+      ...more,
     };
     return restricted(
       {
@@ -118,6 +122,17 @@ export const appSet = (spec: AppSpec): V1StatefulSet => {
         },
       },
     },
+  };
+};
+
+/** The same pods, of a Deployment: their names are not known beforehand. */
+export const appDeployment = (spec: AppSpec): V1Deployment => {
+  const { metadata, spec: set } = appSet(spec);
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: metadata!,
+    spec: { replicas: set!.replicas!, selector: set!.selector, template: set!.template },
   };
 };
 

@@ -13,6 +13,7 @@ import {
 import { type Migrated, migrate, type PluginResult, runPlugin } from '../../../scripts/demonstration/migrate.ts';
 import { until } from '../../../scripts/demonstration/until.ts';
 import { brokerUrl, ensureUp, kubeconfigPath } from '../../../scripts/playground/lib.ts';
+import type { Strategy } from '../../../webhook/api/migration.ts';
 import type { AppSnapshot } from '../apps/worker/app.ts';
 import { type AppSpec, appSet, namespaceObject, podNames, statePorts } from './apps.ts';
 import { declareTopic, type Finding, Load, type LoadOptions, removeTopic } from './load.ts';
@@ -68,7 +69,7 @@ export const removeApp = async (bed: Bed, spec: Spec): Promise<void> => {
   await removeTopic(bed.channel, spec.topic, podNames(inBed(bed, spec)));
 };
 
-const stateAt = async (bed: Bed, pod: string, port: number): Promise<AppSnapshot> => {
+export const stateAt = async (bed: Bed, pod: string, port: number): Promise<AppSnapshot> => {
   const ip = (await getPod(bed.kube, bed.namespace, pod))?.status?.podIP;
   const response = await fetch(`http://${ip}:${port}/state`, { signal: AbortSignal.timeout(5000) });
   return (await response.json()) as AppSnapshot;
@@ -102,11 +103,15 @@ export const nodeOf = async (bed: Bed, pod: string): Promise<string> => {
 };
 
 /** To the other node, by the plugin; resolves when the plugin has ended. */
-export const migrateAway = async (bed: Bed, pod: string): Promise<Migrated & { target: string }> => {
+export const migrateAway = async (
+  bed: Bed,
+  pod: string,
+  strategy?: Strategy,
+): Promise<Migrated & { target: string }> => {
   const target = await otherNode(bed.kube, await nodeOf(bed, pod));
   const migrated = await migrate(
     bed.kube,
-    { namespace: bed.namespace, pod, to: target },
+    { namespace: bed.namespace, pod, to: target, strategy },
     { kubeconfig: bed.kubeconfig, timeoutMs: 200_000 },
   );
   return { ...migrated, target };

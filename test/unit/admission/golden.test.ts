@@ -21,7 +21,7 @@ const around = (migrations: StatefulMigration[] = []): Surroundings => ({
   image: 'localhost/kubectl-shadow:dev',
   namespace: 'shadow-system',
   migrations: async () => migrations,
-  onInjected: () => undefined,
+  onInjected: async () => undefined,
   onSkipped: () => undefined,
 });
 const asked = (pod: V1Pod): Question => ({
@@ -38,7 +38,7 @@ const asked = (pod: V1Pod): Question => ({
 const verdictOn = async (input: Input, pod: V1Pod): Promise<Verdict> => {
   try {
     if (input.question === 'restore') return await restoreVerdict(asked(pod), around(input.migrations));
-    return injectVerdict(asked(pod), around());
+    return await injectVerdict(asked(pod), around());
   } catch (error) {
     return { allowed: false, error: asShadowError(error) };
   }

@@ -43,7 +43,7 @@ const around = (...migrations: StatefulMigration[]): Surroundings => ({
   image: 'i',
   namespace: 'shadow-system',
   migrations: async () => migrations,
-  onInjected: () => undefined,
+  onInjected: async () => undefined,
   onSkipped: () => undefined,
 });
 const CONTROLLER = 'system:serviceaccount:shadow-system:shadow-controller';

@@ -19,7 +19,9 @@ beforeAll(async () => {
     image: 'i',
     namespace: 'shadow-system',
     migrations: () => migrations(),
-    onInjected: (namespace) => told.push(namespace),
+    onInjected: async (namespace) => {
+      told.push(namespace);
+    },
     onSkipped: (_pod, namespace, reason) => told.push(`${namespace}: ${reason}`),
     registry,
     log: quiet as never,

@@ -1,4 +1,5 @@
 /** Two agents on temporary directories, speaking mTLS over loopback; no tool of a node runs. */
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
   existsSync,
@@ -18,13 +19,14 @@ import { Readable } from 'node:stream';
 import { buffer, text } from 'node:stream/consumers';
 import forge from 'node-forge';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { filesIn, packed } from '../../../webhook/agent/archive.ts';
 import { type Calls, calls } from '../../../webhook/agent/calls.ts';
 import type { Driver } from '../../../webhook/agent/drivers.ts';
+import { ownPages } from '../../../webhook/agent/memory.ts';
 import { LAYOUT, type Node, nodeOf } from '../../../webhook/agent/node.ts';
 import { agentServer } from '../../../webhook/agent/server.ts';
 import { collectGarbage } from '../../../webhook/agent/setup.ts';
 import type { Credentials } from '../../../webhook/agent/tls.ts';
-import { filesIn, packed } from '../../../webhook/agent/transfer.ts';
 
 const authority = () => {
   const keys = forge.pki.rsa.generateKeyPair(2048);
@@ -122,6 +124,20 @@ const checkpoint = (): Buffer => {
   writeFileSync(join(images, 'empty.img'), '');
   return pages;
 };
+/** A container of the pod that runs on the node, as far as its bundle, its state and its cgroup tell. */
+const running = ({ layout }: Node, name: string, pid: number) => {
+  const cgroup = join(base, 'cgroup');
+  for (const directory of [cgroup, join(layout.tasks, 'id'), join(layout.runcRoot, 'id')])
+    mkdirSync(directory, { recursive: true });
+  writeFileSync(join(cgroup, 'cgroup.procs'), `${pid}\n`);
+  const annotations = { 'io.kubernetes.cri.sandbox-uid': pod.uid, 'io.kubernetes.cri.container-name': name };
+  writeFileSync(join(layout.tasks, 'id/config.json'), JSON.stringify({ annotations }));
+  writeFileSync(
+    join(layout.runcRoot, 'id/state.json'),
+    JSON.stringify({ init_process_pid: pid, cgroup_paths: { freezer: cgroup } }),
+  );
+  return { pod, containers: [{ name, sidecar: false }] };
+};
 const sendTo = (to: string, epoch = 3) =>
   agentOf(source).send({ claim: CLAIM, epoch, pod, target: { url: to, node: 'target' } });
 const post = async (credentials: Credentials, path: string, body: string): Promise<{ status: number; body: string }> =>
@@ -137,16 +153,59 @@ const post = async (credentials: Credentials, path: string, body: string): Promi
   });
 
 describe('a checkpoint travels', () => {
-  test('after a rehearsal that leaves nothing on either node, and fails where the checkpoint would', async () => {
-    const rehearse = (to: string) =>
-      agentOf(source).rehearse({ claim: CLAIM, epoch: 3, target: { url: to, node: 'target' } });
-    await expect(rehearse('https://127.0.0.1:1')).rejects.toMatchObject({ code: 'SHADOW_E_AGENT_UNREACHABLE' });
-    await expect(rehearse(url)).rejects.toMatchObject({ code: 'SHADOW_E_CLAIM' });
-    await agentOf(target).prepare(prepared);
-    const before = readdirSync(staged());
-    await rehearse(url);
-    expect(readdirSync(staged())).toEqual(before);
-    expect(readdirSync(join(source.layout.checkpoints, CLAIM))).toEqual([]);
+  test('with the memory sent ahead: only what differs by then travels, and the base is gone afterwards', async () => {
+    const child = spawn('sleep', ['60'], { stdio: 'ignore' });
+    try {
+      const run = running(source, 'app', child.pid!);
+      const precopy = (to: string) =>
+        agentOfSource.precopy({ ...claimed, ...run, target: { url: to, node: 'target' } });
+      const agentOfSource = agentOf(source);
+      await expect(precopy('https://127.0.0.1:1')).rejects.toMatchObject({ code: 'SHADOW_E_AGENT_UNREACHABLE' });
+      await expect(precopy(url)).rejects.toMatchObject({ code: 'SHADOW_E_CLAIM' });
+      await agentOf(target).prepare(prepared);
+      const before = readdirSync(staged());
+      const { bytes } = await precopy(url);
+      expect(bytes).toBeGreaterThan(4096);
+      expect(readdirSync(staged())).toHaveLength(before.length + 1);
+      const own = await Readable.from(ownPages('/proc', child.pid!)).toArray();
+      const changed = randomBytes(5 * 4096);
+      const dump = Buffer.concat([changed, ...own, changed.subarray(4096), ...own, ...own, ...own]);
+      mkdirSync(join(source.layout.checkpoints, CLAIM, 'images/app/checkpoint'), { recursive: true });
+      writeFileSync(join(source.layout.checkpoints, CLAIM, 'images/app/checkpoint/pages-1.img'), dump);
+      const sent = await agentOfSource.send({ ...claimed, pod, target: { url, node: 'target' } });
+      expect(sent.bytes).toBe(dump.length);
+      // Nine pages of its own, and the few of a stack that moved.
+      expect(sent.sent).toBeLessThan(20 * 4096);
+      expect(readFileSync(staged('app/checkpoint/pages-1.img')).equals(dump)).toBe(true);
+      expect(readdirSync(staged()).filter((name) => name.startsWith('.'))).toEqual([]);
+      // Asked again, it has no base any more: all of it goes.
+      const again = await agentOfSource.send({ ...claimed, pod, target: { url, node: 'target' } });
+      expect(again.sent).toBe(dump.length);
+    } finally {
+      child.kill('SIGKILL');
+    }
+  });
+
+  test('refused when the base is not what the segments were made of; the next try goes whole', async () => {
+    const child = spawn('sleep', ['60'], { stdio: 'ignore' });
+    try {
+      const agent = agentOf(source);
+      await agentOf(target).prepare(prepared);
+      await agent.precopy({ ...claimed, ...running(source, 'app', child.pid!), target: { url, node: 'target' } });
+      const base = readdirSync(staged()).find((name) => name.startsWith('.base-'))!;
+      writeFileSync(staged(base), randomBytes(1 << 20));
+      const own = await Readable.from(ownPages('/proc', child.pid!)).toArray();
+      const dump = Buffer.concat([...own, ...own, ...own, ...own]);
+      mkdirSync(join(source.layout.checkpoints, CLAIM, 'images/app/checkpoint'), { recursive: true });
+      writeFileSync(join(source.layout.checkpoints, CLAIM, 'images/app/checkpoint/pages-1.img'), dump);
+      const send = () => agent.send({ ...claimed, pod, target: { url, node: 'target' } });
+      await expect(send()).rejects.toMatchObject({ code: 'SHADOW_E_TRANSFER' });
+      expect(existsSync(staged('app'))).toBe(false);
+      expect(await send()).toMatchObject({ bytes: dump.length });
+      expect(readFileSync(staged('app/checkpoint/pages-1.img')).equals(dump)).toBe(true);
+    } finally {
+      child.kill('SIGKILL');
+    }
   });
 
   test('whole, and only to a node that was prepared', async () => {
@@ -172,7 +231,7 @@ describe('a checkpoint travels', () => {
     await agentOf(target).prepare(prepared);
     const images = join(source.layout.checkpoints, CLAIM, 'images');
     const bytes = await buffer(packed(images, await filesIn(images)));
-    const receiving = agentOf(target).receive(CLAIM, 3, Readable.from([damage(bytes)]), 'checkpoint');
+    const receiving = agentOf(target).receive(CLAIM, 3, Readable.from([damage(bytes)]));
     await expect(receiving).rejects.toMatchObject({ code: 'SHADOW_E_TRANSFER' });
     expect(readdirSync(staged()).sort()).toEqual(['attempt', 'containers', 'pod']);
     await expect(

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { disagreement, isSafePath } from '../../../webhook/agent/archive.ts';
 import { startTimeOf } from '../../../webhook/agent/containers.ts';
 import { cpuFlags, versionIn } from '../../../webhook/agent/facts.ts';
 import { boundToPod, descriptorHazard, dialled, unixHazards } from '../../../webhook/agent/inspect.ts';
@@ -11,7 +12,6 @@ import { removalList, upperOf } from '../../../webhook/agent/overlay.ts';
 import { errorLines } from '../../../webhook/agent/runc-driver.ts';
 import { withNetworkLock } from '../../../webhook/agent/setup.ts';
 import { addressOf, parseTcp, protocolsInUse, unixPairs } from '../../../webhook/agent/sockets.ts';
-import { disagreement, isSafePath } from '../../../webhook/agent/transfer.ts';
 
 const TCP = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:1628 00000000:0000 0A 00000000:00000002 00:00000000 00000000 64646        0 101 1 x 100 0 0 10 0

@@ -6,7 +6,8 @@ import { type NodeReport, unfitBetween, unfitFor } from '../../../webhook/contro
 import { unsupported } from '../../../webhook/controller/preflight/pod.ts';
 import { quantity } from '../../../webhook/controller/preflight/quantity.ts';
 import { checkSet } from '../../../webhook/controller/preflight/set.ts';
-import { nodeOf, POD, podSpec, SHADOW, World } from './world.ts';
+import { POD, podSpec, SHADOW, World } from './world.ts';
+import { nodeOf } from './world-agents.ts';
 
 const refusal = async (prepare: (world: World) => void, spec = { sourcePod: POD, targetNode: 'two' }) => {
   const world = new World();
@@ -91,13 +92,15 @@ describe('a node', () => {
   };
   const pod = podSpec();
 
-  it('must have room for two copies at once', () => {
+  it('must have room for two copies at once, or for the one of a Deployment', () => {
     const node = nodeOf('two');
     node.status!.allocatable = { cpu: '250m', memory: '1Gi', pods: '110' };
     expect(unfitFor(pod, node, [])).toEqual([]);
     const other = podSpec();
     other.spec!.nodeName = 'two';
     expect(unfitFor(pod, node, [other])).toEqual(['it has no room for two copies of the pod: cpu']);
+    expect(unfitFor(pod, node, [other], 1)).toEqual([]);
+    expect(unfitFor(pod, node, [other, other], 1)).toEqual(['it has no room for a copy of the pod: cpu']);
   });
 
   it('must be tolerated and selected', () => {

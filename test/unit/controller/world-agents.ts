@@ -1,7 +1,9 @@
+import type { V1Node } from '@kubernetes/client-node';
 import type { AgentCall, AgentClient } from '../../../webhook/api/agent.ts';
 import { ShadowError } from '../../../webhook/api/errors.ts';
 import type { Agents } from '../../../webhook/controller/context.ts';
 import type { World } from './world.ts';
+import { copySettles } from './world-rules.ts';
 
 export interface Staged {
   copy: string;
@@ -10,11 +12,26 @@ export interface Staged {
   cancelled: boolean;
   restored: boolean;
 }
+export const nodeOf = (name: string): V1Node => ({
+  metadata: { name, labels: {} },
+  status: {
+    allocatable: { cpu: '4', memory: '4Gi', pods: '110' },
+    conditions: [{ type: 'Ready', status: 'True' }],
+  },
+});
+
+interface Image {
+  process: string;
+  generation: number;
+  carried: number;
+  /** Mode replay: the record that begins at this very cut. */
+  record?: number | undefined;
+}
 export interface NodeState {
   name: string;
   staged: Map<string, Staged>;
-  images: Map<string, { process: string; generation: number; carried: number }>;
-  cuts: Map<string, { pod: string; process: string; generation: number; carried: number }>;
+  images: Map<string, Image>;
+  cuts: Map<string, Image & { pod: string }>;
 }
 
 type Call = {
@@ -22,6 +39,7 @@ type Call = {
   pod: { uid: string };
   copy: { name: string; uid: string };
   freezeGeneration: number;
+  resume?: boolean;
   target: { node: string };
 };
 const NODE = {
@@ -39,27 +57,31 @@ const restoredContainers = { containers: [{ name: 'app', id: 'c1' }], ms: 1 };
 
 const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => unknown> = {
   node: (_world, node) => ({ node: node.name, ...NODE }),
-  inspect: () => ({ hazards: [], peers: [], estimatedBytes: 1000 }),
+  inspect: (world) => ({ hazards: [], peers: world.peers, estimatedBytes: 1000 }),
   prepare: (_world, node, { claim, copy }) => {
     if (!node.staged.has(claim)) node.staged.set(claim, { copy: copy.name, cancelled: false, restored: false });
     return {};
   },
   waiting: (_world, node, { claim }) => ({ waiting: node.staged.get(claim)?.pod !== undefined }),
-  cut: (world, node, { claim, pod, freezeGeneration }) => {
+  cut: (world, node, { claim, pod, freezeGeneration, resume = false }) => {
     const sidecar = world.sidecars.get(pod.uid);
     if (sidecar === undefined) throw new ShadowError('SHADOW_E_CHECKPOINT', 'no such pod');
-    if (!node.cuts.has(claim)) {
-      if (sidecar.frozen !== freezeGeneration) throw new ShadowError('SHADOW_E_FREEZE', 'it was awake');
-      if (sidecar.state !== 'mute') world.violate(`cut while ${sidecar.state}`);
-      const { process, carried } = sidecar;
-      node.cuts.set(claim, { pod: pod.uid, process, generation: freezeGeneration, carried });
-      Object.assign(sidecar, { app: 'paused', fenced: true });
+    if (node.cuts.get(claim)?.generation !== freezeGeneration) {
+      if (sidecar.frozen !== freezeGeneration) {
+        // as long as it waits for the marker
+        world.time += 3_000;
+        throw new ShadowError('SHADOW_E_FREEZE', 'it was awake', { retryable: true });
+      }
+      if (sidecar.state !== (resume ? 'recording' : 'mute')) world.violate(`cut while ${sidecar.state}`);
+      const { process, carried, record } = sidecar;
+      node.cuts.set(claim, { pod: pod.uid, process, generation: freezeGeneration, carried, record });
+      if (!resume) Object.assign(sidecar, { app: 'paused', fenced: true });
     }
     delete sidecar.frozen;
     sidecar.thaw = freezeGeneration;
     return { bytes: 1000, pausedAt: '', pauseMs: 5, dumpMs: 5 };
   },
-  rehearse: () => ({ ms: 0 }),
+  precopy: () => ({ bytes: 0, ms: 0 }),
   send: (world, node, { claim, target }) => {
     const cut = node.cuts.get(claim);
     if (cut === undefined) throw new ShadowError('SHADOW_E_TRANSFER', 'nothing to send');
@@ -73,8 +95,8 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
       throw new ShadowError('SHADOW_E_RESTORE', 'it does not wait');
     if (image.generation !== freezeGeneration) world.violate('restored another generation');
     staged.restored = true;
-    const { process, carried } = image;
-    world.sidecars.set(copy.uid, { state: 'copy', process, carried, app: 'running', fenced: true });
+    const { process, carried, record } = image;
+    world.sidecars.set(copy.uid, { state: 'copy', process, carried, app: 'running', fenced: true, record });
     return restoredContainers;
   },
   cancel: (_world, node, { claim }) => {
@@ -91,6 +113,13 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
     if (sidecar !== undefined) sidecar.fenced = false;
     return {};
   },
+  fence: (world, _node, { claim, pod }) => {
+    const sidecar = world.sidecars.get(pod.uid);
+    if (sidecar === undefined) throw new ShadowError('SHADOW_E_POD_NOT_RUNNING', 'no such pod');
+    if (sidecar.state !== 'mute' || sidecar.claim !== claim) world.violate(`fenced while ${sidecar.state}`);
+    sidecar.fenced = true;
+    return {};
+  },
   resume: (world, _node, { claim, pod }) => {
     if (world.verdict(claim) !== 'abort') world.violate('resumed without an abort');
     const sidecar = world.sidecars.get(pod.uid);
@@ -100,7 +129,7 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
   kill: (world, _node, { claim, pod }) => {
     if (world.verdict(claim) !== 'commit') world.violate('killed without a commit');
     const sidecar = world.sidecars.get(pod.uid);
-    if (sidecar?.outstanding) world.violate('killed with deliveries outstanding');
+    if (sidecar?.outstanding && copySettles(world, claim)) world.violate('killed with deliveries outstanding');
     if (sidecar !== undefined) sidecar.app = 'killed';
     return {};
   },

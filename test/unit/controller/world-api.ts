@@ -1,12 +1,23 @@
 /** The API server of the world: resourceVersions and conflicts. */
-import type { V1MutatingWebhookConfiguration, V1Pod, V1StatefulSet } from '@kubernetes/client-node';
+import type {
+  V1Deployment,
+  V1EndpointSlice,
+  V1MutatingWebhookConfiguration,
+  V1Pod,
+  V1ReplicaSet,
+  V1Service,
+  V1StatefulSet,
+} from '@kubernetes/client-node';
 import { answeredProbe, isProbe } from '../../../webhook/admission/restore-config.ts';
 import type { StatefulMigration } from '../../../webhook/api/migration.ts';
+import { LABEL } from '../../../webhook/api/names.ts';
 import type { Cluster } from '../../../webhook/controller/context.ts';
 import { ApiError } from '../../../webhook/controller/rest.ts';
 import type { World } from './world.ts';
+import { REPLICA_SET, SET } from './world-owners.ts';
+import { checkCommit, checkLeaving } from './world-rules.ts';
 
-export const SET = 'consumer';
+const status = { observedGeneration: 1, replicas: 1, updatedReplicas: 1 };
 
 export const createApi = (world: World): Cluster => {
   const conflict = () => new ApiError(409, 'Conflict', 'overtaken');
@@ -28,6 +39,7 @@ export const createApi = (world: World): Cluster => {
       for (const handoff of written.status.handoffs ?? []) {
         const before = world.verdict(handoff.claim);
         if (before !== undefined && handoff.decision?.verdict !== before) world.violate('a decision was changed');
+        if (before === undefined && handoff.decision?.verdict === 'commit') checkCommit(world, handoff);
       }
       written.metadata.resourceVersion = world.next();
       world.store(written);
@@ -49,6 +61,7 @@ export const createApi = (world: World): Cluster => {
     deletePod: api('deletePod', (_ns: string, name: string, uid: string, graceSeconds: number) => {
       const pod = world.pods.get(name);
       if (pod?.metadata?.uid !== uid) return;
+      if (pod.metadata.deletionTimestamp === undefined) checkLeaving(world, uid);
       if (graceSeconds === 0) world.lose(name);
       else world.pods.set(name, { ...pod, metadata: { ...pod.metadata, deletionTimestamp: new Date(world.time) } });
     }),
@@ -71,6 +84,40 @@ export const createApi = (world: World): Cluster => {
         status: { observedGeneration: 1, replicas: 1, currentRevision: 'r1', updateRevision: 'r1' },
       }),
     ),
+    replicaSet: api(
+      'replicaSet',
+      (): V1ReplicaSet => ({
+        metadata: {
+          name: REPLICA_SET,
+          uid: 'set',
+          labels: { [LABEL.templateHash]: '7d9f' },
+          ownerReferences: [{ apiVersion: 'apps/v1', kind: 'Deployment', name: 'web', uid: 'web', controller: true }],
+        },
+        spec: { replicas: 1, selector: {} },
+      }),
+    ),
+    deployment: api(
+      'deployment',
+      (): V1Deployment => ({
+        metadata: { name: 'web', uid: 'web', generation: 1 },
+        spec: { replicas: 1, selector: {}, template: {} },
+        status,
+      }),
+    ),
+    services: api('services', (): V1Service[] => [
+      { metadata: { name: 'consumer' }, spec: { selector: { app: 'consumer' } } },
+    ]),
+    endpointSlices: api('endpointSlices', (): V1EndpointSlice[] => [
+      {
+        metadata: { name: 'consumer-1', labels: { 'kubernetes.io/service-name': 'consumer' } },
+        addressType: 'IPv4',
+        endpoints: [...world.endpoints].map(([uid, ready]) => ({
+          addresses: ['10.0.0.1'],
+          conditions: { ready },
+          targetRef: { kind: 'Pod', uid },
+        })),
+      },
+    ]),
     listPods: api('listPods', () => [...world.pods.values()]),
     listAllPods: api('listAllPods', () => [...world.pods.values()]),
     nodes: api('nodes', () => world.kubeNodes),

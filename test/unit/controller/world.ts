@@ -1,58 +1,31 @@
 /**
- * A small cluster in memory that drives the real reconciler: API with resourceVersions, set's controller, kubelet, sidecars and
- * agents as state machines that check their own rules. Time is the world's own. Every call may be cut short before or after it
+ * A small cluster in memory that drives the real reconciler: API with resourceVersions, set's controller, kubelet, endpoints,
+ * sidecars and agents as state machines that check their own rules. Time is the world's own. Every call may be cut short before or after it
  * took effect.
  */
-import type { V1MutatingWebhookConfiguration, V1Node, V1Pod } from '@kubernetes/client-node';
-import { asRestoreTarget } from '../../../webhook/admission/restore.ts';
-import { restoreTarget } from '../../../webhook/admission/targets.ts';
-import { ShadowError } from '../../../webhook/api/errors.ts';
-import type { StatefulMigration } from '../../../webhook/api/migration.ts';
-import { ANNOTATION, LABEL, SIDECAR } from '../../../webhook/api/names.ts';
+import type { V1MutatingWebhookConfiguration, V1Pod } from '@kubernetes/client-node';
+import { type ErrorCode, ShadowError } from '../../../webhook/api/errors.ts';
+import type { Handoff, StatefulMigration } from '../../../webhook/api/migration.ts';
+import { ANNOTATION } from '../../../webhook/api/names.ts';
 import type { Context } from '../../../webhook/controller/context.ts';
 import { reconcile } from '../../../webhook/controller/reconcile.ts';
 import { ApiError } from '../../../webhook/controller/rest.ts';
-import { createAgentsOf, type NodeState } from './world-agents.ts';
-import { createApi, SET } from './world-api.ts';
-import { createSidecars, type Sidecar } from './world-sidecars.ts';
+import { createAgentsOf, type NodeState, nodeOf } from './world-agents.ts';
+import { createApi } from './world-api.ts';
+import { NS, type OwnerKind, POD, podSpec, type Replicas, replicaSet, statefulSet } from './world-owners.ts';
+import { checkServed, checkVoice, sendTo } from './world-rules.ts';
+import { createSidecars, play, type Sidecar, settle } from './world-sidecars.ts';
+
+export { POD, podSpec } from './world-owners.ts';
 
 /** The process dies here: all it knew is gone. */
 export class Crash extends Error {}
 
 export type Hook = (name: string, when: 'before' | 'after', count: number) => void;
 
-export const NS = 'default';
-export const POD = 'consumer-0';
 export const SHADOW = `${POD}-shadow`;
 
 const clone = <T>(value: T): T => structuredClone(value);
-
-export const nodeOf = (name: string): V1Node => ({
-  metadata: { name, labels: {} },
-  status: {
-    allocatable: { cpu: '4', memory: '4Gi', pods: '110' },
-    conditions: [{ type: 'Ready', status: 'True' }],
-  },
-});
-
-export const podSpec = (): V1Pod => ({
-  metadata: {
-    name: POD,
-    namespace: NS,
-    labels: {
-      app: 'consumer',
-      [LABEL.injected]: 'true',
-      [LABEL.statefulSetPod]: POD,
-      'controller-revision-hash': 'r1',
-    },
-    annotations: {},
-    ownerReferences: [{ apiVersion: 'apps/v1', kind: 'StatefulSet', name: SET, uid: 'set', controller: true }],
-  },
-  spec: {
-    initContainers: [{ name: SIDECAR.container, image: 'shadow:1', restartPolicy: 'Always' }],
-    containers: [{ name: 'app', image: 'app:1', resources: { requests: { cpu: '100m', memory: '64Mi' } } }],
-  },
-});
 
 export class World {
   time = 1_700_000_000_000;
@@ -69,16 +42,52 @@ export class World {
   readonly sidecars = new Map<string, Sidecar>();
   readonly nodes: Record<string, NodeState> = {};
   readonly kubeNodes = [nodeOf('one'), nodeOf('two')];
+  readonly kind: OwnerKind;
+  /** Name of the pod there is at first, and the process whose memory is to survive. */
+  readonly pod: string;
+  readonly original: string;
+  /** What the agents see of the app. */
+  peers: string[] = [];
+  /** A number for each record begun. */
+  records = 0;
+  /** So many replays of claims that begin so end in this. */
+  diverging: { count: number; claim: string; code: ErrorCode } = { count: 0, claim: '', code: 'SHADOW_E_DIVERGED' };
+  /** So many looks the copies take without getting nearer. */
+  behind = 0;
+  /** Names of pods whose app says that it is not ready, and for how many milliseconds after it could be. */
+  readonly unready = new Map<string, number>();
+  /** What the Service sends to: a moment behind what the pods say of themselves. */
+  readonly endpoints = new Map<string, boolean>();
+  /** When the Service last sent to a pod, by uid. */
+  readonly lastSent = new Map<string, number>();
+  /** So long after it was told to be unready the kubelet looks. */
+  probeMs = 0;
+  /** When it last began to send to one more. */
+  joined = 0;
+  /** So many looks a copy that has settled all stays live. */
+  lingering = 0;
+  /** To be checked: that the Service is never without anybody. */
+  served = false;
   restoreConfig: V1MutatingWebhookConfiguration | undefined;
   /** Pods that restore nothing and start with empty memory. */
   fresh = 0;
-  private routes = new Map<string, { copyUid: string; abandoned: boolean }>();
+  /** Lost with the leader; the record of a claim comes this way. */
+  readonly routes = new Map<string, { copyUid: string; abandoned: boolean }>();
 
-  constructor() {
+  readonly memory = new Map<string, number>();
+  private readonly owner: Replicas;
+
+  constructor(kind: OwnerKind = 'StatefulSet') {
     for (const name of ['one', 'two'])
       this.nodes[name] = { name, staged: new Map(), images: new Map(), cuts: new Map() };
-    this.start(podSpec(), 'one');
+    this.kind = kind;
+    this.owner = kind === 'StatefulSet' ? statefulSet : replicaSet;
+    const first = podSpec(kind);
+    this.pod = first.metadata?.name ?? '';
+    this.start(first, 'one');
+    this.original = [...this.sidecars.values()][0]?.process ?? '';
     this.fresh = 0;
+    this.tick();
   }
 
   violate(text: string): void {
@@ -89,15 +98,18 @@ export class World {
     return `${++this.version}`;
   }
 
-  /** Decisions as stored: what any rule about the commit is checked against. */
-  verdict(claim: string): 'commit' | 'abort' | undefined {
-    for (const migration of this.migrations.values())
-      for (const handoff of migration.status?.handoffs ?? [])
-        if (handoff.claim === claim) return handoff.decision?.verdict;
-    return undefined;
+  handoff(claim: string): Handoff | undefined {
+    return [...this.migrations.values()]
+      .flatMap(({ status }) => status?.handoffs ?? [])
+      .find((handoff) => handoff.claim === claim);
   }
 
-  migrate(name = 'm1', spec: StatefulMigration['spec'] = { sourcePod: POD, targetNode: 'two' }): void {
+  /** Decisions as stored: what any rule about the commit is checked against. */
+  verdict(claim: string): 'commit' | 'abort' | undefined {
+    return this.handoff(claim)?.decision?.verdict;
+  }
+
+  migrate(name = 'm1', spec: StatefulMigration['spec'] = {}): void {
     this.migrations.set(name, {
       metadata: {
         name,
@@ -107,7 +119,7 @@ export class World {
         generation: 1,
         creationTimestamp: new Date(this.time).toISOString(),
       },
-      spec,
+      spec: { sourcePod: this.pod, targetNode: 'two', ...spec },
     });
   }
 
@@ -157,7 +169,7 @@ export class World {
   }
 
   /** The kubelet runs it with empty memory. */
-  private start(pod: V1Pod, node: string): void {
+  start(pod: V1Pod, node: string): void {
     const made = this.put({ ...pod, spec: { ...pod.spec!, nodeName: node } });
     const uid = made.metadata?.uid ?? '';
     this.sidecars.set(uid, { state: 'idle', process: `p${uid}`, carried: 3, app: 'running', fenced: false });
@@ -167,7 +179,12 @@ export class World {
 
   private settleStatusOf(pod: V1Pod): void {
     const sidecar = this.sidecars.get(pod.metadata?.uid ?? '');
-    const ready = sidecar !== undefined && (sidecar.state === 'idle' || sidecar.state === 'live');
+    const serving = sidecar?.serving || (sidecar?.unreadyAt ?? 0) > this.time;
+    const fit = sidecar !== undefined && (sidecar.state === 'idle' || sidecar.state === 'live' || serving);
+    const name = pod.metadata?.name ?? '';
+    const left = fit ? this.unready.get(name) : undefined;
+    if (left !== undefined) this.unready.set(name, left - 500);
+    const ready = fit && (left ?? 0) <= 0;
     pod.status = {
       phase: sidecar === undefined ? 'Pending' : 'Running',
       podIP: '10.0.0.1',
@@ -184,13 +201,6 @@ export class World {
       for (const staged of node.staged.values()) if (staged.pod === uid) delete staged.pod;
   }
 
-  checkVoice(): void {
-    const speaking = [...this.sidecars.entries()].filter(
-      ([, { state, app }]) => (state === 'idle' || state === 'live') && app === 'running',
-    );
-    if (speaking.length > 1) this.violate(`two voices: ${speaking.map(([uid]) => uid)}`);
-  }
-
   // ---- actors
   advance(ms: number): void {
     const until = this.time + Math.max(ms, 10);
@@ -205,10 +215,16 @@ export class World {
       if (pod.metadata?.deletionTimestamp !== undefined) this.lose(name);
       else this.kubelet(pod);
     }
-    this.setController();
-    this.settlements();
+    this.owner.act(this);
+    settle(this);
+    for (const sidecar of this.sidecars.values()) {
+      if ((sidecar.wakes ?? 0) <= this.time) delete sidecar.frozen;
+      play(this, sidecar);
+    }
+    sendTo(this);
     for (const pod of this.pods.values()) this.settleStatusOf(pod);
-    this.checkVoice();
+    checkVoice(this);
+    checkServed(this);
   }
 
   private kubelet(pod: V1Pod): void {
@@ -219,29 +235,6 @@ export class World {
     if (staged !== undefined && !staged.cancelled && staged.copy === pod.metadata?.name) staged.pod = uid;
   }
 
-  private setController(): void {
-    if (this.pods.has(POD)) return;
-    if (this.restoreConfig === undefined) {
-      this.start(podSpec(), 'one');
-      return;
-    }
-    try {
-      const target = restoreTarget(podSpec(), [...this.migrations.values()]);
-      this.put(asRestoreTarget(podSpec(), target));
-    } catch (error) {
-      if (!(error instanceof ShadowError)) throw error;
-    }
-  }
-
-  private settlements(): void {
-    for (const [claim, { copyUid, abandoned }] of this.routes) {
-      const copy = this.sidecars.get(copyUid);
-      const source = [...this.sidecars.values()].find((one) => one.claim === claim && one.state === 'superseded');
-      if (source !== undefined && copy?.state === 'live' && source.outstanding! > 0) source.outstanding!--;
-      if (copy?.state === 'live' && (abandoned || source?.outstanding === 0)) copy.state = 'idle';
-    }
-  }
-
   // ---- what the reconciler sees
   async call<T>(name: string, act: () => T | Promise<T>): Promise<T> {
     if (this.dead) throw new Crash();
@@ -249,7 +242,7 @@ export class World {
     this.log.push(name);
     this.strike(name, 'before', count);
     const result = await act();
-    this.checkVoice();
+    checkVoice(this);
     this.strike(name, 'after', count);
     return result;
   }
@@ -271,6 +264,7 @@ export class World {
       cluster: createApi(this),
       agents: createAgentsOf(this),
       sidecars: createSidecars(this, this.routes),
+      memory: this.memory,
       log: () => {},
     };
   }
@@ -279,6 +273,7 @@ export class World {
     this.dead = false;
     this.epoch++;
     this.routes.clear();
+    this.memory.clear();
   }
 
   /** Until the migration has ended, crashes and all. */

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { due } from '../../../manifests/examples/producer/producer.ts';
 import { goSeconds } from '../../../scripts/demonstration/migrate.ts';
 import { probeReport } from '../../../scripts/demonstration/prober.ts';
-import { type MigrationProof, proofOf } from '../../../scripts/demonstration/report.ts';
+import { comparison, joined, type MigrationProof, proofOf } from '../../../scripts/demonstration/report.ts';
 import { until } from '../../../scripts/demonstration/until.ts';
 
 const good: MigrationProof = {
@@ -42,6 +42,17 @@ describe('the proof', () => {
       { confirmed: 0 },
     ];
     for (const fault of faults) expect(proofOf([good, { ...good, ...fault }]).ok, JSON.stringify(fault)).toBe(false);
+  });
+
+  it('of two runs holds only when both do, and shows them side by side', () => {
+    const swap = proofOf([10, 30, 20].map((longestGapMs) => ({ ...good, strategy: 'ShadowPodSwap', longestGapMs })));
+    const stop = proofOf([good, { ...good, lost: 1 }]);
+    expect(joined([swap, proofOf([good])]).ok).toBe(true);
+    expect(joined([swap, stop])).toMatchObject({ ok: false, migrations: { length: 5 } });
+    expect(joined([]).ok).toBe(false);
+    const lines = comparison([swap, stop]).split('\n');
+    expect(lines.find((line) => line.includes('longest gap'))).toMatch(/20 \/ 30.*2000 \/ 2000/);
+    expect(lines.find((line) => line.includes('exact'))).toMatch(/yes.*NO/);
   });
 
   it('reads Go durations, and no others', () => {

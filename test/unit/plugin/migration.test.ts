@@ -1,13 +1,27 @@
 import { describe, expect, test } from 'vitest';
 import { judge } from '../../../plugin/migration/check.ts';
 import { pick } from '../../../plugin/migration/find.ts';
+import { specOf } from '../../../plugin/migration/migrate.ts';
 import { errorOf } from '../../../plugin/migration/model.ts';
 import { report } from '../../../plugin/migration/report.ts';
 import { refuseLate } from '../../../plugin/migration/request.ts';
 import { details, migrationTable } from '../../../plugin/migration/table.ts';
 import { block, linesOf } from '../../../plugin/migration/view.ts';
 import type { StatefulMigration } from '../../../webhook/api/migration.ts';
-import { at, completed, failed, fresh, handoff, migration, NOW, running, uncommitted } from './sample.ts';
+import {
+  at,
+  besides,
+  completed,
+  failed,
+  fresh,
+  handoff,
+  migration,
+  NOW,
+  replaying,
+  replica,
+  running,
+  uncommitted,
+} from './sample.ts';
 
 const golden = (name: string, text: string) => expect(`${text}\n`).toMatchFileSnapshot(`golden/${name}.txt`);
 const coded = (code: string) => expect.objectContaining({ code });
@@ -21,6 +35,17 @@ describe('what is printed', () => {
   test('status before the controller has seen it', () => golden('status-fresh', details(fresh, NOW)));
   test('report', () => golden('report', report(completed, NOW)));
   test('the live block', () => golden('block', block(running, NOW).join('\n')));
+  test('status of one that replays', () => golden('status-replaying', details(replaying, NOW)));
+  test('report of one that replayed', () => golden('report-replayed', report(besides, NOW)));
+  test("report of a Deployment's pod", () => golden('report-replica', report(replica, NOW)));
+  test('the live block of one that replays', () => golden('block-replaying', block(replaying, NOW).join('\n')));
+  test('plain lines of one that replayed', () =>
+    golden(
+      'lines-replayed',
+      linesOf(besides)
+        .map(({ text }) => text)
+        .join('\n'),
+    ));
   test('plain lines', () =>
     golden(
       'lines',
@@ -60,6 +85,45 @@ describe('plain lines', () => {
     );
     expect(linesSeen(states).filter((line) => line.includes('Warming'))).toHaveLength(3);
     expect(linesSeen(states).at(-1)).toContain('(attempt 2): Muting');
+  });
+});
+
+describe('while it replays', () => {
+  const seenAt = (ms: number, lag: number): StatefulMigration => {
+    const handoffs = replaying.status!.handoffs!.map((each) => ({
+      ...each,
+      replay: { ...each.replay!, at: at(ms), lag },
+    }));
+    return migration('m', { ...replaying.status!, handoffs });
+  };
+  test('each word of the controller is one line, told once', () => {
+    const keys = new Set<string>();
+    const fresh = [seenAt(2000, 9), seenAt(2000, 9), seenAt(3000, 4)].map((state) =>
+      linesOf(state).filter(({ key }) => !keys.has(key) && keys.add(key)),
+    );
+    expect(fresh.map((lines) => lines.length)).toEqual([7, 0, 1]);
+    expect(fresh[2]?.[0]?.text).toMatch(/^\[ {2}3\.00s\] consumer-0 -> consumer-0-shadow: source 60\.3\/s, lag 4, /);
+  });
+  test('another strategy, taken when the first failed, is told with its reason', () => {
+    const fallen = { strategy: 'StopAndCopy', strategyReason: 'ShadowPodSwap was tried first; it diverged' } as const;
+    const [before, after] = [seenAt(2000, 9), migration('m', { ...replaying.status!, ...fallen })];
+    const keys = new Set(linesOf(before).map(({ key }) => key));
+    expect(linesOf(after).filter(({ key }) => !keys.has(key))[0]?.text).toMatch(
+      /StopAndCopy \(ShadowPodSwap was tried/,
+    );
+  });
+});
+
+describe('what is asked for', () => {
+  test('goes into the spec, and nothing else', () => {
+    expect(specOf('web-0', { to: undefined, strategy: undefined, driver: undefined })).toEqual({ sourcePod: 'web-0' });
+    expect(specOf('web-0', { to: 'b', strategy: 'ShadowPodSwap', driver: 'kubelet', onDivergence: 'Report' })).toEqual({
+      sourcePod: 'web-0',
+      targetNode: 'b',
+      migrationStrategy: 'ShadowPodSwap',
+      checkpointDriver: 'kubelet',
+      onDivergence: 'Report',
+    });
   });
 });
 

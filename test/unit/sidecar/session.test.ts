@@ -68,6 +68,25 @@ const publishes = (pieces: readonly Piece[], id: number): number =>
   methods(pieces.filter((piece) => piece.channel === id)).filter((each) => each === METHOD.basicPublish).length;
 const ours = (piece: Piece): boolean => piece.type === FRAME.method && methodOf(piece.bytes) === METHOD.channelFlow;
 
+describe('the handshake', () => {
+  it('is AMQP 0-9-1 wherever its first frame is cut, whatever the second part begins with', () => {
+    // connection.start names AMQPLAIN: a chunk that begins with its A is no protocol header.
+    const start = method(0, METHOD.connectionStart, 0, 9, ...Buffer.from('AMQPLAIN'));
+    for (let at = 1; at < start.length; at++) {
+      const session = new Session(1, 'broker:5672');
+      session.fromApp(PROTOCOL_HEADER);
+      session.fromBroker(Buffer.from(start.subarray(0, at)));
+      session.fromBroker(Buffer.from(start.subarray(at)));
+      expect(session.phase).toBe('opening');
+      expect(Buffer.concat(session.take().toApp)).toEqual(start);
+    }
+    const refused = new Session(1, 'broker:5672');
+    refused.fromApp(PROTOCOL_HEADER);
+    refused.fromBroker(Buffer.from('AMQP\x00\x00\x09\x01', 'latin1'));
+    expect(refused.phase).toBe('blind');
+  });
+});
+
 describe('mute', () => {
   it('lets a content under way out to its end, nothing else, and loses and reorders nothing when it goes on', () => {
     fc.assert(

@@ -154,3 +154,23 @@ export const issue = (ca: KeyPair, role: Role, now: number): KeyPair => {
   });
   return { cert, key: pem(key) };
 };
+
+/** A leaf that signs itself, for a peer that is given this very certificate to trust. `life` in milliseconds. */
+export const selfSigned = (name: string, now: number, life: number): KeyPair => {
+  const key = newKey();
+  const cert = certify(createPublicKey(key), {
+    name,
+    issuer: name,
+    signer: key,
+    serial: serial(),
+    now,
+    life,
+    extensions: [
+      { name: 'basicConstraints', cA: false, critical: true },
+      { name: 'keyUsage', digitalSignature: true, critical: true },
+      { name: 'extKeyUsage', serverAuth: true, clientAuth: true },
+      { name: 'subjectAltName', altNames: [{ type: 2, value: name }] },
+    ],
+  });
+  return { cert, key: pem(key) };
+};

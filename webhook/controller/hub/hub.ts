@@ -6,7 +6,14 @@ import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { type WebSocket, WebSocketServer } from 'ws';
-import { CONTROL_PATH, type CommandType, FromSidecar, type SidecarState } from '../../api/control.ts';
+import {
+  CONTROL_PATH,
+  type CommandType,
+  FromSidecar,
+  type PlayReport,
+  type RecordReport,
+  type SidecarState,
+} from '../../api/control.ts';
 import { ShadowError } from '../../api/errors.ts';
 import type { Log } from '../../log.ts';
 import type { Authenticate, PodIdentity } from './authenticate.ts';
@@ -20,8 +27,12 @@ export interface SidecarSession {
   readonly process: string;
   /** Superseded or closed: carried deliveries not settled yet. */
   readonly outstanding?: number;
-  /** Mute: why it can't be cut any more. */
+  /** Mute, recording, replaying: why it can't be cut or replayed any more; its code, if it is one of the catalogue's. */
   readonly lost?: string;
+  readonly code?: string;
+  /** As last told. */
+  readonly record?: RecordReport;
+  readonly play?: PlayReport;
 }
 
 export interface Hub {
@@ -33,7 +44,7 @@ export interface Hub {
   command<T extends CommandType>(podUid: string, command: { type: T } & CommandOf<T>): Promise<CommandResult<T>>;
   /** Hello, a change of state or of what is outstanding, gone. */
   onChange(callback: (podUid: string) => void): void;
-  /** From the commit to `unroute`, settlements of the claim pass between the two; safe to repeat. */
+  /** Until `unroute`, settlements and the record of the claim pass between the two; safe to repeat. */
   route(claim: string, sourceUid: string, copyUid: string): void;
   unroute(claim: string): void;
   /**
@@ -123,11 +134,18 @@ export const createHub = (options: HubOptions): Hub => {
         changed(session.identity.uid);
         return refusal;
       }
+      case 'wanted':
+        return routes.wanted(session, message);
+      case 'recorded':
+        return routes.recorded(session, message);
       case 'state':
         session.state = message.state;
         session.claim = message.claim;
         session.outstanding = message.outstanding;
         session.lost = message.lost;
+        session.code = message.code;
+        session.record = message.record;
+        session.play = message.play;
         routes.stateChanged(session);
         changed(session.identity.uid);
         return undefined;
@@ -225,13 +243,16 @@ export const createHub = (options: HubOptions): Hub => {
     session: (podUid) => {
       const found = sessions.get(podUid);
       if (found === undefined) return undefined;
-      const { state, claim, process, outstanding, lost } = found;
+      const { state, claim, process, outstanding, lost, code, record, play } = found;
       return {
         state,
         process,
         ...(claim === undefined ? {} : { claim }),
         ...(outstanding === undefined ? {} : { outstanding }),
         ...(lost === undefined ? {} : { lost }),
+        ...(code === undefined ? {} : { code }),
+        ...(record === undefined ? {} : { record }),
+        ...(play === undefined ? {} : { play }),
       };
     },
     command: async (podUid, command) => {

@@ -1,5 +1,8 @@
-/** Settle-through between the two sidecars of a claim: the copy's settlements to the source, its answers back. */
-import type { Settle, Settled } from '../../api/control.ts';
+/**
+ * Between the two sidecars of a claim: the copy's settlements to the source, its answers back; and, where they can't reach one
+ * another, the copy's wish for the record and the record itself.
+ */
+import type { Recorded, Settle, Settled, Wanted } from '../../api/control.ts';
 import type { Session } from './session.ts';
 
 export interface Route {
@@ -14,6 +17,11 @@ export type Refusal = { readonly refused: string } | undefined;
 
 /** More than a sidecar has under way (its window); beyond it, it is none of ours. */
 const KEPT_PER_SESSION = 64;
+/** More than this a copy's connection holds of the record no more: it asks again, from where it is, once it has room. */
+const RECORD_BYTES_UNDER_WAY = 4 << 20;
+
+const NOT_THE_COPY: Refusal = { refused: 'not the copy of that claim' };
+const NOT_THE_SOURCE: Refusal = { refused: 'not the source of that claim' };
 
 export interface Routes {
   set(claim: string, sourceUid: string, copyUid: string): void;
@@ -22,6 +30,9 @@ export interface Routes {
   abandon(claim: string): void;
   settle(from: Session, message: Settle): Refusal;
   settled(from: Session, message: Settled): Refusal;
+  /** Nothing of the record is kept here, and nothing of it is owed: what finds no way is dropped, the copy asks again. */
+  wanted(from: Session, message: Wanted): Refusal;
+  recorded(from: Session, message: Recorded): Refusal;
   /** A sidecar said hello: what waits for it goes out. */
   arrived(podUid: string): void;
   /** A sidecar's state changed: the copy of a closed source is told that it may consume. */
@@ -78,7 +89,7 @@ export const createRoutes = (session: (podUid: string) => Session | undefined): 
     },
     settle: (from, message) => {
       const route = routes.get(message.claim);
-      if (route !== undefined && route.copyUid !== from.identity.uid) return { refused: 'not the copy of that claim' };
+      if (route !== undefined && route.copyUid !== from.identity.uid) return NOT_THE_COPY;
       if (from.unanswered.size >= KEPT_PER_SESSION) return { refused: 'too many settlements under way' };
       from.unanswered.set(message.seq, message);
       if (route !== undefined) forward(route, message);
@@ -87,10 +98,25 @@ export const createRoutes = (session: (podUid: string) => Session | undefined): 
     settled: (from, message) => {
       const route = routes.get(message.claim);
       if (route === undefined) return undefined;
-      if (route.sourceUid !== from.identity.uid) return { refused: 'not the source of that claim' };
+      if (route.sourceUid !== from.identity.uid) return NOT_THE_SOURCE;
       from.outstanding = message.outstanding;
       const copy = session(route.copyUid);
       if (copy !== undefined) answer(copy, message);
+      return undefined;
+    },
+    wanted: (from, message) => {
+      const route = routes.get(message.claim);
+      if (route === undefined) return undefined;
+      if (route.copyUid !== from.identity.uid) return NOT_THE_COPY;
+      session(route.sourceUid)?.send(message);
+      return undefined;
+    },
+    recorded: (from, message) => {
+      const route = routes.get(message.claim);
+      if (route === undefined) return undefined;
+      if (route.sourceUid !== from.identity.uid) return NOT_THE_SOURCE;
+      const copy = session(route.copyUid);
+      if (copy !== undefined && copy.buffered() <= RECORD_BYTES_UNDER_WAY) copy.send(message);
       return undefined;
     },
     arrived: (podUid) => {

@@ -7,6 +7,9 @@ import {
   type CommandType,
   type FromController,
   MuteResult,
+  type PlayReport,
+  type RecordReport,
+  ServeResult,
   SessionReport,
   type Settle,
   SettleStatus,
@@ -21,10 +24,13 @@ const RESULTS = {
   mute: MuteResult,
   freeze: Nothing,
   unmute: Nothing,
+  replay: Nothing,
+  serve: ServeResult,
   attach: Nothing,
   live: Nothing,
   supersede: SettleStatus,
   settleStatus: SettleStatus,
+  retire: Nothing,
 } as const satisfies Record<CommandType, z.ZodType>;
 
 export type CommandResult<T extends CommandType> = z.infer<(typeof RESULTS)[T]>;
@@ -48,9 +54,15 @@ export interface Session {
   claim: string | undefined;
   outstanding: number | undefined;
   lost: string | undefined;
+  /** Of `lost`. */
+  code: string | undefined;
+  record: RecordReport | undefined;
+  play: PlayReport | undefined;
   /** Batches of a copy that its source has not answered, by seq; they die with the connection, and the copy sends them again. */
   readonly unanswered: Map<number, Settle>;
   send(message: FromController): void;
+  /** Bytes sent and not yet taken by the network. */
+  buffered(): number;
   request<T extends CommandType>(command: CommandOf<T>, epoch: number): Promise<CommandResult<T>>;
   answered(answer: Answer): void;
   /** Fails what is under way. */
@@ -97,8 +109,12 @@ export const createSession = (
     claim: hello.claim,
     outstanding: undefined,
     lost: hello.lost,
+    code: undefined,
+    record: undefined,
+    play: undefined,
     unanswered: new Map(),
     send,
+    buffered: () => ws.bufferedAmount,
     request: <T extends CommandType>(command: CommandOf<T>, epoch: number) =>
       new Promise<CommandResult<T>>((resolve, reject) => {
         id += 1;

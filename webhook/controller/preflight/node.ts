@@ -56,24 +56,26 @@ export const roomOn = (node: V1Node, pods: readonly V1Pod[]): Requests => {
   return Object.fromEntries(Object.entries(allocatable(node)).map(([name, all]) => [name, all - (taken[name] ?? 0)]));
 };
 
-/** Shadow and successor stand side by side for a while. */
-const COPIES = 2;
+/** How many copies stand side by side for a while: shadow and successor, or a Deployment's one copy. */
+export type Copies = 1 | 2;
 
 /** What the Kubernetes objects say against it. */
-export const unfitFor = (pod: V1Pod, node: V1Node, pods: readonly V1Pod[]): string[] => {
+export const unfitFor = (pod: V1Pod, node: V1Node, pods: readonly V1Pod[], copies: Copies = 2): string[] => {
   const ready = node.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True');
   const taint = (node.spec?.taints ?? []).find(
     (one) =>
       one.effect !== 'PreferNoSchedule' &&
       !(pod.spec?.tolerations ?? []).some((toleration) => tolerates(one, toleration)),
   );
-  const short = lacking(roomOn(node, pods), requestsOf(pod), COPIES);
+  const short = lacking(roomOn(node, pods), requestsOf(pod), copies);
   return [
     ...(ready ? [] : ['it is not Ready']),
     ...(node.spec?.unschedulable ? ['it is cordoned'] : []),
     ...(taint === undefined ? [] : [`the pod does not tolerate its taint ${taint.key}:${taint.effect}`]),
     ...(selects(pod, node) ? [] : ["the pod's nodeSelector or node affinity excludes it"]),
-    ...(short.length === 0 ? [] : [`it has no room for two copies of the pod: ${short.join(', ')}`]),
+    ...(short.length === 0
+      ? []
+      : [`it has no room for ${copies === 1 ? 'a copy' : 'two copies'} of the pod: ${short.join(', ')}`]),
   ];
 };
 

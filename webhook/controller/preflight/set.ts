@@ -4,13 +4,6 @@ import { ShadowError } from '../../api/errors.ts';
 import { isEnded, type StatefulMigration } from '../../api/migration.ts';
 import { isReady } from '../pods.ts';
 
-export const ownerOf = (pod: V1Pod): string => {
-  const owner = pod.metadata?.ownerReferences?.find(({ controller }) => controller === true);
-  if (owner?.kind !== 'StatefulSet')
-    throw new ShadowError('SHADOW_E_UNOWNED', `${pod.metadata?.name ?? ''} belongs to ${owner?.kind ?? 'nobody'}`);
-  return owner.name;
-};
-
 export const ordinalOf = (name: string): number => Number(/-(\d+)$/.exec(name)?.[1] ?? Number.NaN);
 
 const isOrdered = (set: V1StatefulSet): boolean => set.spec?.podManagementPolicy !== 'Parallel';

@@ -8,7 +8,7 @@ import { ANNOTATION, claimOf, LABEL } from '../../api/names.ts';
 import type { Context } from '../context.ts';
 import { clonedContainers, isLeaving, podId, serves, uidOf } from '../pods.ts';
 import { writeRestoreConfig } from '../restore-config.ts';
-import { nextAttempt, touchedSource } from '../transition.ts';
+import { isUnreplayable, nextAttempt, touchedSource } from '../transition.ts';
 import { clean } from './retiring.ts';
 import {
   all,
@@ -80,6 +80,22 @@ const lost = (handoff: Handoff): StepResult =>
     { status: { error: { code: 'SHADOW_E_SOURCE_LOST', message: `${handoff.source.name} was lost with its state` } } },
   );
 
+/** Auto took replaying for fit, and it was not: the same record goes on with the strategy that is exact for every app. */
+const retriesByStop = ({ spec, status }: StatefulMigration, handoff: Handoff): boolean =>
+  (spec.migrationStrategy || 'Auto') === 'Auto' &&
+  handoff.index === 0 &&
+  status?.error === undefined &&
+  isUnreplayable(handoff);
+
+const stopInstead = (ctx: Context, migration: StatefulMigration, handoff: Handoff): StepResult => ({
+  kind: 'replace',
+  handoff: nextAttempt(migration, handoff, ctx.now()),
+  status: {
+    strategy: 'StopAndCopy',
+    strategyReason: `${migration.status?.strategy} was tried first; ${handoff.decision?.message ?? ''}`,
+  },
+});
+
 export const aborting: StepFunction = async (ctx, migration, handoff) => {
   const source = await findPod(ctx, migration.metadata.namespace, handoff.source);
   const alive = serves(source, handoff.source);
@@ -88,6 +104,7 @@ export const aborting: StepFunction = async (ctx, migration, handoff) => {
     if (!alive) return lost(handoff);
     // The successor stays until the next attempt has its claim on record: one made meanwhile would not be ours to restore.
     await all([cancel(ctx, handoff), release()]);
+    ctx.sidecars.unroute(handoff.claim);
     return enterStep('Aborted');
   }
   let gone = false;
@@ -98,7 +115,8 @@ export const aborting: StepFunction = async (ctx, migration, handoff) => {
   await all([release(), writeRestoreConfig(ctx, migration).then(drop)]);
   if (!gone) return wait(500);
   await clean(ctx, migration, handoff);
-  return enterStep('Aborted');
+  ctx.sidecars.unroute(handoff.claim);
+  return retriesByStop(migration, handoff) ? stopInstead(ctx, migration, handoff) : enterStep('Aborted');
 };
 
 /** Handoff 1 between two attempts. */

@@ -1,23 +1,47 @@
-/** The copy opens its connections; then the one write that decides (invariant 5). */
-import { ShadowError } from '../../api/errors.ts';
-import { foreignContainer, serves } from '../pods.ts';
+/**
+ * The copy is made ready to serve; then the one write that decides (invariant 5). Mode stop: it opens its connections. Mode
+ * replay: they are open, and the copy plays the last of the record while the mute source's app is fenced.
+ */
+import type { Handoff, StatefulMigration } from '../../api/migration.ts';
+import type { Context } from '../context.ts';
+import { podId } from '../pods.ts';
 import { commit } from '../transition.ts';
-import { findPod, type StepFunction, uidOfRef, wait } from './step.ts';
+import { once } from './memory.ts';
+import { checkCopy, replayOf, restoredSession } from './replaying.ts';
+import { type StepFunction, type StepResult, uidOfRef, wait } from './step.ts';
 
 const ATTACH_MS = 12_000;
 
-export const attaching: StepFunction = async (ctx, migration, handoff) => {
-  const copyUid = uidOfRef(handoff.copy);
-  const session = ctx.sidecars.session(copyUid);
-  // It dials us as soon as it wakes; the hub tells.
-  if (session === undefined) return wait(50);
-  const source = ctx.sidecars.session(uidOfRef(handoff.source));
-  if (source !== undefined && source.process !== session.process)
-    throw new ShadowError('SHADOW_E_ATTACH', 'the sidecar of the copy is not the restored one');
-  await ctx.sidecars.command(copyUid, { type: 'attach', claim: handoff.claim, timeoutMs: ATTACH_MS });
-  const pod = await findPod(ctx, migration.metadata.namespace, handoff.copy);
-  if (!serves(pod, handoff.copy)) throw new ShadowError('SHADOW_E_ATTACH', `pod ${handoff.copy.name} is gone`);
-  const foreign = foreignContainer(pod, []);
-  if (foreign !== undefined) throw new ShadowError('SHADOW_E_ATTACH', foreign);
+const decide = async (ctx: Context, migration: StatefulMigration, handoff: Handoff): Promise<StepResult> => {
+  await checkCopy(ctx, migration, handoff);
   return { kind: 'replace', handoff: commit(handoff, ctx.now(), ctx.epoch) };
 };
+
+/**
+ * All up to END is played, every recorded output matched: the copy's word for this very claim, and the source's that it is
+ * mute. The fence closes before the decision, so that no call of the source's app meets one of the copy's outside.
+ */
+const replayed: StepFunction = async (ctx, migration, handoff) => {
+  const { claim, source, copy } = handoff;
+  ctx.sidecars.route(claim, uidOfRef(source), uidOfRef(copy));
+  await once(ctx, handoff, 'fence', () =>
+    ctx.agents.of(source.node).fence({ claim, epoch: ctx.epoch, pod: podId(migration.metadata.namespace, source) }),
+  );
+  const session = restoredSession(ctx, handoff);
+  const origin = ctx.sidecars.session(uidOfRef(source));
+  const ready = session?.state === 'replayed' && session.claim === claim;
+  const mute = origin?.state === 'mute' && origin.claim === claim;
+  if (!ready || !mute) return wait(20);
+  const replay = replayOf(origin, session, ctx.now()) ?? handoff.replay;
+  return decide(ctx, migration, { ...handoff, ...(replay === undefined ? {} : { replay }) });
+};
+
+const attached: StepFunction = async (ctx, migration, handoff) => {
+  // It dials us as soon as it wakes; the hub tells.
+  if (restoredSession(ctx, handoff) === undefined) return wait(50);
+  await ctx.sidecars.command(uidOfRef(handoff.copy), { type: 'attach', claim: handoff.claim, timeoutMs: ATTACH_MS });
+  return decide(ctx, migration, handoff);
+};
+
+export const attaching: StepFunction = (ctx, migration, handoff) =>
+  handoff.mode === 'replay' ? replayed(ctx, migration, handoff) : attached(ctx, migration, handoff);

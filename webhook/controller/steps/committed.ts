@@ -41,15 +41,15 @@ export const committed: StepFunction = async (ctx, migration, handoff) => {
   const pod = await findPod(ctx, namespace, copy);
   if (!serves(pod, copy)) return afterCopyLost(handoff);
   ctx.sidecars.route(claim, uidOfRef(source), uidOfRef(copy));
-  await all([
-    goLive(ctx, handoff, uidOfRef(copy)),
-    ctx.agents
-      .of(copy.node)
-      .unfence({ claim, epoch: ctx.epoch, pod: { namespace, name: copy.name, uid: uidOfRef(copy) } }),
-    supersede(ctx, migration, handoff),
+  // The kubelet looks at a changed pod at once, and asks a container that is not ready whether it is by now: so only when it is.
+  const serving = goLive(ctx, handoff, uidOfRef(copy)).then(() =>
     ctx.cluster.patchPod(namespace, copy.name, {
       annotations: { [ANNOTATION.commit]: JSON.stringify(handoff.decision) },
     }),
-  ]);
+  );
+  const unfence = ctx.agents
+    .of(copy.node)
+    .unfence({ claim, epoch: ctx.epoch, pod: { namespace, name: copy.name, uid: uidOfRef(copy) } });
+  await all([serving, unfence, supersede(ctx, migration, handoff)]);
   return enterStep('Settling');
 };

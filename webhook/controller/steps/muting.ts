@@ -1,20 +1,25 @@
-/** The pause begins: the source's sidecar stops talking for the app (invariant 4). */
+/**
+ * The source's sidecar stops talking for the app (invariant 4). Mode stop: the pause begins. Mode replay: the source ends its
+ * record; what the copy has to play from here on is what users wait for.
+ */
+import type { Handoff, StatefulMigration } from '../../api/migration.ts';
+import type { Context } from '../context.ts';
+import { enterCutting } from './cutting.ts';
 import { answerForGone, enterStep, type StepFunction, uidOfRef, wait } from './step.ts';
 
 const MUTE_MS = 8_000;
 
+/** The shadow still settles what it brought along: its own handoff waits until the first one is all over. */
+export const isSettling = (ctx: Context, migration: StatefulMigration, handoff: Handoff): boolean => {
+  if (handoff.index !== 1 || ctx.sidecars.session(uidOfRef(handoff.source))?.state !== 'live') return false;
+  const first = migration.status?.handoffs?.[0];
+  if (first !== undefined) answerForGone(ctx, first);
+  return true;
+};
+
 export const muting: StepFunction = async (ctx, migration, handoff) => {
-  if (handoff.index === 1 && ctx.sidecars.session(uidOfRef(handoff.source))?.state === 'live') {
-    const first = migration.status?.handoffs?.[0];
-    if (first !== undefined) answerForGone(ctx, first);
-    return wait(20);
-  }
-  const { carried } = await ctx.sidecars.command(uidOfRef(handoff.source), {
-    type: 'mute',
-    claim: handoff.claim,
-    timeoutMs: MUTE_MS,
-  });
-  // Higher than any this pod has ever seen, of earlier attempts and migrations too: a thaw file left over wakes nobody.
-  const freezeGeneration = Math.max((handoff.freezeGeneration ?? 0) + 1, ctx.now());
-  return enterStep('Cutting', { carried, freezeGeneration });
+  const { claim, source, mode } = handoff;
+  if (mode !== 'replay' && isSettling(ctx, migration, handoff)) return wait(20);
+  const { carried } = await ctx.sidecars.command(uidOfRef(source), { type: 'mute', claim, timeoutMs: MUTE_MS });
+  return mode === 'replay' ? enterStep('Attaching', { carried }) : enterCutting(ctx, handoff, { carried });
 };

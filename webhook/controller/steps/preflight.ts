@@ -1,58 +1,74 @@
 /** Before anything is touched: everything that can be known to go wrong is refused, by name. */
-import type { V1Node, V1Pod, V1StatefulSet } from '@kubernetes/client-node';
+import type { V1Node, V1Pod } from '@kubernetes/client-node';
 import { shadowPod } from '../../admission/restore.ts';
 import { asShadowError, type ErrorCode, ShadowError } from '../../api/errors.ts';
-import { IMPLEMENTED, type MigrationStatus, type StatefulMigration, type Strategy } from '../../api/migration.ts';
-import { claimOf, shadowName } from '../../api/names.ts';
+import type { MigrationStatus, StatefulMigration } from '../../api/migration.ts';
+import { claimOf, replicaName, shadowName } from '../../api/names.ts';
 import type { Context } from '../context.ts';
 import { appContainers, clonedContainers, podId, uidOf } from '../pods.ts';
+import { checkDeployment, deploymentOf } from '../preflight/deployment.ts';
 import { load, type NodeReport, unfitBetween, unfitFor } from '../preflight/node.ts';
+import { controllerOf, type Owner, unowned } from '../preflight/owner.ts';
 import { checkPod, pinnedImages } from '../preflight/pod.ts';
-import { checkBusy, checkSet, ownerOf } from '../preflight/set.ts';
+import { checkBusy, checkSet } from '../preflight/set.ts';
+import { checkStrategy, chooseStrategy, type Effects, modeOf } from '../preflight/strategy.ts';
 import { ApiError, apiFailure } from '../rest.ts';
 import { firstAttempt } from '../transition.ts';
 
-const REASON =
-  'StopAndCopy is exact for every app; strategies that replay beside the serving source come in a later release';
-
-const chooseStrategy = ({ spec }: StatefulMigration): { strategy: Strategy; strategyReason: string } => {
-  const wanted = spec.migrationStrategy || 'Auto';
-  if (!IMPLEMENTED.includes(wanted))
-    throw new ShadowError(
-      'SHADOW_E_UNSUPPORTED',
-      `strategy ${wanted} is not implemented in this release; use StopAndCopy`,
-    );
-  return wanted === 'Auto'
-    ? { strategy: 'StopAndCopy', strategyReason: REASON }
-    : { strategy: wanted, strategyReason: 'asked for' };
-};
-
 interface Findings {
   pod: V1Pod;
-  set: V1StatefulSet;
+  owner: Owner;
   sourceNode: string;
   nodes: V1Node[];
   pods: V1Pod[];
   source: NodeReport;
   estimatedBytes: number;
+  effects: Effects;
 }
 
-const findPodAndSet = async (ctx: Context, migration: StatefulMigration) => {
+const gone = (kind: string, name: string): ShadowError => unowned(`${kind} ${name} is gone`);
+
+const findOwner = async (ctx: Context, migration: StatefulMigration, pod: V1Pod): Promise<Owner> => {
+  const { namespace } = migration.metadata;
+  const { kind, name } = controllerOf(pod);
+  if (kind === 'StatefulSet') {
+    const set = await ctx.cluster.statefulSet(namespace, name);
+    if (set === undefined) throw gone(kind, name);
+    return { kind, set };
+  }
+  const set = await ctx.cluster.replicaSet(namespace, name);
+  if (set === undefined) throw gone(kind, name);
+  const above = deploymentOf(set);
+  if (above === undefined) throw unowned(`ReplicaSet ${name} belongs to no Deployment`);
+  const deployment = await ctx.cluster.deployment(namespace, above);
+  if (deployment === undefined) throw gone('Deployment', above);
+  return { kind: 'Deployment', deployment, set };
+};
+
+const findPodAndOwner = async (ctx: Context, migration: StatefulMigration) => {
   const { namespace } = migration.metadata;
   const name = migration.spec.sourcePod ?? '';
   const pod = await ctx.cluster.readPod(namespace, name);
   if (pod === undefined) throw new ShadowError('SHADOW_E_POD_NOT_FOUND', `${namespace}/${name}`);
   checkBusy(migration, ctx.cluster.migrations(), name, undefined);
   checkPod(pod);
-  const set = await ctx.cluster.statefulSet(namespace, ownerOf(pod));
-  if (set === undefined) throw new ShadowError('SHADOW_E_UNOWNED', `StatefulSet ${ownerOf(pod)} is gone`);
-  checkBusy(migration, ctx.cluster.migrations(), name, set);
-  checkSet(set, pod, await ctx.cluster.listPods(namespace));
-  return { pod, set };
+  const owner = await findOwner(ctx, migration, pod);
+  checkStrategy(migration.spec, owner.kind);
+  if (owner.kind === 'Deployment') checkDeployment(owner.deployment, owner.set, pod);
+  else {
+    checkBusy(migration, ctx.cluster.migrations(), name, owner.set);
+    checkSet(owner.set, pod, await ctx.cluster.listPods(namespace));
+  }
+  return { pod, owner };
 };
 
 /** What only the running pod can tell: its AMQP session, its processes. */
-const inspect = async (ctx: Context, namespace: string, pod: V1Pod, node: string): Promise<number> => {
+const inspect = async (
+  ctx: Context,
+  namespace: string,
+  pod: V1Pod,
+  node: string,
+): Promise<{ estimatedBytes: number; effects: Effects }> => {
   const [session, processes] = await Promise.all([
     ctx.sidecars.command(uidOf(pod), { type: 'inspect', claim: '' }),
     ctx.agents.of(node).inspect({
@@ -63,26 +79,27 @@ const inspect = async (ctx: Context, namespace: string, pod: V1Pod, node: string
   ]);
   if (session.hazards.length > 0) throw new ShadowError('SHADOW_E_SESSION', session.hazards.join('; '));
   if (processes.hazards.length > 0) throw new ShadowError('SHADOW_E_UNSUPPORTED', processes.hazards.join('; '));
-  return processes.estimatedBytes;
+  const brokers = session.connections.map(({ broker }) => broker);
+  return { estimatedBytes: processes.estimatedBytes, effects: { peers: processes.peers, brokers } };
 };
 
 const observe = async (ctx: Context, migration: StatefulMigration): Promise<Findings> => {
-  const { pod, set } = await findPodAndSet(ctx, migration);
+  const { pod, owner } = await findPodAndOwner(ctx, migration);
   const sourceNode = pod.spec?.nodeName ?? '';
-  const [nodes, pods, source, estimatedBytes] = await Promise.all([
+  const [nodes, pods, source, inside] = await Promise.all([
     ctx.cluster.nodes(),
     ctx.cluster.listAllPods(),
     reportOf(ctx, sourceNode),
     inspect(ctx, migration.metadata.namespace, pod, sourceNode),
   ]);
-  return { pod, set, sourceNode, nodes, pods, source, estimatedBytes };
+  return { pod, owner, sourceNode, nodes, pods, source, ...inside };
 };
 
 const reportOf = async (ctx: Context, node: string): Promise<NodeReport> => ctx.agents.of(node).node({});
 
 /** All that speaks against a node; an agent that does not answer is one more thing. */
 const against = async (ctx: Context, found: Findings, node: V1Node): Promise<string[]> => {
-  const reasons = unfitFor(found.pod, node, found.pods);
+  const reasons = unfitFor(found.pod, node, found.pods, found.owner.kind === 'Deployment' ? 1 : 2);
   if (reasons.length > 0) return reasons;
   try {
     return unfitBetween(found.source, await reportOf(ctx, node.metadata?.name ?? ''), found.estimatedBytes);
@@ -128,17 +145,34 @@ const rehearse = async (ctx: Context, shadow: V1Pod): Promise<void> => {
   }
 };
 
+/** What the copy is called, and what its owner is told to be. */
+const ownedBy = (owner: Owner, pod: string, migrationUid: string) =>
+  owner.kind === 'StatefulSet'
+    ? {
+        copyName: shadowName(pod),
+        record: { statefulSetName: owner.set.metadata?.name ?? '', originalReplicas: owner.set.spec?.replicas ?? 1 },
+      }
+    : {
+        copyName: replicaName(owner.set.metadata?.name ?? '', migrationUid),
+        record: {
+          deploymentName: owner.deployment.metadata?.name ?? '',
+          originalReplicas: owner.deployment.spec?.replicas ?? 1,
+        },
+      };
+
 /** What the record begins with. Throws the refusal. */
 export const preflight = async (ctx: Context, migration: StatefulMigration): Promise<Partial<MigrationStatus>> => {
   const { namespace, uid } = migration.metadata;
-  const chosen = chooseStrategy(migration);
   const found = await observe(ctx, migration);
-  const { pod, set, sourceNode } = found;
+  const { pod, owner, sourceNode } = found;
+  const chosen = chooseStrategy(migration.spec, pod, owner.kind, found.effects);
   const wanted = migration.spec.targetNode;
   const targetNode = wanted ? await namedTarget(ctx, found, wanted) : await chosenTarget(ctx, found);
   const name = pod.metadata?.name ?? '';
+  const { copyName, record } = ownedBy(owner, name, uid);
   const images = pinnedImages(pod);
   const shadow = shadowPod(pod, {
+    name: copyName,
     claim: claimOf(uid, 0),
     node: targetNode,
     sidecarForm: 'container',
@@ -147,16 +181,16 @@ export const preflight = async (ctx: Context, migration: StatefulMigration): Pro
   });
   await rehearse(ctx, { ...shadow, metadata: { ...shadow.metadata, namespace } });
   const source = { name, uid: uidOf(pod), node: sourceNode, ip: pod.status?.podIP ?? '' };
+  const copy = { name: copyName, node: targetNode };
   return {
     ...chosen,
+    ...record,
     sourceNode,
     targetNode,
-    targetPod: shadowName(name),
+    targetPod: copyName,
     containerName: migration.spec.containerName || (appContainers(pod)[0]?.name ?? ''),
-    statefulSetName: set.metadata?.name ?? '',
-    originalReplicas: set.spec?.replicas ?? 1,
     sourcePodLabels: pod.metadata?.labels ?? {},
     sourceContainers: images,
-    handoffs: [firstAttempt(migration, 0, source, { name: shadowName(name), node: targetNode }, ctx.now())],
+    handoffs: [firstAttempt(migration, 0, source, copy, ctx.now(), modeOf(chosen.strategy))],
   };
 };

@@ -20,6 +20,8 @@ export const restoring: StepFunction = async (ctx, migration, handoff) => {
   if (!serves(pod, copy)) throw new ShadowError('SHADOW_E_RESTORE', `pod ${copy.name} is gone`);
   const foreign = foreignContainer(pod, restored.containers);
   if (foreign !== undefined) throw new ShadowError('SHADOW_E_RESTORE', foreign);
+  // Beside a serving source the pause ended with the cut.
+  if (handoff.mode === 'replay') return enterStep('Replaying');
   const since = ctx.now() - Date.parse(handoff.entered.Transferring ?? '');
   const pausedMs = (handoff.pausedMs ?? 0) + (Number.isFinite(since) ? since : 0);
   return enterStep('Attaching', { pausedMs });

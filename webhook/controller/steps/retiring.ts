@@ -6,6 +6,8 @@ import type { Context } from '../context.ts';
 import { attemptsOf, clonedContainers, isLeaving, podId, uidOf } from '../pods.ts';
 import { proveRestoreWebhook, writeRestoreConfig } from '../restore-config.ts';
 import { stamp } from '../transition.ts';
+import { adopting } from './adopting.ts';
+import { forget } from './memory.ts';
 import { all, enterStep, findPod, type StepFunction, type StepResult, tolerant, wait } from './step.ts';
 import { prepare } from './warming.ts';
 
@@ -18,6 +20,7 @@ export const clean = (ctx: Context, migration: StatefulMigration, handoff: Hando
   const nodes = new Set([handoff.source.node, handoff.copy.node]);
   const claims = attemptsOf(handoff).map((attempt) => claimOf(migration.metadata.uid, handoff.index, attempt));
   const call = async (node: string, claim: string) => ctx.agents.of(node).clean({ claim, epoch: ctx.epoch });
+  forget(ctx, claims);
   return all([...nodes].flatMap((node) => claims.map((claim) => tolerant(ctx, handoff, graceMs, call(node, claim)))));
 };
 
@@ -58,6 +61,10 @@ export const retiring: StepFunction = async (ctx, migration, handoff) => {
   const pod = await findPod(ctx, migration.metadata.namespace, handoff.source);
   const next = migration.status?.handoffs?.find(({ index }) => index === handoff.index + 1);
   const lost = migration.status?.error !== undefined;
+  if (!lost && migration.status?.deploymentName !== undefined) {
+    const waiting = await adopting(ctx, migration, handoff);
+    if (waiting !== undefined) return waiting;
+  }
   if (pod !== undefined && !isLeaving(pod)) {
     if (next !== undefined && !lost) await readyForSuccessor(ctx, migration, next);
     // Nobody is to be restored any more: from here on the set's pod starts as any other.

@@ -1,42 +1,22 @@
 /** The app's settlements of carried deliveries travel back; the source goes only when the broker has them all. */
-import type { StatefulMigration } from '../../api/migration.ts';
+import type { Handoff } from '../../api/migration.ts';
 import type { Context } from '../context.ts';
-import { refOf, serves } from '../pods.ts';
-import { firstAttempt } from '../transition.ts';
+import { serves } from '../pods.ts';
 import { afterCopyLost } from './committed.ts';
-import {
-  answerForGone,
-  enterStep,
-  findPod,
-  type StepFunction,
-  type StepResult,
-  sinceEntered,
-  uidOfRef,
-  wait,
-} from './step.ts';
+import { retire } from './retire.ts';
+import { answerForGone, enterStep, findPod, type StepFunction, sinceEntered, uidOfRef, wait } from './step.ts';
 
 const TELL_AFTER_MS = 30_000;
 
-/**
- * The second handoff is put on record in the very write that sends the old pod away: when the set's controller makes the
- * successor, the restore webhook finds its claim.
- */
-const retire = async (ctx: Context, migration: StatefulMigration): Promise<StepResult> => {
-  const [first, second] = migration.status?.handoffs ?? [];
-  if (first === undefined || second !== undefined) return enterStep('Retiring');
-  const shadow = await findPod(ctx, migration.metadata.namespace, first.copy);
-  if (!serves(shadow, first.copy)) return afterCopyLost(first);
-  const next = firstAttempt(
-    migration,
-    1,
-    refOf(shadow, first.copy),
-    { name: first.source.name, node: first.copy.node },
-    ctx.now(),
-  );
-  // The set must make the very revision that is in memory; the webhook refuses another.
-  const revision = shadow.metadata?.labels?.['controller-revision-hash'];
-  if (revision !== undefined) next.revision = revision;
-  return enterStep('Retiring', {}, { others: [next], status: { replacementPod: first.source.name } });
+/** Deliveries that are going to be settled through the source. */
+const outstandingAt = async (ctx: Context, { claim, source, copy }: Handoff): Promise<number> => {
+  const uid = uidOfRef(source);
+  // Started anew since, its sidecar is mute and knows of no commit; what it held is the broker's again.
+  const type = ctx.sidecars.session(uid)?.state === 'mute' ? 'supersede' : 'settleStatus';
+  const { outstanding } = await ctx.sidecars.command(uid, { type, claim });
+  // A copy that is idle settles none of them any more: its sidecar was started anew, and its app with new connections. The
+  // broker hands them out again, as after any crash, once the source is gone.
+  return ctx.sidecars.session(uidOfRef(copy))?.state === 'idle' ? 0 : outstanding;
 };
 
 export const settling: StepFunction = async (ctx, migration, handoff) => {
@@ -46,7 +26,7 @@ export const settling: StepFunction = async (ctx, migration, handoff) => {
   if (!serves(copyPod, copy)) return afterCopyLost(handoff);
   if (serves(sourcePod, source)) {
     ctx.sidecars.route(claim, uidOfRef(source), uidOfRef(copy));
-    const { outstanding } = await ctx.sidecars.command(uidOfRef(source), { type: 'settleStatus', claim });
+    const outstanding = await outstandingAt(ctx, handoff);
     const slow = sinceEntered(ctx, handoff) > TELL_AFTER_MS;
     if (outstanding > 0)
       return wait(1_000, slow ? { message: 'the app has not settled all deliveries it brought along yet' } : undefined);
@@ -54,5 +34,5 @@ export const settling: StepFunction = async (ctx, migration, handoff) => {
     ctx.log({ claim, source }, 'the source was lost while settling: the broker requeues what was left');
     answerForGone(ctx, handoff);
   }
-  return retire(ctx, migration);
+  return handoff.mode === 'replay' ? enterStep('Switching') : retire(ctx, migration);
 };

@@ -16,9 +16,12 @@ export type StepResult =
       others?: readonly Handoff[];
     }
   /** Undo or go on by a new record of this handoff. */
-  | { kind: 'replace'; handoff: Handoff }
-  /** Nothing to do until something is seen; look again after ms at the latest. `note` is told as a condition. */
-  | { kind: 'wait'; ms: number; note?: Note };
+  | { kind: 'replace'; handoff: Handoff; status?: Partial<MigrationStatus> }
+  /**
+   * Nothing to do until something is seen; look again after ms at the latest. `note` is told as a condition, `seen` goes
+   * into the handoff's record: each costs a status write.
+   */
+  | { kind: 'wait'; ms: number; note?: Note; seen?: Partial<Handoff> };
 
 /**
  * Before the commit a step that throws a ShadowError which is not retryable aborts the handoff; after it everything is

@@ -8,8 +8,10 @@ import { ShadowError } from '../../api/errors.ts';
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
 import { ANNOTATION, LABEL } from '../../api/names.ts';
 import type { Context } from '../context.ts';
-import { clonedContainers, imagesOf, isLeaving, isOver, refOf, serves, uidOf } from '../pods.ts';
+import { clonedContainers, imagesOf, isLeaving, isOver, podId, refOf, serves, uidOf } from '../pods.ts';
 import { proveRestoreWebhook } from '../restore-config.ts';
+import { enterCutting } from './cutting.ts';
+import { isSettling } from './muting.ts';
 import { all, enterStep, findPod, type StepFunction, type StepResult, wait } from './step.ts';
 
 /** The handler's wait is asked for this often: what it waits for is a file on the node, no event tells. */
@@ -42,13 +44,15 @@ const awaitHandler = async (
   const { waiting } = await ctx.agents.of(handoff.copy.node).waiting({ claim: handoff.claim, epoch: ctx.epoch });
   // The kubelet tells the address of a shadow only some time after it serves, and the cut needs it.
   const source = refOf(await sourcePod(ctx, migration, handoff), handoff.source);
-  return waiting && source.ip !== undefined
-    ? enterStep('Muting', { source, copy: refOf(copy, handoff.copy) })
-    : wait(POLL_MS);
+  if (!waiting || source.ip === undefined) return wait(POLL_MS);
+  const refs = { source, copy: refOf(copy, handoff.copy) };
+  if (handoff.mode !== 'replay') return enterStep('Muting', refs);
+  return isSettling(ctx, migration, handoff) ? wait(POLL_MS) : enterCutting(ctx, handoff, refs);
 };
 
 export const shadowOf = (source: V1Pod, migration: StatefulMigration, handoff: Handoff): V1Pod =>
   shadowPod(source, {
+    name: handoff.copy.name,
     node: handoff.copy.node,
     claim: handoff.claim,
     migrationUid: migration.metadata.uid,
@@ -69,7 +73,11 @@ const warmShadow: StepFunction = async (ctx, migration, handoff) => {
   await ctx.cluster.createPod(shadow);
   // While the kubelet makes the sandbox.
   const target = { url: ctx.agents.url(handoff.copy.node), node: handoff.copy.node };
-  await ctx.agents.of(handoff.source.node).rehearse({ claim: handoff.claim, epoch: ctx.epoch, target });
+  await ctx.agents.of(handoff.source.node).precopy({
+    ...{ claim: handoff.claim, epoch: ctx.epoch, target },
+    pod: podId(namespace, handoff.source),
+    containers: clonedContainers(source),
+  });
   return wait(POLL_MS);
 };
 

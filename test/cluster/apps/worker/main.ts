@@ -1,6 +1,7 @@
 /** The apps of the cluster tests, one kind each; MODE says which. None knows of kubectl-shadow, none reconnects. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConsumeMessage } from 'amqplib';
+import { Pool } from 'pg';
 import { type App, start } from './app.ts';
 
 const workMs = Number(process.env.WORK_MS ?? 5);
@@ -98,6 +99,29 @@ const noAck = async (app: App): Promise<void> => {
   await app.consume(app.oneAtATime(work), { noAck: true });
 };
 
+/** One row for each message, over a connection of its own; lost, it opens another, and writes what was not confirmed again. */
+const database = async (app: App): Promise<void> => {
+  const pool = new Pool({ connectionString: process.env.DATABASE_URL, max: 1 });
+  pool.on('error', (error) => console.log(error.message));
+  const write = async (seq: number): Promise<void> => {
+    for (;;) {
+      try {
+        await pool.query('insert into applied (seq, consumer) values ($1, $2)', [seq, app.name]);
+        return;
+      } catch (error) {
+        console.log(String(error));
+        await sleep(200);
+      }
+    }
+  };
+  const work = async (message: ConsumeMessage): Promise<void> => {
+    await write(app.seqOf(message));
+    await app.apply(message);
+    app.channel.ack(message);
+  };
+  await app.consume(app.oneAtATime(work));
+};
+
 const MODES: Readonly<Record<string, (app: App) => Promise<void>>> = {
   sequential,
   jitter,
@@ -106,6 +130,7 @@ const MODES: Readonly<Record<string, (app: App) => Promise<void>>> = {
   ticker,
   rpc,
   'no-ack': noAck,
+  database,
 };
 
 const mode = MODES[process.env.MODE ?? 'sequential'];

@@ -1,0 +1,68 @@
+/** What is printed: progress, the schedule and the last events of a seed that failed, and what was exercised in all. */
+import type { Schedule } from './schedule.ts';
+import type { World } from './world.ts';
+
+const LAST = Number(process.env.SIM_TRACE ?? 25);
+
+/** For people: what is as everywhere is left out. */
+const describe = (schedule: Schedule): string => JSON.stringify(schedule, null, 1).replace(/\n\s+/g, ' ');
+
+export const printFailure = (world: World): void => {
+  const { schedule, oracle } = world;
+  const lines = [`\nseed ${schedule.seed} FAILED`, `schedule: ${describe(schedule)}`];
+  for (const { invariant, what } of oracle.violations.slice(0, 10)) lines.push(`violated: ${invariant}: ${what}`);
+  for (const [part, events] of oracle.traces) {
+    lines.push(`-- ${part}`);
+    for (const event of events.slice(-LAST)) lines.push(`   ${event}`);
+  }
+  lines.push(`again: npm run simulate -- --seed ${schedule.seed}\n`);
+  process.stdout.write(`${lines.join('\n')}\n`);
+};
+
+export class Summary {
+  failed = 0;
+  private readonly total: number;
+  private readonly seeds = new Map<string, number>();
+  private readonly counts = new Map<string, number>();
+  private readonly began = Date.now();
+  private done = 0;
+  private readonly failures: number[] = [];
+  private told = 0;
+
+  constructor(total: number) {
+    this.total = total;
+  }
+
+  add({ schedule, oracle }: World): void {
+    this.done += 1;
+    if (oracle.violations.length > 0) {
+      this.failed += 1;
+      this.failures.push(schedule.seed);
+    }
+    for (const [what, count] of oracle.counts) {
+      this.seeds.set(what, (this.seeds.get(what) ?? 0) + 1);
+      this.counts.set(what, (this.counts.get(what) ?? 0) + count);
+    }
+    if (Date.now() - this.told < 2000 && this.done < this.total) return;
+    this.told = Date.now();
+    const seconds = (Date.now() - this.began) / 1000;
+    process.stdout.write(
+      `${this.done}/${this.total} seeds, ${this.failed} failed, ${(this.done / seconds).toFixed(1)} seeds/s\n`,
+    );
+  }
+
+  print(): void {
+    const rows = [...this.seeds].sort(([a], [b]) => (a < b ? -1 : 1));
+    process.stdout.write('\nexercised                                     seeds      times\n');
+    for (const [what, seeds] of rows)
+      process.stdout.write(
+        `  ${what.padEnd(42)}${String(seeds).padStart(7)}${String(this.counts.get(what)).padStart(11)}\n`,
+      );
+    const seconds = Math.round((Date.now() - this.began) / 1000);
+    process.stdout.write(
+      this.failed === 0
+        ? `\n${this.done} seeds in ${seconds} s, no violation\n`
+        : `\n${this.done} seeds in ${seconds} s, ${this.failed} FAILED: ${this.failures.join(' ')}\n`,
+    );
+  }
+}

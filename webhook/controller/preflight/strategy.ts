@@ -1,0 +1,95 @@
+/** Which strategy moves this pod, and why. Pure. */
+import type { V1Pod, V1Volume } from '@kubernetes/client-node';
+import { ShadowError } from '../../api/errors.ts';
+import { type Handoff, IMPLEMENTED, type MigrationSpec, type Strategy } from '../../api/migration.ts';
+import { ANNOTATION } from '../../api/names.ts';
+import { appContainers } from '../pods.ts';
+
+export type OwnerKind = 'StatefulSet' | 'Deployment';
+
+export interface Chosen {
+  strategy: Strategy;
+  /** One line, for people. */
+  strategyReason: string;
+}
+
+/** What replays beside the serving source. */
+const SHADOW: Record<OwnerKind, Strategy> = { StatefulSet: 'ShadowPodSwap', Deployment: 'ShadowPod' };
+const OWNER: Partial<Record<Strategy, OwnerKind>> = { ShadowPodSwap: 'StatefulSet', ShadowPod: 'Deployment' };
+
+export const modeOf = (strategy: Strategy): NonNullable<Handoff['mode']> =>
+  OWNER[strategy] === undefined ? 'stop' : 'replay';
+
+/** Throws what this release, or this kind of owner, does not allow. `Auto` passes. */
+export const checkStrategy = ({ migrationStrategy }: MigrationSpec, kind: OwnerKind): void => {
+  const wanted = migrationStrategy || 'Auto';
+  if (!IMPLEMENTED.includes(wanted))
+    throw new ShadowError(
+      'SHADOW_E_UNSUPPORTED',
+      `strategy ${wanted} is not implemented in this release; use ${SHADOW[kind]} or StopAndCopy`,
+    );
+  const owner = OWNER[wanted];
+  if (owner !== undefined && owner !== kind)
+    throw new ShadowError(
+      'SHADOW_E_UNSUPPORTED',
+      `strategy ${wanted} is for pods of a ${owner}, this one is of a ${kind}; use ${SHADOW[kind]}`,
+    );
+};
+
+/** Volumes whose contents are the pod's own, or which nobody writes to. */
+const PRIVATE: readonly (keyof V1Volume)[] = [
+  'configMap',
+  'downwardAPI',
+  'emptyDir',
+  'gitRepo',
+  'image',
+  'projected',
+  'secret',
+];
+
+/** Volumes that others see and an app container may write to: what it writes there twice is there twice. */
+export const sharedVolumes = (pod: V1Pod): string[] => {
+  const written = new Set(
+    appContainers(pod).flatMap(({ volumeMounts, volumeDevices }) => [
+      ...(volumeMounts ?? []).filter(({ readOnly }) => readOnly !== true).map(({ name }) => name),
+      ...(volumeDevices ?? []).map(({ name }) => name),
+    ]),
+  );
+  return (pod.spec?.volumes ?? [])
+    .filter((volume) => written.has(volume.name) && !PRIVATE.some((kind) => volume[kind] !== undefined))
+    .map(({ name }) => name);
+};
+
+export interface Effects {
+  /** TCP peers of the app containers, as the agent saw them. */
+  peers: readonly string[];
+  /** `host:port` of the brokers of its AMQP connections. */
+  brokers: readonly string[];
+}
+
+const DECLARED = ['messages', 'idempotent'];
+
+/** Why the app may have effects that a copy, doing all of it again, would repeat; undefined: none are to be seen. */
+const otherEffects = (pod: V1Pod, { peers, brokers }: Effects): string | undefined => {
+  const others = peers.filter((peer) => !brokers.includes(peer));
+  if (others.length > 0) return `the app holds connections to other than its broker: ${others.slice(0, 5).join(', ')}`;
+  const shared = sharedVolumes(pod);
+  return shared.length > 0 ? `the app may write to shared volumes: ${shared.join(', ')}` : undefined;
+};
+
+const automatic = (pod: V1Pod, kind: OwnerKind, effects: Effects): Chosen => {
+  const strategy = SHADOW[kind];
+  const declared = pod.metadata?.annotations?.[ANNOTATION.effects];
+  if (declared !== undefined && DECLARED.includes(declared))
+    return { strategy, strategyReason: `the pod is annotated ${ANNOTATION.effects}: ${declared}` };
+  const others = otherEffects(pod, effects);
+  return others === undefined
+    ? { strategy, strategyReason: 'the app is connected to nothing but its broker and writes to no shared volume' }
+    : { strategy: 'StopAndCopy', strategyReason: `${others}; a copy beside it could repeat what it does there` };
+};
+
+/** After checkStrategy. */
+export const chooseStrategy = (spec: MigrationSpec, pod: V1Pod, kind: OwnerKind, effects: Effects): Chosen => {
+  const wanted = spec.migrationStrategy || 'Auto';
+  return wanted === 'Auto' ? automatic(pod, kind, effects) : { strategy: wanted, strategyReason: 'asked for' };
+};

@@ -1,0 +1,41 @@
+/**
+ * What one leader remembers of a handoff beside its record: it saves repeating an idempotent call at every turn, and times
+ * what need not outlive the leader. Nothing is decided by it alone: a new leader, which remembers nothing, does it again.
+ */
+import type { Handoff } from '../../api/migration.ts';
+import type { Context } from '../context.ts';
+
+const keyOf = ({ claim }: Handoff, what: string): string => `${claim}/${what}`;
+
+/** The call is made until it has gone through once. */
+export const once = async (
+  ctx: Context,
+  handoff: Handoff,
+  what: string,
+  call: () => Promise<unknown>,
+): Promise<void> => {
+  if (ctx.memory.has(keyOf(handoff, what))) return;
+  await call();
+  ctx.memory.set(keyOf(handoff, what), ctx.now());
+};
+
+/** Milliseconds since this was asked first. */
+export const sinceSeen = (ctx: Context, handoff: Handoff, what: string): number => {
+  const key = keyOf(handoff, what);
+  const first = ctx.memory.get(key) ?? ctx.now();
+  ctx.memory.set(key, first);
+  return ctx.now() - first;
+};
+
+export const remember = (ctx: Context, handoff: Handoff, what: string): void => {
+  ctx.memory.set(keyOf(handoff, what), ctx.now());
+};
+
+/** Was it remembered? It is not any more. */
+export const recall = (ctx: Context, handoff: Handoff, what: string): boolean =>
+  ctx.memory.delete(keyOf(handoff, what));
+
+export const forget = (ctx: Context, claims: readonly string[]): void => {
+  for (const key of [...ctx.memory.keys()])
+    if (claims.some((claim) => key.startsWith(`${claim}/`))) ctx.memory.delete(key);
+};

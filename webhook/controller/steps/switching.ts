@@ -1,0 +1,84 @@
+/**
+ * Mode replay, where the source's app still answers: Services turn to the copy before they turn away from the source, so that
+ * no request finds nobody. First the copy is ready in every Service that selects it, then the source is told to be unready,
+ * and it goes when no Service sends anything to it any more.
+ */
+import type { V1Pod } from '@kubernetes/client-node';
+import type { Handoff, StatefulMigration } from '../../api/migration.ts';
+import type { Context } from '../context.ts';
+import { isReadyIn, publishesAlways, selecting } from '../endpoints.ts';
+import { isReady, serves } from '../pods.ts';
+import { afterCopyLost } from './committed.ts';
+import { once, sinceSeen } from './memory.ts';
+import { retire } from './retire.ts';
+import { findPod, type StepFunction, type StepResult, sinceEntered, uidOfRef, wait } from './step.ts';
+
+const POLL_MS = 100;
+const TELL_AFTER_MS = 5_000;
+/** An app that never becomes ready again must not keep the source for ever. */
+const READY_WITHIN_MS = 60_000;
+/** The kubelet looks once a second; the slices follow within moments. */
+const UNREADY_WITHIN_MS = 10_000;
+/**
+ * What kube-proxy takes from a slice to its rules; and how long after its last change it may wait with the next one (its
+ * --*-min-sync-period, a second by default): the last one was the copy's.
+ */
+const PROXY_MS = 500;
+const PROXY_PERIOD_MS = 1_500;
+
+const awaitReady = async (ctx: Context, handoff: Handoff, copy: V1Pod): Promise<StepResult | undefined> => {
+  const since = sinceEntered(ctx, handoff);
+  if (since > READY_WITHIN_MS) return undefined;
+  const note = (what: string) =>
+    wait(POLL_MS, since > TELL_AFTER_MS ? { message: `${handoff.copy.name} serves and ${what}` } : undefined);
+  if (!isReady(copy)) return note('is not Ready yet');
+  const namespace = copy.metadata?.namespace ?? '';
+  const services = selecting(await ctx.cluster.services(namespace), copy);
+  if (services.length === 0) return undefined;
+  const slices = await ctx.cluster.endpointSlices(namespace);
+  const missing = services.find((service) => !isReadyIn(slices, service, copy));
+  return missing === undefined ? undefined : note(`is not ready in Service ${missing.metadata?.name} yet`);
+};
+
+/** undefined: no Service sends to it any more, and kube-proxy has had its moment. */
+const awaitUnready = async (ctx: Context, handoff: Handoff, source: V1Pod): Promise<StepResult | undefined> => {
+  const namespace = source.metadata?.namespace ?? '';
+  const services = selecting(await ctx.cluster.services(namespace), source).filter((one) => !publishesAlways(one));
+  if (services.length === 0) return undefined;
+  const slices = await ctx.cluster.endpointSlices(namespace);
+  const sent = services.some((service) => isReadyIn(slices, service, source));
+  if (sent && sinceSeen(ctx, handoff, 'retired') < UNREADY_WITHIN_MS) return wait(POLL_MS);
+  const left = Math.max(
+    PROXY_MS - sinceSeen(ctx, handoff, 'unready'),
+    PROXY_PERIOD_MS - sinceSeen(ctx, handoff, 'ready'),
+  );
+  return left > 0 ? wait(left) : undefined;
+};
+
+const turnAway = async (
+  ctx: Context,
+  migration: StatefulMigration,
+  handoff: Handoff,
+): Promise<StepResult | undefined> => {
+  const source = await findPod(ctx, migration.metadata.namespace, handoff.source);
+  if (!serves(source, handoff.source)) return undefined;
+  // A source nobody reaches leaves the Services with its pod.
+  const session = ctx.sidecars.session(uidOfRef(handoff.source));
+  if (session === undefined) return sinceSeen(ctx, handoff, 'silent') < UNREADY_WITHIN_MS ? wait(POLL_MS) : undefined;
+  // Started anew since, its sidecar is mute: unready already, and it knows of nothing to retire from.
+  if (session.state !== 'mute')
+    await once(ctx, handoff, 'retire', () =>
+      ctx.sidecars.command(uidOfRef(handoff.source), { type: 'retire', claim: handoff.claim }),
+    );
+  return awaitUnready(ctx, handoff, source);
+};
+
+export const switching: StepFunction = async (ctx, migration, handoff) => {
+  const copy = await findPod(ctx, migration.metadata.namespace, handoff.copy);
+  if (!serves(copy, handoff.copy)) return afterCopyLost(handoff);
+  const waiting = await awaitReady(ctx, handoff, copy);
+  if (waiting !== undefined) return waiting;
+  sinceSeen(ctx, handoff, 'ready');
+  const turning = await turnAway(ctx, migration, handoff);
+  return turning ?? retire(ctx, migration);
+};
