@@ -85,7 +85,7 @@ export class RelayReplay implements ReplayRelay {
   }
 
   drop(): void {
-    this.stages.dropAll();
+    this.stages.end();
   }
 
   // ---- the source
@@ -234,6 +234,7 @@ export class RelayReplay implements ReplayRelay {
     if (!this.staged()) throw new ShadowError('SHADOW_E_ATTACH', 'channels changed meanwhile', { retryable: true });
     this.player = undefined;
     this.context.release((connection) => this.takeOne(connection, player));
+    this.stages.end();
   }
 
   private takeOne(connection: Connection, player: Player): void {

@@ -29,6 +29,7 @@ const channelsOf = (session: Session): string =>
 
 export class Stage {
   private readonly staged = new Map<Session, Staged>();
+  private over = false;
 
   /** It is open, and as the session is now. */
   has(session: Session): boolean {
@@ -45,7 +46,7 @@ export class Stage {
     const seconds = session.handshake.tune.heartbeat;
     const heartbeat = seconds > 0 ? setInterval(() => socket.write(HEARTBEAT), seconds * 500) : undefined;
     const staged: Staged = { attachment, socket, channels, heartbeat };
-    if (signal.aborted || this.staged.has(session)) {
+    if (signal.aborted || this.over || this.staged.has(session)) {
       discard(staged);
       return;
     }
@@ -82,7 +83,9 @@ export class Stage {
     if (staged) discard(staged);
   }
 
-  dropAll(): void {
+  /** Nothing is staged any more. */
+  end(): void {
+    this.over = true;
     for (const session of [...this.staged.keys()]) this.drop(session);
   }
 }
