@@ -69,14 +69,18 @@ export const runSimulation = async (args: string[]): Promise<number> => {
       from: { type: 'string', default: '1' },
       seed: { type: 'string' },
       jobs: { type: 'string', default: '24' },
+      repeat: { type: 'string', default: '1' },
     },
   });
   const from = number(values.seed ?? values.from, 'from');
   const count = values.seed === undefined ? number(values.seeds, 'seeds') : 1;
-  const seeds = Array.from({ length: count }, (_, index) => from + index);
+  const repeat = number(values.repeat, 'repeat');
+  const seeds = Array.from({ length: count * repeat }, (_, index) => from + Math.floor(index / repeat));
+  // The same seed twice at a time would share its queues.
+  const jobs = repeat > 1 ? 1 : number(values.jobs, 'jobs');
   const summary = new Summary(seeds.length);
   await withGround((ground) =>
-    runSeeds(seeds, number(values.jobs, 'jobs'), ground, (world) => {
+    runSeeds(seeds, jobs, ground, (world) => {
       summary.add(world);
       if (world.oracle.violations.length > 0) printFailure(world);
       return false;

@@ -109,6 +109,7 @@ export class World implements Surroundings, HandoffWorld {
         oracle.wrong('the simulator', error instanceof Error ? error.stack! : String(error));
     } finally {
       stop();
+      if (oracle.violations.length > 0) for (const line of this.describe()) oracle.trace('state', line);
       for (const pod of this.pods) pod.kill();
       this.rival?.kill();
       await this.visit.end().catch(() => undefined);
@@ -170,6 +171,11 @@ export class World implements Surroundings, HandoffWorld {
     const { messages, queues } = this.schedule;
     for (const queue of queues) if ((this.confirmed.get(queue) ?? 0) < messages) return false;
     return this.apps().reduce((sum, app) => sum + app.taken.size, 0) >= messages * queues.length;
+  }
+
+  /** For people: what stands where. */
+  describe(): string[] {
+    return this.pods.flatMap((pod) => pod.describe());
   }
 
   private progress(): string {
