@@ -131,14 +131,24 @@ export class World implements Surroundings, HandoffWorld {
       () => this.exhausted && this.apps().every((app) => app.idle && app.open),
       'all is consumed and settled',
     );
-    await this.when(() => this.pods.every((pod) => pod.quiet), 'nothing is under way in the pods');
     // What the broker still has under way comes within moments, if at all.
     const late = Date.now() + 3000;
     await this.when(() => allOut(oracle, this.apps()) || Date.now() > late, 'all outputs are out');
-    await this.ticks(20);
+    await this.calm();
     for (const { pod, fork, who } of this.sources) judgePrefix(oracle, pod.app.log, this.line.app.log, { fork, who });
     judge(oracle, this.apps(), this.confirmed, !schedule.quorum);
     await this.end();
+  }
+
+  /** Nothing moves any more: what a broken connection has given back comes late. */
+  private async calm(): Promise<void> {
+    let since = this.now;
+    const still = (): boolean =>
+      this.pods.every((pod) => pod.quiet) && this.apps().every((app) => app.idle && app.open);
+    await this.when(() => {
+      if (!still()) since = this.now;
+      return this.now - since > (this.oracle.breaking ? 100 : 30);
+    }, 'nothing moves any more');
   }
 
   private async end(): Promise<void> {
