@@ -9,6 +9,7 @@ import type { Handoff } from '../../webhook/sidecar/handoff.ts';
 import type { Paths } from '../../webhook/sidecar/identity.ts';
 import { type Broker, SessionRelay } from '../../webhook/sidecar/relay.ts';
 import { Link } from './link.ts';
+import { bury } from './mortal.ts';
 import type { Network, Surroundings } from './surroundings.ts';
 import { Tap, type Voice } from './tap.ts';
 import { dial, Upstream } from './upstream.ts';
@@ -192,6 +193,7 @@ export class Sidecar {
     makePaths(dir, this.options.uid);
     const marker = join(grave, 'run', RUN_FILE.mute);
     if (existsSync(marker)) copyFileSync(marker, join(this.paths.runDir, RUN_FILE.mute));
+    bury(this.relay.replay);
     void this.relay.stop(0);
   }
 }

@@ -109,7 +109,7 @@ export class World implements Surroundings, HandoffWorld {
         oracle.wrong('the simulator', error instanceof Error ? error.stack! : String(error));
     } finally {
       stop();
-      if (oracle.violations.length > 0) for (const line of this.describe()) oracle.trace('state', line);
+      if (oracle.violations.length > 0) this.testify();
       for (const pod of this.pods) pod.kill();
       this.rival?.kill();
       await this.visit.end().catch(() => undefined);
@@ -183,9 +183,14 @@ export class World implements Surroundings, HandoffWorld {
     return this.apps().reduce((sum, app) => sum + app.taken.size, 0) >= messages * queues.length;
   }
 
-  /** For people: what stands where. */
-  describe(): string[] {
-    return this.pods.flatMap((pod) => pod.describe());
+  /** For people: what stands where, and what the apps saw last. */
+  private testify(): void {
+    const { oracle } = this;
+    for (const pod of this.pods) {
+      for (const line of pod.describe()) oracle.trace('state', line);
+      for (const channel of pod.app.channels)
+        for (const event of channel.events) oracle.trace(`app of ${pod.options.name}, channel ${channel.name}`, event);
+    }
   }
 
   private progress(): string {
