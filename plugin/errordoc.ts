@@ -32,6 +32,12 @@ const MORE: Partial<Record<ErrorCode, string>> = {
     "Nothing was given up: the source was resumed with its connections. The message ends with the line of CRIU's log that names the cause.",
   SHADOW_E_RESTORE:
     'Before the commit the copy is removed and the source resumed. In the second half of a migration (the shadow becomes the new pod of the old name) the shadow goes on serving and the restore is tried again, three times in all.',
+  SHADOW_E_RECORD:
+    'While the copy catches up, the source keeps what the copy has not received yet, up to 64 MiB, and the copy has two minutes. An app that takes everything at once (no prefetch limit, no_ack) at a high rate, a connection of the app that ended, or a lost broker connection make a record that cannot be played. Chosen by Auto, the migration goes on with StopAndCopy by itself; else ask for it with `--strategy StopAndCopy`.',
+  SHADOW_E_DIVERGED:
+    'Fed the very same deliveries, the copy published something else, settled otherwise or did nothing for five seconds: the app depends on time, chance, HTTP requests or another service, which a copy behind its fence cannot reach. Nothing of the copy went out. `--on-divergence Report` lets the word of the source stand and counts the differences instead; StopAndCopy does not compare.',
+  SHADOW_E_ROLLOUT:
+    'A StatefulSet or Deployment that goes from one template to another would make, or drop, the wrong pod. A StatefulSet that makes its pods in order must also have all lower ordinals Ready.',
   SHADOW_E_SOURCE_LOST:
     'The source was deleted, evicted or its node died. Before the commit that is an ordinary loss of a pod: its controller makes a new one, and the broker delivers again what was not settled.',
   SHADOW_E_COMMITTED:

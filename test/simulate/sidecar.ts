@@ -5,6 +5,7 @@ import { asShadowError } from '../../webhook/api/errors.ts';
 import { RUN_FILE } from '../../webhook/api/names.ts';
 import type { Log } from '../../webhook/log.ts';
 import { type Commands, createCommands } from '../../webhook/sidecar/commands.ts';
+import { freeze } from '../../webhook/sidecar/freeze.ts';
 import type { Handoff } from '../../webhook/sidecar/handoff.ts';
 import type { Paths } from '../../webhook/sidecar/identity.ts';
 import { type Broker, SessionRelay } from '../../webhook/sidecar/relay.ts';
@@ -92,7 +93,11 @@ export class Sidecar {
     this.commands = createCommands({
       relay: this.relay,
       control: () => this.control(),
-      health: { pause: options.onFrozen, resume: () => undefined },
+      health: { rest: async () => undefined },
+      freeze: (how) => {
+        options.onFrozen();
+        return freeze(how);
+      },
       paths: this.paths,
       uid: options.believes,
       handoff: options.handoff,

@@ -125,6 +125,8 @@ const cutNow = async (node: Node, driver: Driver, request: Cut, containers: Runn
     request.containers.some(({ name, sidecar }) => sidecar && name === container.name);
   const apps = containers.filter((container) => !isSidecar(container));
   await node.canHurry();
+  // What is not written to any more need not be packed while the app stands still.
+  const packed = await packVolumes(node, request.pod.uid, images);
   await awaitFrozen(node, request);
   const start = performance.now();
   const pausedAt = new Date().toISOString();
@@ -137,13 +139,13 @@ const cutNow = async (node: Node, driver: Driver, request: Cut, containers: Runn
   const dumping = performance.now();
   const dump = { containers, images, work: join(directory, 'work'), pod: request.pod };
   if (driver.paused) {
-    await settleAll([driver.dump(dump), packVolumes(node, request.pod.uid, images)]);
+    await settleAll([driver.dump(dump), packVolumes(node, request.pod.uid, images, packed)]);
   } else {
     await driver.dump(dump);
     await Promise.all(apps.map((container) => pause(node, container)));
     // Its own deadline may have woken the sidecar in between: then the dump is of a running one.
     await checkFrozen(node, request);
-    await packVolumes(node, request.pod.uid, images);
+    await packVolumes(node, request.pod.uid, images, packed);
   }
   const dumpMs = since(dumping);
   await thaw(node, request.pod.uid, request.freezeGeneration);

@@ -1,5 +1,5 @@
 /** emptyDirs of a pod, on the node; the sidecar's run directory is one of them. */
-import { mkdir, rm, stat } from 'node:fs/promises';
+import { lstat, mkdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { RUN_FILE, SIDECAR } from '../api/names.ts';
 import { STAGED } from '../api/staging.ts';
@@ -29,24 +29,69 @@ export const thaw = async (node: Node, podUid: string, generation: number): Prom
   await writeWhole(file, String(generation));
 };
 
-/** Every volume as one tar under `<to>/emptydir`, without the freeze handshake's files: they are the source's. */
-export const packVolumes = async (node: Node, podUid: string, to: string): Promise<void> => {
+/** The freeze handshake's files are the source's alone. */
+const HANDSHAKE = new RegExp(`^\\.?(${RUN_FILE.frozen}|${RUN_FILE.thaw})`);
+/** A volume of more files is packed within the pause: looking through it would take as long. */
+const FILES_LOOKED_AT = 500;
+
+/**
+ * Name, kind, size and times of every file: a volume that looks the same has not been written to (a ctime can't be set).
+ * undefined: too many to look at.
+ */
+const lookOf = async (directory: string, volume: string): Promise<string | undefined> => {
+  const ours = volume === SIDECAR.runVolume;
+  const lines: string[] = [];
+  const walk = async (relative: string): Promise<void> => {
+    const { ino, mode, size, mtimeNs, ctimeNs } = await lstat(join(directory, relative), { bigint: true });
+    // The handshake's files change the directory they are in.
+    lines.push(`${relative} ${ino} ${mode} ${ours && relative === '' ? '' : `${size} ${mtimeNs} ${ctimeNs}`}`);
+    if ((mode & TYPE) !== DIRECTORY) return;
+    for (const name of await namesIn(join(directory, relative)))
+      if (!(ours && HANDSHAKE.test(name)) && lines.length <= FILES_LOOKED_AT) await walk(join(relative, name));
+  };
+  await walk('');
+  return lines.length > FILES_LOOKED_AT ? undefined : lines.join('\n');
+};
+/** inode(7). */
+const TYPE = 0o170000n;
+const DIRECTORY = 0o040000n;
+
+/** Each volume as it looked when it was packed. */
+export type Packed = ReadonlyMap<string, string>;
+
+const packVolume = (node: Node, from: string, into: string, volume: string): Promise<void> =>
+  packTree(
+    node,
+    join(from, volume),
+    join(into, `${volume}.tar`),
+    volume === SIDECAR.runVolume
+      ? ['--anchored', `--exclude=./${RUN_FILE.frozen}*`, `--exclude=./${RUN_FILE.thaw}*`, '.']
+      : ['.'],
+  );
+
+/**
+ * Every volume as one tar under `<to>/emptydir`, without the freeze handshake's files. `before`: what an earlier call has packed
+ * there; only what has changed since is packed again.
+ */
+export const packVolumes = async (
+  node: Node,
+  podUid: string,
+  to: string,
+  before: Packed = new Map(),
+): Promise<Packed> => {
   const from = emptyDirs(node, podUid);
   const volumes = await namesIn(node.at(from));
   const into = join(to, STAGED.emptyDir);
   if (volumes.length > 0) await mkdir(node.at(into), { recursive: true });
+  const looks = new Map<string, string>();
   await settleAll(
-    volumes.map((volume) =>
-      packTree(
-        node,
-        join(from, volume),
-        join(into, `${volume}.tar`),
-        volume === SIDECAR.runVolume
-          ? ['--anchored', `--exclude=./${RUN_FILE.frozen}*`, `--exclude=./${RUN_FILE.thaw}*`, '.']
-          : ['.'],
-      ),
-    ),
+    volumes.map(async (volume) => {
+      const look = await lookOf(node.at(join(from, volume)), volume);
+      if (look === undefined || before.get(volume) !== look) await packVolume(node, from, into, volume);
+      if (look !== undefined) looks.set(volume, look);
+    }),
   );
+  return looks;
 };
 
 /** The tars into the copy's volumes of the same names; a volume the copy does not have is an error. */

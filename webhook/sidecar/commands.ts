@@ -10,16 +10,17 @@ import type {
   SidecarState,
   StateChange,
 } from '../api/control.ts';
-import { asShadowError, type ErrorCode, ShadowError } from '../api/errors.ts';
+import { asShadowError, type ErrorCode } from '../api/errors.ts';
 import type { Log } from '../log.ts';
 import type { Control } from './control.ts';
-import { freeze, uidAfterWaking } from './freeze.ts';
+import { freeze } from './freeze.ts';
 import * as pure from './handoff.ts';
-import { type Paths, readUid } from './identity.ts';
+import type { Paths } from './identity.ts';
 import { putMarker, removeMarker } from './marker.ts';
 import type { ReplayRelay } from './replay/relay-replay.ts';
 import { createReplay } from './replay/replay.ts';
 import { createSettleThrough } from './settle.ts';
+import { createStandstill } from './standstill.ts';
 
 /** What the handoff needs of the relay. */
 export interface RelayLike {
@@ -47,8 +48,10 @@ export interface RelayLike {
 export interface CommandsOptions {
   readonly relay: RelayLike;
   readonly control: () => Pick<Control, 'connection' | 'send' | 'flush' | 'redial'>;
-  /** Listeners of our own that must not be open while frozen: an unaccepted connection makes the dump fail. */
-  readonly health: { pause(): void; resume(): void };
+  /** Connections of our own that must not be open while frozen. */
+  readonly health: { rest(): Promise<void> };
+  /** How the process stands still; freeze.ts if not given. */
+  readonly freeze?: typeof freeze;
   readonly paths: Paths;
   readonly uid: string;
   readonly handoff: pure.Handoff;
@@ -81,26 +84,9 @@ const FAILURE: Partial<Record<Command['type'], ErrorCode>> = {
   serve: 'SHADOW_E_RECORD',
 };
 
-/** Longest time a source looks for a content boundary of every session. */
-const HALT_MS = 500;
-type Freeze = Extract<Command, { type: 'freeze' }>;
-
 /** A pod in them serves nobody. */
 const SILENT: readonly SidecarState[] = ['closed', 'copy', 'attached', 'replaying', 'replayed'];
 const MAY_BE_LOST: readonly SidecarState[] = ['mute', 'recording', 'replaying', 'replayed'];
-
-const QUIESCENT_WITHIN_MS = 500;
-/** The id files are there from the pod's start: this long without them means a broken volume. */
-const UID_PATIENCE_MS = 10_000;
-
-const until = async (condition: () => boolean, withinMs: number): Promise<boolean> => {
-  const deadline = performance.now() + withinMs;
-  while (!condition()) {
-    if (performance.now() > deadline) return false;
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
-  return true;
-};
 
 export const createCommands = (options: CommandsOptions): Commands => {
   const { relay, control, paths, log } = options;
@@ -254,56 +240,23 @@ export const createCommands = (options: CommandsOptions): Commands => {
     control().redial();
   };
 
-  /** Stands still until it is thawed, and finds out as whom it wakes. */
-  const standStill = ({ generation, deadlineMs }: Freeze): 'thawed' | 'deadline' | 'unfrozen' => {
-    options.health.pause();
-    const woken = freeze({ runDir: paths.runDir, generation, deadlineMs });
-    try {
-      const now = uidAfterWaking(() => readUid(paths.idDir), UID_PATIENCE_MS);
-      if (now !== uid) becomeCopy(now);
-    } catch (error) {
-      options.die(`not knowing who wakes: ${asShadowError(error).message}`);
-    }
-    options.health.resume();
-    log.info({ woken, generation, as: handoff.state }, 'woke');
-    return woken;
-  };
-
-  const frozen = async (command: Freeze): Promise<void> => {
-    const quiescent = (): boolean => relay.quiescent();
-    if (!(await until(quiescent, QUIESCENT_WITHIN_MS))) throw new ShadowError('SHADOW_E_FREEZE', 'bytes are under way');
-    const answer: Answer = { type: 'answer', id: command.id, ok: true, result: {} };
-    if (!(await control().flush(answer))) return;
-    // Without the marker file the agent's cut fails and the attempt is repeated: not freezing is always safe.
-    if (!(await until(quiescent, QUIESCENT_WITHIN_MS))) return log.warn('not frozen: bytes are under way again');
-    standStill(command);
-  };
-
-  /** The cut of a source that goes on: from the place where it stands still it records. */
-  const frozenToRecord = async (command: Freeze): Promise<void> => {
-    if (handoff.state === 'recording') {
-      replay.stop();
-      enter('idle', { recorded: false, generation: 0, lost: '' });
-    }
-    const record = await replay.prepare(command.claim);
-    await relay.replay.halt(HALT_MS);
-    const answer: Answer = { type: 'answer', id: command.id, ok: true, result: {} };
-    if (!(await control().flush(answer)) || !relay.replay.halted()) {
-      relay.replay.goOn();
-      return log.warn('not frozen');
-    }
-    const { claim, generation } = command;
-    // Not told before it stands still: nothing may be under way then.
-    handoff = { ...handoff, state: 'recording', claim, lost: '', recorded: true, retired: false, generation: 0 };
-    record();
-    const woken = standStill(command);
-    if (handoff.state !== 'recording') return;
-    if (woken === 'thawed') handoff = { ...handoff, generation };
-    relay.replay.goOn();
-    replay.begin();
-    log.info({ from: 'idle', to: 'recording', claim }, 'state');
-    tell();
-  };
+  const standstill = createStandstill({
+    relay,
+    replay,
+    control,
+    health: options.health,
+    freeze: options.freeze ?? freeze,
+    paths,
+    handoff: () => handoff,
+    change: (change) => {
+      handoff = { ...handoff, ...change };
+    },
+    tell,
+    uid: () => uid,
+    becomeCopy,
+    die: options.die,
+    log,
+  });
 
   const status = (): { outstanding: number } => ({ outstanding: outstanding() });
 
@@ -356,8 +309,7 @@ export const createCommands = (options: CommandsOptions): Commands => {
     // A marker that could not be read named no claim: the first command that concerns it does.
     if (handoff.claim === '' && command.type !== 'inspect') handoff = { ...handoff, claim: command.claim };
     if (verdict === 'same') return same(command);
-    if (command.type !== 'freeze') return act(command);
-    return command.record === true ? frozenToRecord(command) : frozen(command);
+    return command.type === 'freeze' ? standstill.freeze(command) : act(command);
   };
 
   const answer = async (command: Command, connection: number): Promise<void> => {

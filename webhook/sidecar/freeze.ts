@@ -6,7 +6,7 @@
 import { readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { RUN_FILE } from '../api/names.ts';
-import { writeSynced } from './marker.ts';
+import { writeWhole } from './marker.ts';
 
 const STEP_MS = 3;
 /**
@@ -50,7 +50,8 @@ export const freeze = ({ runDir, generation, deadlineMs }: FreezeOptions): 'thaw
   try {
     // One of an earlier attempt is not for us. One of this generation is: the cut was made, and the command is repeated.
     if (content(thaw) !== String(generation)) rmSync(thaw, { force: true });
-    writeSynced(runDir, RUN_FILE.frozen, String(generation));
+    // Not synced: after a power loss nobody asks for it, and an app waits.
+    writeWhole(runDir, RUN_FILE.frozen, String(generation));
   } catch {
     return 'unfrozen';
   }

@@ -1,6 +1,6 @@
 /** Probes and metrics of the pod, plain HTTP: GET /started, /ready, /healthz, /metrics. */
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Registry } from 'prom-client';
 import type { Log } from '../log.ts';
 import { type Handoff, unready } from './handoff.ts';
@@ -15,12 +15,17 @@ export interface HealthOptions extends MetricsSource {
   readonly log: Pick<Log, 'error'>;
 }
 
+const REST_MS = 200;
+
 export interface Health {
   start(): Promise<void>;
   port(): number;
-  /** Closes the listener and all connections at once; a probe in the accept queue would make the dump fail. */
-  pause(): void;
-  resume(): void;
+  /**
+   * Resolves when nobody is being answered: then a freeze may follow in the same breath. The listener stays open: the kubelet
+   * takes a refused probe for a pod that is not ready, and Services turn away from it for a second. One that comes meanwhile
+   * waits unaccepted (the dump leaves it to the source). Who is still there after a while is cut off.
+   */
+  rest(): Promise<void>;
   stop(): void;
 }
 
@@ -29,6 +34,7 @@ export const createHealth = (options: HealthOptions): Health => {
   let registry: Registry | undefined;
   let server: Server | undefined;
   let bound = options.port;
+  const open = new Set<Socket>();
 
   const probe = (path: string): [number, string] => {
     if (path === '/healthz') return [200, 'ok'];
@@ -60,10 +66,18 @@ export const createHealth = (options: HealthOptions): Health => {
       );
     });
 
-  const pause = (): void => {
+  const stop = (): void => {
     server?.close();
     server?.closeAllConnections();
     server = undefined;
+  };
+
+  const rest = async (): Promise<void> => {
+    const end = performance.now() + REST_MS;
+    while (open.size > 0) {
+      if (performance.now() > end) for (const socket of open) socket.destroy();
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
   };
 
   const start = async (): Promise<void> => {
@@ -74,17 +88,12 @@ export const createHealth = (options: HealthOptions): Health => {
       made.listen(bound, resolve);
     });
     made.on('error', (error) => log.error({ err: error }, 'health server'));
+    made.on('connection', (socket) => {
+      open.add(socket);
+      socket.on('close', () => open.delete(socket));
+    });
     bound = (made.address() as AddressInfo).port;
   };
 
-  return {
-    start,
-    port: () => bound,
-    pause,
-    resume: () => {
-      // Nothing else may have taken the port: the pod's network is ours. Were it so, the kubelet would show it by its probe.
-      start().catch((error: unknown) => log.error({ err: error }, 'health server'));
-    },
-    stop: pause,
-  };
+  return { start, port: () => bound, rest, stop };
 };

@@ -2,7 +2,7 @@
  * The mute marker: keeps a pod mute through its sidecar's own restarts (invariant 4). A source has it from mute to unmute, a
  * copy from its waking to its commit. It names the pod, since an emptyDir may be copied into another one.
  */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod';
@@ -11,16 +11,10 @@ import { RUN_FILE } from '../api/names.ts';
 const Marker = z.object({ podUid: z.string(), claim: z.string() });
 export type Marker = z.infer<typeof Marker>;
 
-/** Whole or not at all, and synced: a reader never sees half of it, a power loss never takes it back. */
-export const writeSynced = (dir: string, file: string, content: string): void => {
+/** Whole or not at all: a reader never sees half of it. */
+export const writeWhole = (dir: string, file: string, content: string): void => {
   const temporary = join(dir, `.${file}`);
-  const fd = openSync(temporary, 'w', 0o644);
-  try {
-    writeSync(fd, content);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
+  writeFileSync(temporary, content, { mode: 0o644 });
   renameSync(temporary, join(dir, file));
 };
 
@@ -36,14 +30,7 @@ const syncDirectory = async (dir: string): Promise<void> => {
 
 /** There at once for a restart of this process; lasting a power loss when the promise resolves. */
 export const putMarker = async (runDir: string, marker: Marker): Promise<void> => {
-  const temporary = join(runDir, `.${RUN_FILE.mute}`);
-  const fd = openSync(temporary, 'w', 0o644);
-  try {
-    writeSync(fd, JSON.stringify(marker));
-  } finally {
-    closeSync(fd);
-  }
-  renameSync(temporary, join(runDir, RUN_FILE.mute));
+  writeWhole(runDir, RUN_FILE.mute, JSON.stringify(marker));
   const handle = await open(join(runDir, RUN_FILE.mute), 'r+');
   try {
     await handle.sync();

@@ -342,27 +342,13 @@ export class Session {
     wires.guarded = true;
     this.brokerSplitter = attachment.splitter;
     wires.toBroker = attachment.toBroker;
-    for (const channel of wires.channels.values())
-      channel.carry(publishes.filter((made) => made.channel === channel && made.seq > 0).map(({ seq }) => seq));
-    for (const { channel, tag, how, requeue } of settlements)
-      wires.settlements.push({ connection: this.id, channel, tag, kind: how, requeue });
+    rehearsal.carry(publishes, settlements);
     if (wires.blocked) wires.toApp.inject(encode.unblocked());
     wires.blocked = false;
     this.phase = 'open';
-    this.goAhead(publishes, rehearsal);
+    rehearsal.goAhead(publishes, (piece) => this.appPiece(piece));
     this.handOut();
     if (this.appGone) wires.giveBackAll();
-  }
-
-  /** What waited, as the app sent it: publishes whose place in the books is taken go out as they are, the rest as any input. */
-  private goAhead(publishes: readonly Made[], { twin }: Rehearsal): void {
-    const waiting = publishes.map(({ frames, order }) => ({ order, act: () => this.forward(frames) }));
-    const rest = twin.rest().map(({ piece, order }) => ({ order, act: () => this.appPiece(piece) }));
-    for (const { act } of [...waiting, ...rest].sort((one, other) => one.order - other.order)) act();
-  }
-
-  private forward(frames: readonly Buffer[]): void {
-    this.wires.toBroker.inject(Buffer.concat(frames));
   }
 
   /** Withheld deliveries that may reach the app by now; `most` of each channel. Returns how many did. */

@@ -1,5 +1,5 @@
 /** Manifests of the test apps: a StatefulSet named after its topic, under PodSecurity restricted. */
-import type { V1ConfigMap, V1Container, V1Namespace, V1StatefulSet } from '@kubernetes/client-node';
+import type { V1ConfigMap, V1Container, V1Deployment, V1Namespace, V1StatefulSet } from '@kubernetes/client-node';
 import { LABEL } from '../../../webhook/api/names.ts';
 import { PIKA_IMAGE } from './pika-image.ts';
 
@@ -122,6 +122,17 @@ export const appSet = (spec: AppSpec): V1StatefulSet => {
         },
       },
     },
+  };
+};
+
+/** The same pods, of a Deployment: their names are not known beforehand. */
+export const appDeployment = (spec: AppSpec): V1Deployment => {
+  const { metadata, spec: set } = appSet(spec);
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: metadata!,
+    spec: { replicas: set!.replicas!, selector: set!.selector, template: set!.template },
   };
 };
 

@@ -69,7 +69,7 @@ export const removeApp = async (bed: Bed, spec: Spec): Promise<void> => {
   await removeTopic(bed.channel, spec.topic, podNames(inBed(bed, spec)));
 };
 
-const stateAt = async (bed: Bed, pod: string, port: number): Promise<AppSnapshot> => {
+export const stateAt = async (bed: Bed, pod: string, port: number): Promise<AppSnapshot> => {
   const ip = (await getPod(bed.kube, bed.namespace, pod))?.status?.podIP;
   const response = await fetch(`http://${ip}:${port}/state`, { signal: AbortSignal.timeout(5000) });
   return (await response.json()) as AppSnapshot;

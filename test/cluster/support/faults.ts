@@ -2,8 +2,9 @@
 import { type FSWatcher, readdirSync, readFileSync, truncateSync, watch, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { until } from '../../../scripts/demonstration/until.ts';
-import { type NodeName, nodeDir } from '../../../scripts/playground/layout.ts';
-import { LABEL, NAMESPACE, NODE_DIR } from '../../../webhook/api/names.ts';
+import { CLUSTER_CIDR, NODES, type NodeName, nodeDir } from '../../../scripts/playground/layout.ts';
+import { nodeExec } from '../../../scripts/playground/lib.ts';
+import { LABEL, NAMESPACE, NODE_DIR, PORT } from '../../../webhook/api/names.ts';
 import { STAGED } from '../../../webhook/api/staging.ts';
 import type { Bed } from './bed.ts';
 
@@ -24,6 +25,37 @@ const pidsOf = (podUid: string, word: string): number[] =>
     .filter((name) => /^\d+$/.test(name))
     .filter((pid) => textOf(`/proc/${pid}/cmdline`).includes(word) && textOf(`/proc/${pid}/cgroup`).includes(podUid))
     .map(Number);
+
+/** SIGKILL to a pod's processes whose command line has `word`; how many there were. */
+export const killIn = (podUid: string, word: string): number => {
+  const pids = pidsOf(podUid, word);
+  for (const pid of pids) process.kill(pid, 'SIGKILL');
+  return pids.length;
+};
+
+const POLICY = 'shadow_test_policy';
+
+/**
+ * Stands in for a NetworkPolicy that forbids pods to talk to each other (the playground's network enforces none): between the
+ * pods of different nodes only our own components are reached. Until undone.
+ */
+export const forbidPodToPod = async (): Promise<() => Promise<void>> => {
+  const ports = `${PORT.webhook}, ${PORT.controller}, ${PORT.agent}`;
+  const rules = `table inet ${POLICY} {
+    chain forward {
+      type filter hook forward priority -10; policy accept;
+      ip saddr ${CLUSTER_CIDR} ip daddr ${CLUSTER_CIDR} tcp dport != { ${ports} } ct state new drop
+    }
+  }`;
+  const everywhere = async (argv: string[]): Promise<void> => {
+    for (const node of NODES) {
+      const { code, stderr } = await nodeExec(node, argv);
+      if (code !== 0) throw new Error(`${node}: ${stderr}`);
+    }
+  };
+  await everywhere(['nft', rules]);
+  return () => everywhere(['nft', 'delete', 'table', 'inet', POLICY]);
+};
 
 export interface Victim {
   /** SIGKILL, at once. */

@@ -56,7 +56,7 @@ class Side {
         },
         redial: () => undefined,
       }),
-      health: { pause: () => undefined, resume: () => undefined },
+      health: { rest: async () => undefined },
       paths: { runDir: this.runDir, idDir: this.idDir },
       uid: name,
       handoff: fresh,

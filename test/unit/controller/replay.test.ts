@@ -276,6 +276,15 @@ describe('Services', { timeout: 120_000 }, () => {
     expect(switched).toBeLessThan(75_000);
   });
 
+  it('have turned away, down to kube-proxy, before the source goes, however late the kubelet looks', async () => {
+    for (const way of [SWAP, REPLACE]) {
+      const world = begun(way);
+      world.probeMs = 3_000;
+      await world.run();
+      expectCompleted(world);
+    }
+  });
+
   it('are told of a Deployment copy before its set adopts it, and the set drops the source alone', async () => {
     const world = begun(REPLACE);
     const copy = `web-7d9f-00001`;

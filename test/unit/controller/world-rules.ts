@@ -1,5 +1,6 @@
 /** What must hold in the world at every instant, and at a commit. */
 import type { Handoff } from '../../../webhook/api/migration.ts';
+import { isReady, uidOf } from '../../../webhook/controller/pods.ts';
 import type { World } from './world.ts';
 import type { Sidecar } from './world-sidecars.ts';
 
@@ -22,17 +23,31 @@ export const checkVoice = (world: World): void => {
   if (speaking.length > 1) world.violate(`two voices: ${speaking.map(([uid]) => uid)}`);
 };
 
+/** What the slices say follows what the pods say. */
+export const sendTo = (world: World): void => {
+  const there = new Map([...world.pods.values()].map((pod) => [uidOf(pod), isReady(pod)]));
+  for (const uid of [...world.endpoints.keys()]) if (!there.has(uid)) world.endpoints.delete(uid);
+  for (const [uid, ready] of there) {
+    if (ready && world.endpoints.get(uid) !== true) world.joined = world.time;
+    if (ready) world.lastSent.set(uid, world.time);
+    world.endpoints.set(uid, ready);
+  }
+};
+
 /** Some pod is ready where the Service sends to, and answers. */
 export const checkServed = (world: World): void => {
   const ready = [...world.endpoints].some(([uid, is]) => is && world.sidecars.get(uid)?.app === 'running');
   if (world.served && !ready) world.violate('the Service has no endpoint');
 };
 
-/** kube-proxy is a moment behind what the slices say. */
-const PROXY_MS = 300;
+/** kube-proxy is a moment behind what the slices say, and takes no two changes within its least period. */
+const PROXY_MS = 200;
+const PROXY_PERIOD_MS = 1_000;
 export const checkLeaving = (world: World, uid: string): void => {
-  const since = world.time - (world.lastSent.get(uid) ?? Number.NEGATIVE_INFINITY);
-  if (world.served && since < PROXY_MS) world.violate('a pod goes that a Service sends to');
+  const sent = world.lastSent.get(uid);
+  if (!world.served || sent === undefined) return;
+  if (world.time - sent < PROXY_MS) world.violate('a pod goes that a Service sends to');
+  if (world.time - world.joined < PROXY_PERIOD_MS) world.violate('a pod goes before kube-proxy heeds that it went');
 };
 
 /** In whichever mode: one is mute and fenced, the other has all there is to have. */

@@ -22,6 +22,7 @@ export interface Sidecar {
   entries?: number;
   /** Mode replay: the source serves on, ready, until it is told not to. */
   serving?: boolean;
+  unreadyAt?: number;
   /** Certificate by which it serves its record, or is to know its source. */
   cert?: string;
   play?: PlayReport;
@@ -133,7 +134,7 @@ const RULES: Record<CommandType, (world: World, sidecar: Sidecar, given: Given) 
     const others = [...world.endpoints].filter(([uid]) => world.sidecars.get(uid) !== sidecar);
     if (world.served && !others.some(([, ready]) => ready))
       world.violate('retired before the copy is ready in the Service');
-    sidecar.serving = false;
+    Object.assign(sidecar, { serving: false, unreadyAt: world.time + world.probeMs });
     return {};
   },
 };

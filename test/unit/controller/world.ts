@@ -8,13 +8,12 @@ import { type ErrorCode, ShadowError } from '../../../webhook/api/errors.ts';
 import type { Handoff, StatefulMigration } from '../../../webhook/api/migration.ts';
 import { ANNOTATION } from '../../../webhook/api/names.ts';
 import type { Context } from '../../../webhook/controller/context.ts';
-import { isReady } from '../../../webhook/controller/pods.ts';
 import { reconcile } from '../../../webhook/controller/reconcile.ts';
 import { ApiError } from '../../../webhook/controller/rest.ts';
 import { createAgentsOf, type NodeState, nodeOf } from './world-agents.ts';
 import { createApi } from './world-api.ts';
 import { NS, type OwnerKind, POD, podSpec, type Replicas, replicaSet, statefulSet } from './world-owners.ts';
-import { checkServed, checkVoice } from './world-rules.ts';
+import { checkServed, checkVoice, sendTo } from './world-rules.ts';
 import { createSidecars, play, type Sidecar, settle } from './world-sidecars.ts';
 
 export { POD, podSpec } from './world-owners.ts';
@@ -61,6 +60,10 @@ export class World {
   readonly endpoints = new Map<string, boolean>();
   /** When the Service last sent to a pod, by uid. */
   readonly lastSent = new Map<string, number>();
+  /** So long after it was told to be unready the kubelet looks. */
+  probeMs = 0;
+  /** When it last began to send to one more. */
+  joined = 0;
   /** So many looks a copy that has settled all stays live. */
   lingering = 0;
   /** To be checked: that the Service is never without anybody. */
@@ -176,7 +179,8 @@ export class World {
 
   private settleStatusOf(pod: V1Pod): void {
     const sidecar = this.sidecars.get(pod.metadata?.uid ?? '');
-    const fit = sidecar !== undefined && (sidecar.state === 'idle' || sidecar.state === 'live' || sidecar.serving);
+    const serving = sidecar?.serving || (sidecar?.unreadyAt ?? 0) > this.time;
+    const fit = sidecar !== undefined && (sidecar.state === 'idle' || sidecar.state === 'live' || serving);
     const name = pod.metadata?.name ?? '';
     const left = fit ? this.unready.get(name) : undefined;
     if (left !== undefined) this.unready.set(name, left - 500);
@@ -217,11 +221,8 @@ export class World {
       if ((sidecar.wakes ?? 0) <= this.time) delete sidecar.frozen;
       play(this, sidecar);
     }
-    for (const [name, pod] of this.pods) this.endpoints.set(pod.metadata?.uid ?? name, isReady(pod));
-    for (const [uid, ready] of this.endpoints) if (ready) this.lastSent.set(uid, this.time);
+    sendTo(this);
     for (const pod of this.pods.values()) this.settleStatusOf(pod);
-    for (const uid of this.endpoints.keys())
-      if (![...this.pods.values()].some((pod) => pod.metadata?.uid === uid)) this.endpoints.delete(uid);
     checkVoice(this);
     checkServed(this);
   }

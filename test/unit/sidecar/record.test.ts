@@ -370,6 +370,19 @@ describe('the throttle', () => {
     expect(Math.min(...even.rates)).toBe(5);
   });
 
+  it('lets go of a source whose copy plays nothing any more: it may have diverged', () => {
+    const { throttle } = run({ source: 100, copy: 50 }, 200, 20);
+    expect(throttle.share).toBeLessThan(1);
+    const stuck = { lag: 400, played: 400 };
+    throttle.report(2100, stuck, { entries: 800, deliveries: 200 });
+    throttle.report(2200, stuck, { entries: 800, deliveries: 200 });
+    expect(throttle.share).toBeLessThan(1);
+    throttle.report(2400, stuck, { entries: 800, deliveries: 200 });
+    expect(throttle.share).toBe(1);
+    throttle.report(2500, { lag: 380, played: 420 }, { entries: 800, deliveries: 200 });
+    expect(throttle.share).toBeLessThan(1);
+  });
+
   it('lets go of a source whose copy says nothing any more', () => {
     const { throttle } = run({ source: 100, copy: 50 }, 200, 20);
     expect(throttle.share).toBeLessThan(1);

@@ -23,8 +23,8 @@ const UNREADY_WITHIN_MS = 10_000;
  * What kube-proxy takes from a slice to its rules; and how long after its last change it may wait with the next one (its
  * --*-min-sync-period, a second by default): the last one was the copy's.
  */
-const PROXY_MS = 200;
-const PROXY_PERIOD_MS = 1_200;
+const PROXY_MS = 500;
+const PROXY_PERIOD_MS = 1_500;
 
 const awaitReady = async (ctx: Context, handoff: Handoff, copy: V1Pod): Promise<StepResult | undefined> => {
   const since = sinceEntered(ctx, handoff);

@@ -137,7 +137,7 @@ export class Player implements Judge {
       case 'settle':
         this.settled(this.settles.expect(entry, this.now), entry);
         // A settlement of all there is may have waited for that.
-        this.session(entry)?.drain(entry.channel);
+        this.sessions.get(entry.connection)?.drain(entry.channel);
         return;
       case 'request':
         this.requests.expect(entry, this.now);

@@ -2,10 +2,12 @@
 import type { AppSide } from '../app-side.ts';
 import type { BrokerSide } from '../broker-side.ts';
 import type { Channel } from '../channel.ts';
-import { Splitter } from '../frames.ts';
+import { type Piece, Splitter } from '../frames.ts';
 import { encode } from '../methods.ts';
 import type { Wires } from '../wires.ts';
+import type { Settling } from './expectations.ts';
 import type { Played } from './gates.ts';
+import type { Made } from './publishes.ts';
 import { Twin } from './twin.ts';
 
 export class Rehearsal implements Played {
@@ -68,5 +70,27 @@ export class Rehearsal implements Played {
 
   get unitsWaiting(): number {
     return this.twin.waiting;
+  }
+
+  // ---- the copy speaks for itself
+
+  /** Numbers begin anew on another upstream; what the app has settled alone is the source's to settle. */
+  carry(publishes: readonly Made[], settlements: readonly Settling[]): void {
+    const { wires } = this;
+    for (const channel of wires.channels.values())
+      channel.carry(publishes.filter((made) => made.channel === channel && made.seq > 0).map(({ seq }) => seq));
+    for (const { channel, tag, how, requeue } of settlements)
+      wires.settlements.push({ connection: this.id, channel, tag, kind: how, requeue });
+  }
+
+  /** What waited, as the app sent it: publishes whose place in the books is taken go out as they are, the rest as any input. */
+  goAhead(publishes: readonly Made[], input: (piece: Piece) => void): void {
+    const { toBroker } = this.wires;
+    const waiting = publishes.map(({ frames, order }) => ({
+      order,
+      act: () => toBroker.inject(Buffer.concat(frames)),
+    }));
+    const rest = this.twin.rest().map(({ piece, order }) => ({ order, act: () => input(piece) }));
+    for (const { act } of [...waiting, ...rest].sort((one, other) => one.order - other.order)) act();
   }
 }

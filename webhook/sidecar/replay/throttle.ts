@@ -18,6 +18,8 @@ const UNTIL = { entries: 3, ms: 25 } as const;
 const PACE_MS = 1000;
 /** Without a report for so long the source is not held back any more. */
 const SILENT_MS = 600;
+/** A copy that has played nothing for so long is not waited for: it may have diverged, and users wait meanwhile. */
+const STANDSTILL_MS = 300;
 /** Most deliveries the credit grows to, in milliseconds at the present rate; and at least so many. */
 const BURST_MS = 250;
 const BURST = 2;
@@ -39,16 +41,19 @@ export class Throttle {
   share = 1;
   private reports: Report[] = [];
   private best = 0;
+  private progressedAt = 0;
 
   /** A report of the copy: its lag, and how many entries it has played in all. */
   report(now: number, { lag, played }: { readonly lag: number; readonly played: number }, recorded: Recorded): void {
     const last = this.reports.at(-1);
+    if (!last || played > last.played) this.progressedAt = now;
     this.reports.push({ at: now, played });
     while (this.reports.length > 2 && now - this.reports[1]!.at >= PACE_MS) this.reports.shift();
     const pace = this.pace();
     this.best = Math.max(this.best, pace);
     const bound = this.share < 1 ? UNTIL : FROM;
-    if (lag <= Math.max(bound.entries, (pace * bound.ms) / 1000)) {
+    const converged = lag <= Math.max(bound.entries, (pace * bound.ms) / 1000);
+    if (converged || now - this.progressedAt >= STANDSTILL_MS) {
       this.open();
       return;
     }
