@@ -155,6 +155,7 @@ const appConfig = (random: Random, traits: Traits, name: string): AppConfig => {
       publishOn: random.between(0, channels.length - 1),
     },
     flush: random.between(20, 120),
+    acksAll: random.chance(0.1),
     racy: random.chance(0.1),
   };
 };

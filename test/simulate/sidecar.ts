@@ -1,6 +1,7 @@
 /** One process of a sidecar: the real relay and the real commands, over sockets in memory. What sidecar.ts wires in a pod. */
 import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { StateChange } from '../../webhook/api/control.ts';
 import { asShadowError } from '../../webhook/api/errors.ts';
 import { RUN_FILE } from '../../webhook/api/names.ts';
 import type { Log } from '../../webhook/log.ts';
@@ -135,15 +136,21 @@ export class Sidecar {
       flush: link.flush,
       redial: link.redial,
       send: (message) => {
-        if (message.type === 'state' && !this.dead) this.said(message.state);
+        if (message.type === 'state' && !this.dead) this.said(message);
         link.send(message);
       },
     };
   }
 
   /** From the moment it says so, it is held to it. */
-  private said(state: string): void {
-    this.around.trace(this.options.name, `says ${state}`);
+  private said({ state, play, record }: StateChange): void {
+    const { lag, received, waiting, diverged, divergence } = play ?? {};
+    const played = play
+      ? `, received ${received} lag ${lag} waiting ${waiting} diverged ${diverged} ${divergence ?? ''}`
+      : '';
+    const recorded = record ? `, recorded ${record.entries} throttle ${record.throttle}` : '';
+    this.around.trace(this.options.name, `says ${state}${played}${recorded}`);
+    if (record && record.throttle < 1) this.around.count('throttled (reports)');
     if (state === 'mute' && this.voice === 'full' && !this.unmuted) this.voice = 'silent';
   }
 

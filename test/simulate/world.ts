@@ -77,6 +77,10 @@ export class World implements Surroundings, HandoffWorld {
     this.oracle.trace(part, what);
   }
 
+  count(what: string): void {
+    this.oracle.count(what);
+  }
+
   /** Its violations are the oracle's. */
   async run(): Promise<void> {
     const { schedule, ground, oracle } = this;
@@ -249,14 +253,16 @@ export class World implements Surroundings, HandoffWorld {
   }
 
   diverged(why: string): void {
-    // Whose state depends on when its handlers end can't be replayed, nor one that was told of a broken connection.
-    if (!this.schedule.app.racy && !this.oracle.breaking) this.wrong('replay', `a copy diverged: ${why}`);
+    // What an app does by time can't be replayed, nor what it does when a connection breaks.
+    const { racy, acksAll } = this.schedule.app;
+    if (!racy && !acksAll && !this.oracle.breaking) this.wrong('replay', `a copy diverged: ${why}`);
   }
 
   reported(outputs: number): void {
     this.oracle.count('divergence reported');
     this.oracle.diverged = true;
-    if (!this.schedule.app.racy) this.wrong('replay', `a copy made ${outputs} outputs otherwise`);
+    if (!this.schedule.app.racy && !this.schedule.app.acksAll)
+      this.wrong('replay', `a copy made ${outputs} outputs otherwise`);
   }
 
   ticks(count: number): Promise<void> {
