@@ -182,6 +182,7 @@ export class PipeSocket extends EventEmitter {
   /** The process is gone: its code must not hear of anything any more. */
   silence(): void {
     this.quiet = true;
+    this.destroyed = true;
     this.removeAllListeners();
     this.on('error', () => undefined);
   }

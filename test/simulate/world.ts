@@ -65,6 +65,8 @@ export class World implements Surroundings, HandoffWorld {
     this.random = new Random(`${schedule.seed}/world`);
     this.feeding = new Random(`${schedule.seed}/feed`);
     this.oracle = new Oracle(!schedule.quorum);
+    const { racy, acksAll } = schedule.app;
+    this.oracle.reports = (racy || acksAll) && schedule.handoffs.some(({ onDivergence }) => onDivergence === 'Report');
     this.oracle.clock = () => this.now;
     this.taps = this.oracle;
   }
