@@ -1,6 +1,7 @@
 /** One seed, run: its pods, its network, its handoffs, and the oracle that watches. */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import type { ErrorCode } from '../../webhook/api/errors.ts';
 import { App } from './app/app.ts';
 import { Handoff, type HandoffWorld } from './handoff.ts';
 import { Hub } from './hub.ts';
@@ -47,7 +48,7 @@ export class World implements Surroundings, HandoffWorld {
   private readonly sources: { readonly pod: Pod; readonly fork: number; readonly who: string }[] = [];
   private rival: Rival | undefined;
   private visit!: Visit;
-  private now = 0;
+  now = 0;
   private readonly waits = new Set<() => void>();
   private readonly alarms: { readonly at: number; readonly act: () => void }[] = [];
   private readonly feeding: Random;
@@ -254,10 +255,13 @@ export class World implements Surroundings, HandoffWorld {
     return this.addPod(snapshot.app, snapshot);
   }
 
-  diverged(why: string): void {
-    // What an app does by time can't be replayed, nor what it does when a connection breaks.
+  /** A handoff that nothing befalls succeeds. */
+  failed(mode: string, code: ErrorCode, why: string): void {
+    if (code === 'SHADOW_E_ABORTED' || code === 'SHADOW_E_COPY_LOST' || this.oracle.breaking) return;
+    // What an app does by time can't be replayed.
     const { racy, acksAll } = this.schedule.app;
-    if (!racy && !acksAll && !this.oracle.breaking) this.wrong('replay', `a copy diverged: ${why}`);
+    if (code === 'SHADOW_E_DIVERGED' && (racy || acksAll)) return;
+    this.wrong('a handoff succeeds', `${mode}: ${code}: ${why}`);
   }
 
   reported(outputs: number): void {
