@@ -119,6 +119,7 @@ export class AppSide {
   private settle(channel: Channel, method: number, piece: Piece): void {
     const settlement = readSettle(method, piece.bytes);
     const { kind, tag, multiple, requeue } = settlement;
+    channel.settlesMany ||= multiple;
     const { tags, carried, upstream } = channel.deliveries.settle(tag, multiple);
     this.wires.settled(channel, carried, kind, requeue);
     if (tags.length > 0 || (tag === 0 && multiple)) this.wires.tap?.settled(channel, tags, settlement, tag === 0);

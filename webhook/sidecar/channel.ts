@@ -78,6 +78,10 @@ export class Channel {
   filling: Withheld | undefined;
   withheld: Withheld[] = [];
   withheldBytes = 0;
+  /** The first that was withheld at the last look. */
+  stuck: Withheld | undefined;
+  /** The app settles several at once. */
+  settlesMany = false;
   /** Frames of our own that wait for the end of a content of the app. */
   waitingUp: Buffer[] = [];
   private aliases = 0;

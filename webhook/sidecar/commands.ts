@@ -13,7 +13,7 @@ import type {
 import { asShadowError, type ErrorCode } from '../api/errors.ts';
 import type { Log } from '../log.ts';
 import type { Control } from './control.ts';
-import type { freeze } from './freeze.ts';
+import { freeze } from './freeze.ts';
 import * as pure from './handoff.ts';
 import type { Paths } from './identity.ts';
 import { putMarker, removeMarker } from './marker.ts';
@@ -245,7 +245,7 @@ export const createCommands = (options: CommandsOptions): Commands => {
     replay,
     control,
     health: options.health,
-    ...(options.freeze === undefined ? {} : { freeze: options.freeze }),
+    freeze: options.freeze ?? freeze,
     paths,
     handoff: () => handoff,
     change: (change) => {

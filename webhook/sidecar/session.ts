@@ -271,6 +271,7 @@ export class Session {
     if (this.deferred) this.brokerSide.handle(this.deferred);
     this.deferred = undefined;
     this.releaseHeld();
+    this.handOut();
     if (this.appGone) this.wires.giveBackAll();
   }
 
@@ -433,6 +434,7 @@ export class Session {
   tick(): void {
     const { phase, handshake, wires } = this;
     if (!handshake.done) return;
+    for (const channel of wires.channels.values()) wires.loosen(channel);
     if (phase === 'muting' || phase === 'mute' || phase === 'attached') wires.toBroker.inject(HEARTBEAT);
     if (phase === 'detached' || phase === 'attached' || phase === 'replaying') wires.toApp.inject(HEARTBEAT);
   }

@@ -3,7 +3,7 @@ import type { Answer, Command } from '../api/control.ts';
 import { asShadowError, ShadowError } from '../api/errors.ts';
 import type { Log } from '../log.ts';
 import type { Control } from './control.ts';
-import { freeze, uidAfterWaking } from './freeze.ts';
+import { type freeze, uidAfterWaking } from './freeze.ts';
 import type { Handoff } from './handoff.ts';
 import { type Paths, readUid } from './identity.ts';
 import type { ReplayRelay } from './replay/relay-replay.ts';
@@ -17,8 +17,8 @@ export interface StandstillOptions {
   readonly control: () => Pick<Control, 'flush'>;
   /** Connections of our own that must not be open while frozen. */
   readonly health: { rest(): Promise<void> };
-  /** How the process stands still; freeze.ts if not given. */
-  readonly freeze?: typeof freeze;
+  /** How the process stands still (freeze.ts). */
+  readonly freeze: typeof freeze;
   readonly paths: Paths;
   readonly handoff: () => Handoff;
   readonly change: (change: Partial<Handoff>) => void;
@@ -55,7 +55,7 @@ export const createStandstill = (options: StandstillOptions): Standstill => {
   const { relay, replay, control, paths, handoff, change, log } = options;
 
   const standStill = ({ generation, deadlineMs }: Freeze): 'thawed' | 'deadline' | 'unfrozen' => {
-    const woken = (options.freeze ?? freeze)({ runDir: paths.runDir, generation, deadlineMs });
+    const woken = options.freeze({ runDir: paths.runDir, generation, deadlineMs });
     try {
       const now = uidAfterWaking(() => readUid(paths.idDir), UID_PATIENCE_MS);
       if (now !== options.uid()) options.becomeCopy(now);

@@ -71,8 +71,16 @@ export class Wires {
   /** Must this delivery wait: behind those of its own consumer that wait already, its prefetch, or the throttle? */
   withholds(channel: Channel, consumer: Consumer): boolean {
     if (this.told !== undefined) return this.told;
-    if (consumer.withheld > 0 || (this.valve && channel.withheld.length > 0)) return true;
+    if (consumer.withheld > 0 || (channel.withheld.length > 0 && this.ordered(channel, consumer))) return true;
     return !this.admits(channel, consumer) || this.valve?.take() === false;
+  }
+
+  /**
+   * Does it wait behind those of other consumers? While it throttles, yes. And where the app settles several at once: it would
+   * settle, with a later one, what it has not been handed.
+   */
+  private ordered(channel: Channel, { noAck }: Consumer): boolean {
+    return this.valve !== undefined || (channel.settlesMany && !noAck);
   }
 
   private admits(channel: Channel, consumer: Consumer): boolean {
@@ -80,19 +88,31 @@ export class Wires {
   }
 
   /**
-   * Hands out what prefetch and throttle admit by now, `most` at most: each consumer's deliveries in their order, and while it
-   * throttles all of the channel. Returns how many.
+   * Hands out what prefetch and throttle admit by now, `most` at most, in their order. Returns how many.
    */
   release(channel: Channel, most = Number.POSITIVE_INFINITY): number {
-    return this.handOut(channel, most, this.valve);
+    return this.handOut(channel, most, this.valve, (consumer) => this.ordered(channel, consumer));
   }
 
   /** A message the app has asked for comes behind what was withheld by the throttle alone. */
   releaseBefore(channel: Channel): void {
-    if (this.valve) this.handOut(channel, Number.POSITIVE_INFINITY, undefined);
+    if (this.valve) this.handOut(channel, Number.POSITIVE_INFINITY, undefined, () => false);
   }
 
-  private handOut(channel: Channel, most: number, valve: Valve | undefined): number {
+  /** What waits only behind another consumer's, and has for long: the app may need it to settle that. */
+  loosen(channel: Channel): void {
+    const [first] = channel.withheld;
+    if (first !== undefined && first === channel.stuck)
+      this.handOut(channel, Number.POSITIVE_INFINITY, this.valve, () => false);
+    channel.stuck = channel.withheld[0];
+  }
+
+  private handOut(
+    channel: Channel,
+    most: number,
+    valve: Valve | undefined,
+    ordered: (consumer: Consumer) => boolean,
+  ): number {
     if (this.told !== undefined || channel.withheld.length === 0 || (channel.down && !channel.filling)) return 0;
     const waiting = new Set<Consumer>();
     const kept: Withheld[] = [];
@@ -100,10 +120,10 @@ export class Wires {
     let shut = false;
     for (const each of channel.withheld) {
       const { consumer, parting, whole } = each;
-      const stays = shut || released >= most || waiting.has(consumer) || !whole;
+      const stays = (shut && ordered(consumer)) || released >= most || waiting.has(consumer) || !whole;
       if (stays || !(parting || (this.admits(channel, consumer) && valve?.take() !== false))) {
         waiting.add(consumer);
-        shut ||= valve !== undefined;
+        shut = true;
         kept.push(each);
         continue;
       }

@@ -80,7 +80,7 @@ export class Settles {
 
   /**
    * Whether the copy may settle all there is by now, which is `tags`. It settles what is on its way to the app, too: so it waits
-   * until all is on its way that was at the source, or until the source has settled just these by name.
+   * until all is on its way that was at the source, unless the source has settled one of these by name.
    */
   mayAll(connection: number, channel: number, tags: Iterable<number>): boolean {
     const on = channelKey(connection, channel);
@@ -89,8 +89,8 @@ export class Settles {
       this.alls.set(on, alls - 1);
       return true;
     }
-    const each = [...tags];
-    return each.length > 0 && each.every((tag) => this.recorded.get(`${on}/${tag}`)?.all === false);
+    for (const tag of tags) if (this.recorded.get(`${on}/${tag}`)?.all === false) return true;
+    return false;
   }
 
   private take(key: string): Recorded | undefined {

@@ -265,8 +265,9 @@ export class World {
     this.player = undefined;
     this.valve = undefined;
     this.recorder = undefined;
+    // As relay and session do it: one that is mute hands out when it is served again.
+    if (session.phase === 'open') session.handOut();
     session.unmute();
-    session.handOut();
     this.pair.drain();
   }
 
