@@ -21,8 +21,9 @@ export interface HandoffWorld extends AskingWorld {
   /** So many ticks from now. */
   later(ticks: number, act: () => void): void;
   restore(source: Pod): Pod;
-  /** The copy's app did otherwise than the source's. */
-  diverged(why: string): void;
+  /** It is aborted. */
+  failed(mode: string, code: ErrorCode, why: string): void;
+  now: number;
   /** So many outputs of a copy that is committed were made otherwise; the source's word stands. */
   reported(outputs: number): void;
 }
@@ -31,6 +32,8 @@ const MUTE_MS = 8000;
 const ATTACH_MS = 12_000;
 const STALL_MS = 5000;
 const FROZEN_MS = 1000;
+/** Users wait for it: bounded, though not by the clock alone on a busy machine. */
+const LAST_OF_RECORD = { ms: 10_000, ticks: 2000 };
 
 const codeOf = (code: string | undefined, otherwise: ErrorCode): ErrorCode =>
   code !== undefined && isErrorCode(code) ? code : otherwise;
@@ -67,7 +70,7 @@ export class Handoff implements Victim {
       const { code, message } = asShadowError(error);
       world.oracle.trace('controller', `aborts: ${message}`);
       world.oracle.count(`aborted (${this.plan.mode}): ${code}`);
-      if (code === 'SHADOW_E_DIVERGED') world.diverged(message);
+      world.failed(this.plan.mode, code, message);
       await this.abort();
       return source;
     }
@@ -113,7 +116,12 @@ export class Handoff implements Victim {
     await this.until(copy, () => this.caughtUp(copy));
     await this.mute();
     this.enter('attaching');
-    await this.until(copy, () => this.stateOf(copy) === 'replayed' && this.stateOf(source) === 'mute');
+    const [began, first] = [Date.now(), world.now];
+    await this.until(copy, () => {
+      if (Date.now() - began > LAST_OF_RECORD.ms && world.now - first > LAST_OF_RECORD.ticks)
+        throw new ShadowError('SHADOW_E_RECORD', 'the copy had not played all up to the end in time');
+      return this.stateOf(copy) === 'replayed' && this.stateOf(source) === 'mute';
+    });
     return copy;
   }
 
@@ -271,7 +279,11 @@ export class Handoff implements Victim {
     // Its sidecar was started anew since, and knows of no commit.
     const type = this.stateOf(source) === 'mute' ? 'supersede' : 'settleStatus';
     const { outstanding } = await this.asking.once(source, { type, claim });
+    if (outstanding === 0) return true;
     // A copy that is idle settles none of them any more: its sidecar was started anew, too.
-    return outstanding === 0 || this.stateOf(copy) === 'idle';
+    if (this.stateOf(copy) !== 'idle') return false;
+    if (!this.world.oracle.breaking)
+      this.world.oracle.wrong('nothing lost', `the copy is done, the source has ${outstanding} deliveries unsettled`);
+    return true;
   }
 }

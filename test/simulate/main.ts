@@ -1,4 +1,5 @@
 /** `npm run simulate -- --seeds N`: see docs/simulate.md. */
 import { runSimulation } from './run.ts';
 
-process.exitCode = await runSimulation(process.argv.slice(2));
+// Timers of processes that were killed in the middle of something must not keep this one.
+process.exit(await runSimulation(process.argv.slice(2)));

@@ -44,6 +44,11 @@ export class Oracle implements TapEvents {
   breaking = false;
   /** How long the line's log was when a connection of it broke: what was under way to the app then, it has not seen. */
   readonly brokenAt: number[] = [];
+  /**
+   * The app does things by time, and its source's word is to stand for them: what the source has settled makes room for more,
+   * whatever the copy's app holds.
+   */
+  reports = false;
   /** A copy's outputs were replaced by its source's, which were made in another state. */
   diverged = false;
   clock: () => number = () => 0;
@@ -152,6 +157,7 @@ export class Oracle implements TapEvents {
     if ((this.resetsSeen.get(app) ?? 0) < app.resets) this.doubt(app);
     this.resetsSeen.set(app, app.resets);
     const [complaint] = app.complaints();
+    if (this.reports && complaint?.includes(' holds ')) return;
     if (complaint !== undefined && !this.violations.some(({ what }) => what === complaint))
       this.wrong('the app complains', complaint);
   }

@@ -162,6 +162,22 @@ export class Pod {
     return new PipeSocket(new Wire(1 << 20), { written, read: () => undefined, ended: () => undefined }).socket;
   }
 
+  /** For people: what stands where. */
+  describe(): string[] {
+    if (this.gone) return [];
+    const { sidecar, paused, links } = this;
+    const { commands, relay } = sidecar;
+    const state = `${commands.state().state}, voice ${sidecar.voice}${paused ? ', app paused' : ''}`;
+    const sessions = [...relay.connections].map(({ session, parked, app, upstream }) => {
+      const { phase, wantsApp, wires, outstanding, carried } = session;
+      const link = links.find(({ socket }) => socket.socket === app);
+      const what = `${phase}${parked ? ' parked' : ''} wantsApp ${wantsApp} outstanding ${outstanding} carried ${carried}`;
+      const up = upstream ? (upstream as unknown as PipeSocket).describe() : 'none';
+      return `session ${session.id}: ${what} withheld ${session.withheldBytes} closing ${wires.closing}; app ${link?.socket.describe()}; upstream ${up}`;
+    });
+    return [`${this.options.name}: ${state}`, ...sessions];
+  }
+
   // ---- time
 
   /** No bytes under way between app, sidecar and broker. */

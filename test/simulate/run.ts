@@ -5,11 +5,12 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { linkPair } from '../../webhook/controller/link.ts';
 import { startRabbitMQ } from '../broker/support/rabbitmq.ts';
+import { mutate } from './mutate.ts';
 import { Outside } from './outside.ts';
 import { printFailure, Summary } from './report.ts';
-import { scheduleOf } from './schedule.ts';
+import { runSeeds } from './run-seeds.ts';
 import { Ticker } from './ticker.ts';
-import { type Ground, World } from './world.ts';
+import type { Ground } from './world.ts';
 
 /** In memory where there is a place for it: the pods' volumes are synced often. */
 const volumes = (): string => {
@@ -34,27 +35,6 @@ export const withGround = async <T>(act: (ground: Ground) => Promise<T>): Promis
   }
 };
 
-export const runSeed = async (seed: number, ground: Ground): Promise<World> => {
-  const world = new World(scheduleOf(seed), ground);
-  await world.run();
-  return world;
-};
-
-/** `jobs` at a time; `done` after each. Stops early when it says true. */
-export const runSeeds = async (
-  seeds: readonly number[],
-  jobs: number,
-  ground: Ground,
-  done: (world: World) => boolean,
-): Promise<void> => {
-  const left = [...seeds];
-  const work = async (): Promise<void> => {
-    for (let seed = left.shift(); seed !== undefined; seed = left.shift())
-      if (done(await runSeed(seed, ground))) left.splice(0);
-  };
-  await Promise.all(Array.from({ length: Math.min(jobs, left.length) }, work));
-};
-
 const number = (text: string, name: string): number => {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 0) throw new Error(`--${name} ${text}: not a count`);
@@ -69,14 +49,20 @@ export const runSimulation = async (args: string[]): Promise<number> => {
       from: { type: 'string', default: '1' },
       seed: { type: 'string' },
       jobs: { type: 'string', default: '24' },
+      repeat: { type: 'string', default: '1' },
+      mutations: { type: 'boolean', default: false },
     },
   });
   const from = number(values.seed ?? values.from, 'from');
   const count = values.seed === undefined ? number(values.seeds, 'seeds') : 1;
-  const seeds = Array.from({ length: count }, (_, index) => from + index);
+  const repeat = number(values.repeat, 'repeat');
+  const seeds = Array.from({ length: count * repeat }, (_, index) => from + Math.floor(index / repeat));
+  // The same seed twice at a time would share its queues.
+  const jobs = repeat > 1 ? 1 : number(values.jobs, 'jobs');
+  if (values.mutations) return (await withGround((ground) => mutate(seeds.slice(0, 60), jobs, ground))) > 0 ? 1 : 0;
   const summary = new Summary(seeds.length);
   await withGround((ground) =>
-    runSeeds(seeds, number(values.jobs, 'jobs'), ground, (world) => {
+    runSeeds(seeds, jobs, ground, (world) => {
       summary.add(world);
       if (world.oracle.violations.length > 0) printFailure(world);
       return false;

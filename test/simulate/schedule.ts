@@ -154,7 +154,12 @@ const appConfig = (random: Random, traits: Traits, name: string): AppConfig => {
       count: random.chance(0.5) ? random.between(5, 40) : 0,
       publishOn: random.between(0, channels.length - 1),
     },
-    flush: random.between(20, 120),
+    // One that holds little and acks by timer alone would take for ever.
+    flush:
+      Math.min(...channels.map(({ prefetch }) => (prefetch === 0 ? 200 : prefetch))) < 5
+        ? random.between(3, 20)
+        : random.between(20, 120),
+    acksAll: random.chance(0.1),
     racy: random.chance(0.1),
   };
 };

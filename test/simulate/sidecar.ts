@@ -1,6 +1,7 @@
 /** One process of a sidecar: the real relay and the real commands, over sockets in memory. What sidecar.ts wires in a pod. */
 import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { StateChange } from '../../webhook/api/control.ts';
 import { asShadowError } from '../../webhook/api/errors.ts';
 import { RUN_FILE } from '../../webhook/api/names.ts';
 import type { Log } from '../../webhook/log.ts';
@@ -10,6 +11,7 @@ import type { Handoff } from '../../webhook/sidecar/handoff.ts';
 import type { Paths } from '../../webhook/sidecar/identity.ts';
 import { type Broker, SessionRelay } from '../../webhook/sidecar/relay.ts';
 import { Link } from './link.ts';
+import { bury } from './mortal.ts';
 import type { Network, Surroundings } from './surroundings.ts';
 import { Tap, type Voice } from './tap.ts';
 import { dial, Upstream } from './upstream.ts';
@@ -134,15 +136,21 @@ export class Sidecar {
       flush: link.flush,
       redial: link.redial,
       send: (message) => {
-        if (message.type === 'state' && !this.dead) this.said(message.state);
+        if (message.type === 'state' && !this.dead) this.said(message);
         link.send(message);
       },
     };
   }
 
   /** From the moment it says so, it is held to it. */
-  private said(state: string): void {
-    this.around.trace(this.options.name, `says ${state}`);
+  private said({ state, play, record }: StateChange): void {
+    const { lag, received, waiting, diverged, divergence } = play ?? {};
+    const played = play
+      ? `, received ${received} lag ${lag} waiting ${waiting} diverged ${diverged} ${divergence ?? ''}`
+      : '';
+    const recorded = record ? `, recorded ${record.entries} throttle ${record.throttle}` : '';
+    this.around.trace(this.options.name, `says ${state}${played}${recorded}`);
+    if (record && record.throttle < 1) this.around.count('throttled (reports)');
     if (state === 'mute' && this.voice === 'full' && !this.unmuted) this.voice = 'silent';
   }
 
@@ -197,6 +205,7 @@ export class Sidecar {
     makePaths(dir, this.options.uid);
     const marker = join(grave, 'run', RUN_FILE.mute);
     if (existsSync(marker)) copyFileSync(marker, join(this.paths.runDir, RUN_FILE.mute));
+    bury(this.relay.replay);
     void this.relay.stop(0);
   }
 }

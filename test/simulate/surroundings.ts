@@ -24,4 +24,6 @@ export interface Surroundings {
   readonly taps: TapEvents;
   wrong(invariant: string, what: string): void;
   trace(part: string, what: string): void;
+  /** One more of what is counted for the summary. */
+  count(what: string): void;
 }

@@ -172,9 +172,17 @@ export class PipeSocket extends EventEmitter {
 
   // ---- the world's side
 
+  /** For people. */
+  describe(): string {
+    const { inward, outward } = this.wire;
+    const flags = [this.flowing ? 'flowing' : 'paused', this.needsDrain ? 'full' : '', this.destroyed ? 'gone' : ''];
+    return `${flags.filter((flag) => flag !== '').join(' ')} in ${inward.bytes} out ${outward.bytes}`;
+  }
+
   /** The process is gone: its code must not hear of anything any more. */
   silence(): void {
     this.quiet = true;
+    this.destroyed = true;
     this.removeAllListeners();
     this.on('error', () => undefined);
   }

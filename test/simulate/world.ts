@@ -1,6 +1,7 @@
 /** One seed, run: its pods, its network, its handoffs, and the oracle that watches. */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import type { ErrorCode } from '../../webhook/api/errors.ts';
 import { App } from './app/app.ts';
 import { Handoff, type HandoffWorld } from './handoff.ts';
 import { Hub } from './hub.ts';
@@ -22,6 +23,8 @@ export interface Ground {
   /** For the pods' volumes. */
   readonly dir: string;
   readonly tls: HandoffWorld['tls'];
+  /** No seed needs to go on. */
+  readonly over?: () => boolean;
 }
 
 class Failed extends Error {}
@@ -47,7 +50,7 @@ export class World implements Surroundings, HandoffWorld {
   private readonly sources: { readonly pod: Pod; readonly fork: number; readonly who: string }[] = [];
   private rival: Rival | undefined;
   private visit!: Visit;
-  private now = 0;
+  now = 0;
   private readonly waits = new Set<() => void>();
   private readonly alarms: { readonly at: number; readonly act: () => void }[] = [];
   private readonly feeding: Random;
@@ -65,6 +68,8 @@ export class World implements Surroundings, HandoffWorld {
     this.random = new Random(`${schedule.seed}/world`);
     this.feeding = new Random(`${schedule.seed}/feed`);
     this.oracle = new Oracle(!schedule.quorum);
+    const { racy, acksAll } = schedule.app;
+    this.oracle.reports = (racy || acksAll) && schedule.handoffs.some(({ onDivergence }) => onDivergence === 'Report');
     this.oracle.clock = () => this.now;
     this.taps = this.oracle;
   }
@@ -75,6 +80,10 @@ export class World implements Surroundings, HandoffWorld {
 
   trace(part: string, what: string): void {
     this.oracle.trace(part, what);
+  }
+
+  count(what: string): void {
+    this.oracle.count(what);
   }
 
   /** Its violations are the oracle's. */
@@ -109,6 +118,7 @@ export class World implements Surroundings, HandoffWorld {
         oracle.wrong('the simulator', error instanceof Error ? error.stack! : String(error));
     } finally {
       stop();
+      if (oracle.violations.length > 0) this.testify();
       for (const pod of this.pods) pod.kill();
       this.rival?.kill();
       await this.visit.end().catch(() => undefined);
@@ -130,14 +140,24 @@ export class World implements Surroundings, HandoffWorld {
       () => this.exhausted && this.apps().every((app) => app.idle && app.open),
       'all is consumed and settled',
     );
-    await this.when(() => this.pods.every((pod) => pod.quiet), 'nothing is under way in the pods');
     // What the broker still has under way comes within moments, if at all.
     const late = Date.now() + 3000;
     await this.when(() => allOut(oracle, this.apps()) || Date.now() > late, 'all outputs are out');
-    await this.ticks(20);
+    await this.calm();
     for (const { pod, fork, who } of this.sources) judgePrefix(oracle, pod.app.log, this.line.app.log, { fork, who });
     judge(oracle, this.apps(), this.confirmed, !schedule.quorum);
     await this.end();
+  }
+
+  /** Nothing moves any more: what a broken connection has given back comes late. */
+  private async calm(): Promise<void> {
+    let since = this.now;
+    const still = (): boolean =>
+      this.pods.every((pod) => pod.quiet) && this.apps().every((app) => app.idle && app.open);
+    await this.when(() => {
+      if (!still()) since = this.now;
+      return this.now - since > (this.oracle.breaking ? 100 : 30);
+    }, 'nothing moves any more');
   }
 
   private async end(): Promise<void> {
@@ -170,6 +190,16 @@ export class World implements Surroundings, HandoffWorld {
     const { messages, queues } = this.schedule;
     for (const queue of queues) if ((this.confirmed.get(queue) ?? 0) < messages) return false;
     return this.apps().reduce((sum, app) => sum + app.taken.size, 0) >= messages * queues.length;
+  }
+
+  /** For people: what stands where, and what the apps saw last. */
+  private testify(): void {
+    const { oracle } = this;
+    for (const pod of this.pods) {
+      for (const line of pod.describe()) oracle.trace('state', line);
+      for (const channel of pod.app.channels)
+        for (const event of channel.events) oracle.trace(`app of ${pod.options.name}, channel ${channel.name}`, event);
+    }
   }
 
   private progress(): string {
@@ -227,15 +257,20 @@ export class World implements Surroundings, HandoffWorld {
     return this.addPod(snapshot.app, snapshot);
   }
 
-  diverged(why: string): void {
-    // Whose state depends on when its handlers end can't be replayed, nor one that was told of a broken connection.
-    if (!this.schedule.app.racy && !this.oracle.breaking) this.wrong('replay', `a copy diverged: ${why}`);
+  /** A handoff that nothing befalls succeeds. */
+  failed(mode: string, code: ErrorCode, why: string): void {
+    if (code === 'SHADOW_E_ABORTED' || code === 'SHADOW_E_COPY_LOST' || this.oracle.breaking) return;
+    // What an app does by time can't be replayed.
+    const { racy, acksAll } = this.schedule.app;
+    if (code === 'SHADOW_E_DIVERGED' && (racy || acksAll)) return;
+    this.wrong('a handoff succeeds', `${mode}: ${code}: ${why}`);
   }
 
   reported(outputs: number): void {
     this.oracle.count('divergence reported');
     this.oracle.diverged = true;
-    if (!this.schedule.app.racy) this.wrong('replay', `a copy made ${outputs} outputs otherwise`);
+    if (!this.schedule.app.racy && !this.schedule.app.acksAll)
+      this.wrong('replay', `a copy made ${outputs} outputs otherwise`);
   }
 
   ticks(count: number): Promise<void> {
@@ -253,7 +288,7 @@ export class World implements Surroundings, HandoffWorld {
       const look = (): void => {
         const late = Date.now() - began > PATIENCE.ms && this.now - first > PATIENCE.ticks;
         if (late) this.wrong('an end', `waited in vain until ${what}: ${this.progress()}`);
-        if (this.oracle.violations.length > 0) {
+        if (this.oracle.violations.length > 0 || this.ground.over?.()) {
           this.waits.delete(look);
           reject(new Failed(what));
         } else if (holds()) {

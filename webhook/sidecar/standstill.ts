@@ -15,7 +15,9 @@ export interface StandstillOptions {
   readonly relay: { quiescent(): boolean; readonly replay: ReplayRelay };
   readonly replay: Replay;
   readonly control: () => Pick<Control, 'flush'>;
+  /** Connections of our own that must not be open while frozen. */
   readonly health: { rest(): Promise<void> };
+  /** How the process stands still (freeze.ts). */
   readonly freeze: typeof freeze;
   readonly paths: Paths;
   readonly handoff: () => Handoff;

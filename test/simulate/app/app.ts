@@ -160,7 +160,7 @@ export class App implements Listener {
         this.worked(task.job);
         return;
       case 'flush':
-        for (const channel of this.channels) channel.flush(this.random.chance(0.3));
+        for (const channel of this.channels) channel.flush(this.config.acksAll && this.random.chance(0.3));
         this.schedule(this.config.flush, task);
         return;
       case 'beat':
@@ -332,7 +332,7 @@ export class App implements Listener {
       return;
     }
     channel.finish(tag);
-    if (settle === 'every' && channel.doneSince >= every) channel.flush(this.random.chance(0.1));
+    if (settle === 'every' && channel.doneSince >= every) channel.flush(this.config.acksAll && this.random.chance(0.1));
   }
 
   private over(job: Job): void {

@@ -25,6 +25,8 @@ export interface Published {
   returned: boolean;
 }
 
+const EVENTS = 40;
+
 export class AppChannel {
   readonly config: ChannelConfig;
   open = false;
@@ -46,6 +48,8 @@ export class AppChannel {
   readonly unreturned: string[] = [];
   incoming: Incoming | undefined;
   out: Buffer[] = [];
+  /** The last things that happened, for people. */
+  readonly events: string[] = [];
   complaints: string[] = [];
 
   constructor(config: ChannelConfig) {
@@ -56,11 +60,18 @@ export class AppChannel {
     return `${this.config.connection}.${this.config.id}`;
   }
 
+  note(what: string): void {
+    this.events.push(what);
+    if (this.events.length > EVENTS) this.events.shift();
+  }
+
   complain(what: string): void {
+    this.note(`COMPLAINS ${what}`);
     this.complaints.push(`channel ${this.name}: ${what}`);
   }
 
   request(frame: Buffer, reply: number): void {
+    this.note(`> asks for ${nameOf(reply)}`);
     this.out.push(frame);
     this.owed.push(reply);
   }
@@ -116,6 +127,7 @@ export class AppChannel {
 
   replied(method: number): void {
     // A queue sends cancel-ok itself, so that it may be later than what was asked after it.
+    this.note(`< ${nameOf(method)}`);
     const index = this.owed.indexOf(method);
     if (index < 0) this.complain(`${nameOf(method)}, which nothing asked for`);
     else this.owed.splice(index, 1);
@@ -129,6 +141,7 @@ export class AppChannel {
     if (tag <= last) this.complain(`delivery tag ${tag} after ${last} for ${consumer}`);
     if (!this.consuming.has(consumer)) this.complain(`a delivery for ${consumer}, which does not consume`);
     this.highest.set(consumer, tag);
+    this.note(`< deliver ${tag} ${consumer}`);
     this.held.set(tag, { consumer, done: false });
     const { prefetch, global } = this.config;
     if (prefetch === 0) return;
@@ -141,6 +154,7 @@ export class AppChannel {
   settle(tag: number, how: 'ack' | 'nack' | 'reject', requeue: boolean): void {
     const { id } = this.config;
     if (!this.held.delete(tag)) return;
+    this.note(`> ${how} ${tag}${requeue ? ' requeue' : ''}`);
     if (how === 'ack') this.out.push(write.ack(id, tag, false));
     else this.out.push(how === 'nack' ? write.nack(id, tag, false, requeue) : write.reject(id, tag, requeue));
   }
@@ -169,12 +183,14 @@ export class AppChannel {
     if (last === 0) return;
     for (const tag of [...this.held.keys()]) if (tag <= last) this.held.delete(tag);
     const everything = all && sated && this.held.size === 0;
+    this.note(`> ack ${everything ? `all (${last})` : `up to ${last}`}`);
     this.out.push(write.ack(this.config.id, everything ? 0 : last, true));
   }
 
   // ---- publishes
 
   sent(output: string, unroutable: boolean): void {
+    this.note(`> publish ${output}`);
     if (this.config.confirm) {
       this.published += 1;
       this.unconfirmed.set(this.published, { output, unroutable, returned: false });
@@ -182,6 +198,7 @@ export class AppChannel {
   }
 
   returned(output: string): void {
+    this.note(`< return ${output}`);
     const index = this.unreturned.indexOf(output);
     if (index >= 0) {
       this.unreturned.splice(index, 1);
@@ -198,6 +215,7 @@ export class AppChannel {
   /** The outputs that are confirmed by this. */
   confirmed(tag: number, multiple: boolean): string[] {
     const outputs: string[] = [];
+    this.note(`< confirm ${tag}${multiple ? ' and before' : ''}`);
     for (const [seq, { output, unroutable, returned }] of this.unconfirmed) {
       if (multiple ? seq > tag : seq !== tag) continue;
       if (unroutable && !returned) this.complain(`${output} was confirmed before it was returned`);
@@ -211,6 +229,7 @@ export class AppChannel {
 
   /** The connection is gone, and all with it. Returns what may or may not have been published. */
   reset(): string[] {
+    this.note('the connection is lost');
     const doubtful = [...this.unconfirmed.values()].map(({ output }) => output);
     this.open = false;
     this.owed = [];

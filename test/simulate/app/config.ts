@@ -65,6 +65,8 @@ export interface AppConfig {
   readonly ticks: { readonly every: number; readonly count: number; readonly publishOn: number };
   /** Done messages are settled at the latest after so many ticks. */
   readonly flush: number;
+  /** At times it acks all there is, by tag 0. When it does depends on time: a replay may have to give up. */
+  readonly acksAll: boolean;
   /** Its state, and with it its outputs, depends on the order in which handlers end: no replay can follow that. */
   readonly racy: boolean;
 }

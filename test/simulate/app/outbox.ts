@@ -84,6 +84,6 @@ export class Outbox {
 
   again(correlation: string): void {
     const message = this.pending.get(correlation);
-    if (message) this.send(message);
+    if (message && !this.queued.includes(message)) this.send(message);
   }
 }
