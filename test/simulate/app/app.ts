@@ -191,7 +191,9 @@ export class App implements Listener, Workshop {
     if (consumer.side === 0 || n % consumer.side !== 0) return usual;
     const connection = this.connections[usual.config.connection]!;
     const index = this.config.queues.findIndex(({ name }) => name === consumer.queue);
-    return connection.side(1000 + index * 300 + n, usual.config.confirm);
+    const own = connection.side(1000 + index * 300 + n, usual.config.confirm);
+    // Its message came again while it is being closed.
+    return own.closing ? usual : own;
   }
 
   // ---- what its connections tell it

@@ -126,7 +126,8 @@ export class AppChannel {
   /** Gets one message, if it has not many already. */
   poll(): void {
     const polled = this.config.consumers.find((each) => each.polled);
-    if (!polled || !this.open || this.held.size >= MOST_POLLED || this.owed.includes(M.getOk)) return;
+    if (!polled || !this.open || this.incoming || this.owed.includes(M.getOk)) return;
+    if (this.held.size >= MOST_POLLED) return;
     this.request(write.get(this.config.id, polled.queue), M.getOk);
   }
 
