@@ -32,6 +32,9 @@ export const M = {
   publish: id(60, 40),
   return: id(60, 50),
   deliver: id(60, 60),
+  get: id(60, 70),
+  getOk: id(60, 71),
+  getEmpty: id(60, 72),
   ack: id(60, 80),
   reject: id(60, 90),
   nack: id(60, 120),
@@ -246,6 +249,7 @@ export const write = {
   consume: (channel: number, queue: string, tag: string, noAck: boolean): Buffer =>
     method(channel, M.consume, short(0), text(queue), text(tag), bits(false, noAck), table({})),
   cancel: (channel: number, tag: string): Buffer => method(channel, M.cancel, text(tag), bits(false)),
+  get: (channel: number, queue: string): Buffer => method(channel, M.get, short(0), text(queue), bits(false)),
   ack: (channel: number, tag: number, multiple: boolean): Buffer =>
     method(channel, M.ack, longlong(tag), bits(multiple)),
   nack: (channel: number, tag: number, multiple: boolean, requeue: boolean): Buffer =>

@@ -174,14 +174,23 @@ export const MUTATIONS: readonly Mutation[] = [
     ),
   ),
   mutation('deliveries are played before their time', () => method(Gates.prototype, 'gated', () => () => false)),
-  mutation('a mute source speaks', () =>
-    method(
+  mutation('a mute source speaks', () => {
+    const reads = getter(
+      Session.prototype,
+      'wantsApp',
+      (self: Session) => self.phase !== 'detached' && self.phase !== 'attached',
+    );
+    const passes = method(
       Session.prototype,
       'holds',
       (original) =>
         function (this: unknown, ...args) {
           return (this as Session).phase === 'mute' ? false : original.apply(this, args);
         },
-    ),
-  ),
+    );
+    return () => {
+      reads();
+      passes();
+    };
+  }),
 ];

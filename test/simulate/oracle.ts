@@ -164,7 +164,7 @@ export class Oracle implements TapEvents {
 
   /** The app's connections are about to break. */
   breaks(app: App): void {
-    this.brokenAt.push(app.log.length);
+    this.brokenAt.push(app.memory.log.length);
     this.doubt(app);
   }
 

@@ -71,7 +71,7 @@ export class Pod {
     this.around = around;
     this.options = options;
     this.app = app;
-    this.forkedAt = app.log.length;
+    this.forkedAt = app.memory.log.length;
     this.sidecar = this.process(snapshot?.handoff ?? fresh, snapshot?.process ?? options.uid, snapshot?.uid);
     if (snapshot) this.restore(snapshot);
     else void this.sidecar.relay.start();

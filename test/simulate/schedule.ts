@@ -79,6 +79,8 @@ const consumer = (
   // RabbitMQ (3.10) closes a connection whose consumer of a quorum queue is cancelled and made anew under its tag.
   renew: !quorum && random.chance(0.08) ? random.between(10, 40) : 0,
   ask: random.chance(0.2) ? random.between(3, 15) : 0,
+  polled: false,
+  side: random.chance(0.15) ? random.between(2, 9) : 0,
 });
 
 /** Where an app's channels lie, and who consumes on them. */
@@ -111,8 +113,27 @@ const layout = (random: Random, traits: Traits, connections: number, reply: stri
     const global = !traits.quorum && random.chance(0.2);
     channels.push({ connection: at(), id: own + 1, confirm: random.chance(0.5), prefetch, global, consumers });
   };
+  /** A channel of its own, on which a queue is asked for one message after the other. */
+  const poll = (queue: string): void => {
+    const own = channels.length;
+    const consumers = [
+      {
+        ...consumer(random, { tag: 'polled', queue, prefetch: 5, quorum: true }),
+        publishOn: publishOn(own),
+        polled: true,
+      },
+    ];
+    channels.push({
+      connection: at(),
+      id: own + 1,
+      confirm: random.chance(0.5),
+      prefetch: 0,
+      global: false,
+      consumers,
+    });
+  };
   if (traits.queues.length === 2 && random.chance(0.3)) consume(traits.queues);
-  else for (const queue of traits.queues) consume([queue]);
+  else for (const queue of traits.queues) random.chance(0.12) ? poll(queue) : consume([queue]);
   const own = channels.length;
   const replies: ConsumerConfig = {
     ...consumer(random, { tag: 'replies', queue: reply, prefetch: 50, quorum: false }),
@@ -120,6 +141,7 @@ const layout = (random: Random, traits: Traits, connections: number, reply: stri
     order: 'free',
     publishOn: own,
     renew: 0,
+    side: 0,
   };
   channels.push({ connection: at(), id: own + 1, confirm: false, prefetch: 50, global: false, consumers: [replies] });
   return channels;
@@ -159,6 +181,7 @@ const appConfig = (random: Random, traits: Traits, name: string): AppConfig => {
       Math.min(...channels.map(({ prefetch }) => (prefetch === 0 ? 200 : prefetch))) < 5
         ? random.between(3, 20)
         : random.between(20, 120),
+    late: connections > 1 && random.chance(0.3) ? random.between(3, 40) : 0,
     acksAll: random.chance(0.1),
     racy: random.chance(0.1),
   };

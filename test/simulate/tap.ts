@@ -46,6 +46,8 @@ interface Content {
 
 class TapChannel {
   readonly consumers = new Map<string, string>();
+  /** Queues that are got from, in the order of the requests. */
+  readonly gets: string[] = [];
   readonly unsettled = new Map<number, Given>();
   /** Settled since the broker last answered a request: it may not have heard of it yet. */
   unproven: Given[] = [];
@@ -142,6 +144,13 @@ export class Tap {
         channel.consumers.set(args.text(), queue);
         return;
       }
+      case M.get:
+        args.short();
+        channel.gets.push(args.text());
+        return;
+      case M.channelOpen:
+        this.channels.set(frame.channel, new TapChannel());
+        return;
       case M.publish: {
         args.short();
         channel.up = { ...EMPTY, method, body: Buffer.alloc(0) };
@@ -208,6 +217,15 @@ export class Tap {
         channel.down = { ...EMPTY, method, tag, queue, redelivered: args.octet() !== 0, body: Buffer.alloc(0) };
         return;
       }
+      case M.getEmpty:
+        channel.gets.shift();
+        return;
+      case M.getOk: {
+        const queue = channel.gets.shift() ?? '?';
+        const tag = args.longlong();
+        channel.down = { ...EMPTY, method, tag, queue, redelivered: args.octet() !== 0, body: Buffer.alloc(0) };
+        return;
+      }
       case M.return:
         channel.down = { ...EMPTY, method, body: Buffer.alloc(0) };
         return;
@@ -230,7 +248,7 @@ export class Tap {
   }
 
   private got(channel: TapChannel, content: Content): void {
-    if (content.method !== M.deliver) return;
+    if (content.method === M.return) return;
     const { queue, tag, redelivered } = content;
     const message = { queue, item: idOf(content), redelivered };
     channel.unsettled.set(tag, message);

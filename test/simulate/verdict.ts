@@ -1,6 +1,7 @@
 /** What can be judged only when all is quiet. */
-import type { App, Entry } from './app/app.ts';
+import type { App } from './app/app.ts';
 import { decide, isUnroutable } from './app/config.ts';
+import type { Entry } from './app/memory.ts';
 import { keyOf, type Oracle } from './oracle.ts';
 import { chained } from './random.ts';
 
@@ -10,8 +11,9 @@ const few = (list: readonly string[]): string =>
 /** By queue: how often each number was applied, by all apps together. */
 const timesApplied = (apps: readonly App[]): Map<string, number> => {
   const times = new Map<string, number>();
-  for (const { log } of apps)
-    for (const entry of log) if (entry.what === 'applied') times.set(keyOf(entry), (times.get(keyOf(entry)) ?? 0) + 1);
+  for (const { memory } of apps)
+    for (const entry of memory.log)
+      if (entry.what === 'applied') times.set(keyOf(entry), (times.get(keyOf(entry)) ?? 0) + 1);
   return times;
 };
 
@@ -25,8 +27,8 @@ const judgeInputs = (oracle: Oracle, apps: readonly App[], confirmed: ReadonlyMa
     if (missing.length > 0) oracle.wrong('nothing lost', `never applied: ${few(missing)}`);
     if (twice.length > 0) oracle.wrong('nothing twice', `applied by two: ${few(twice)}`);
   }
-  for (const { log, config } of apps)
-    for (const entry of log)
+  for (const { memory, config } of apps)
+    for (const entry of memory.log)
       if (entry.what === 'again' && !oracle.crashed.has(keyOf(entry)) && (oracle.called.get(entry.item) ?? 0) < 2)
         oracle.wrong('nothing twice', `${config.name} was handed ${keyOf(entry)} again`);
 };
@@ -34,11 +36,11 @@ const judgeInputs = (oracle: Oracle, apps: readonly App[], confirmed: ReadonlyMa
 /** Invariant 3: what the app saw of a queue, in the order in which the broker gave it to its line. */
 const judgeOrder = (oracle: Oracle, app: App, classic: boolean): void => {
   const { name } = app.config;
-  const queues = new Set(app.log.map(({ queue }) => queue));
+  const queues = new Set(app.memory.log.map(({ queue }) => queue));
   for (const queue of queues) {
     const given = oracle.givenTo.get(`${name} ${queue}`) ?? [];
     let at = 0;
-    for (const { item } of app.log.filter((entry) => entry.queue === queue)) {
+    for (const { item } of app.memory.log.filter((entry) => entry.queue === queue)) {
       while (at < given.length && given[at]!.item !== item) at += 1;
       if (at === given.length) {
         oracle.wrong('order kept', `${name} saw ${queue}/${item} out of the order in which the broker gave it`);
@@ -56,8 +58,8 @@ const judgeOrder = (oracle: Oracle, app: App, classic: boolean): void => {
 /** The state is the replay of what was applied, and that is what was seen. */
 const judgeState = (oracle: Oracle, app: App): void => {
   const chains = new Map<string, string>();
-  for (const { queue, item } of app.linked) chains.set(queue, chained(chains.get(queue) ?? '', item));
-  for (const [queue, chain] of app.chains)
+  for (const { queue, item } of app.memory.linked) chains.set(queue, chained(chains.get(queue) ?? '', item));
+  for (const [queue, chain] of app.memory.chains)
     if (chains.get(queue) !== chain)
       oracle.wrong('nothing lost', `the state of ${queue} is not the replay of its list`);
   if (app.config.racy) return;
@@ -68,9 +70,9 @@ const judgeState = (oracle: Oracle, app: App): void => {
       .join();
   for (const queue of chains.keys())
     if (
-      applied(app.linked, queue) !==
+      applied(app.memory.linked, queue) !==
       applied(
-        app.log.filter(({ what }) => what === 'applied'),
+        app.memory.log.filter(({ what }) => what === 'applied'),
         queue,
       )
     )
@@ -83,19 +85,19 @@ const expectedOf = (apps: readonly App[]): Map<string, Set<string>> => {
   const expect = (output: string, chain: string): void => {
     expected.set(output, (expected.get(output) ?? new Set()).add(chain));
   };
-  for (const { config, ticked, log, states } of apps) {
+  for (const { config, ticked, memory } of apps) {
     for (let tick = 1; tick <= ticked; tick++) expect(`tick/${config.name}/${tick}`, '-');
-    for (const { queue, item, what } of log) {
+    for (const { queue, item, what } of memory.log) {
       if (what !== 'applied' || queue === config.replyQueue) continue;
       for (const output of decide(config, queue, Number(item)).outputs)
-        expect(output, states.get(`${queue}/${item}`) ?? '?');
+        expect(output, memory.stateOf(queue, item) ?? '?');
     }
   }
   return expected;
 };
 
-const judgeCalls = (oracle: Oracle, { config, log }: App): void => {
-  for (const { queue, item, what } of log) {
+const judgeCalls = (oracle: Oracle, { config, memory }: App): void => {
+  for (const { queue, item, what } of memory.log) {
     if (what !== 'applied' || queue === config.replyQueue || !decide(config, queue, Number(item)).call) continue;
     const correlation = `${config.name}/${queue}/${item}`;
     // A message that was taken from under its hands may have been another's to handle.

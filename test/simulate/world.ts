@@ -128,7 +128,7 @@ export class World implements Surroundings, HandoffWorld {
 
   private async play(): Promise<void> {
     const { schedule, oracle } = this;
-    await this.when(() => this.apps().every((app) => app.open), 'the apps are ready');
+    await this.when(() => this.apps().every((app) => app.started), 'the apps are ready');
     for (const [index, plan] of schedule.handoffs.entries()) {
       await this.when(() => this.seen(this.line.app) >= plan.after || this.exhausted, `handoff ${index} is due`);
       const source = this.line;
@@ -144,7 +144,8 @@ export class World implements Surroundings, HandoffWorld {
     const late = Date.now() + 3000;
     await this.when(() => allOut(oracle, this.apps()) || Date.now() > late, 'all outputs are out');
     await this.calm();
-    for (const { pod, fork, who } of this.sources) judgePrefix(oracle, pod.app.log, this.line.app.log, { fork, who });
+    for (const { pod, fork, who } of this.sources)
+      judgePrefix(oracle, pod.app.memory.log, this.line.app.memory.log, { fork, who });
     judge(oracle, this.apps(), this.confirmed, !schedule.quorum);
     await this.end();
   }
@@ -152,8 +153,10 @@ export class World implements Surroundings, HandoffWorld {
   /** Nothing moves any more: what a broken connection has given back comes late. */
   private async calm(): Promise<void> {
     let since = this.now;
+    // One that polls is never quite silent.
+    const polls = this.apps().some((app) => app.polls);
     const still = (): boolean =>
-      this.pods.every((pod) => pod.quiet) && this.apps().every((app) => app.idle && app.open);
+      (polls || this.pods.every((pod) => pod.quiet)) && this.apps().every((app) => app.idle && app.open);
     await this.when(() => {
       if (!still()) since = this.now;
       return this.now - since > (this.oracle.breaking ? 100 : 30);
@@ -161,7 +164,7 @@ export class World implements Surroundings, HandoffWorld {
   }
 
   private async end(): Promise<void> {
-    for (const app of this.apps()) for (const connection of app.connections) connection.end();
+    for (const app of this.apps()) app.end();
     const closed = (): boolean => this.apps().every((app) => app.connections.every(({ state }) => state === 'closed'));
     await this.when(closed, 'the apps close');
     await this.when(() => this.pods.every((pod) => pod.gone || pod.sidecar.upstreams.size === 0), 'the sidecars close');
@@ -182,14 +185,14 @@ export class World implements Surroundings, HandoffWorld {
   }
 
   private seen(app: App): number {
-    return app.log.length;
+    return app.memory.log.length;
   }
 
   /** All that was fed is applied by somebody. */
   private get exhausted(): boolean {
     const { messages, queues } = this.schedule;
     for (const queue of queues) if ((this.confirmed.get(queue) ?? 0) < messages) return false;
-    return this.apps().reduce((sum, app) => sum + app.taken.size, 0) >= messages * queues.length;
+    return this.apps().reduce((sum, app) => sum + app.memory.taken.size, 0) >= messages * queues.length;
   }
 
   /** For people: what stands where, and what the apps saw last. */
@@ -225,7 +228,7 @@ export class World implements Surroundings, HandoffWorld {
   private feed(): void {
     const { feed, messages, queues } = this.schedule;
     if (!this.feeding.chance(feed.share)) return;
-    const taken = this.apps().reduce((sum, app) => sum + app.taken.size, 0);
+    const taken = this.apps().reduce((sum, app) => sum + app.memory.taken.size, 0);
     const queue = this.feeding.pick(queues);
     for (let count = this.feeding.between(1, feed.burst); count > 0; count--) {
       const n = (this.fed.get(queue) ?? 0) + 1;

@@ -1,53 +1,30 @@
 /**
  * The simulated app: a state machine that speaks AMQP itself, bytes in and bytes out. No socket, no clock, no closure: it can
- * be cloned at any instant, as a process is. Its state is a hash chain for each queue over what it applied, in order.
+ * be cloned at any instant, as a process is.
  */
-import { chained, Random } from '../random.ts';
+import { Random } from '../random.ts';
 import { AppChannel, type Incoming } from './channel.ts';
 import { type AppConfig, type ConsumerConfig, decide } from './config.ts';
 import { AppConnection, type Listener } from './connection.ts';
+import { Memory } from './memory.ts';
 import { Outbox } from './outbox.ts';
-
-/** One thing the app was given, in the order in which it was. */
-export interface Entry {
-  /** The queue of the consumer. */
-  readonly queue: string;
-  /** Number of an input, correlation id of a reply. */
-  readonly item: string;
-  /** applied; refused: handed back; again: applied before, so that only its handling was repeated. */
-  readonly what: 'applied' | 'refused' | 'again';
-  readonly redelivered: boolean;
-}
-
-/** A message in hand. */
-export interface Job {
-  readonly id: number;
-  readonly consumer: ConsumerConfig;
-  readonly channel: AppChannel;
-  readonly tag: number;
-  readonly n: number;
-  readonly refused: boolean;
-  /** Outputs whose confirm it waits for. */
-  waiting: Set<string>;
-}
+import { Work, type Workshop } from './work.ts';
 
 type Task =
   | { readonly kind: 'work'; readonly job: number }
-  | { readonly kind: 'flush' | 'tick' | 'beat' }
+  | { readonly kind: 'flush' | 'tick' | 'beat' | 'poll' }
   | { readonly kind: 'dial'; readonly connection: number };
+
+/** A connection that is made late is made by then, ticks. */
+const LATEST = 400;
+const POLL = 4;
 
 const textOf = (content: Incoming): string => Buffer.concat(content.chunks).toString('latin1');
 
-export class App implements Listener {
+export class App implements Listener, Workshop {
   readonly config: AppConfig;
   readonly connections: AppConnection[];
-  readonly channels: AppChannel[];
-  readonly log: Entry[] = [];
-  /** What was applied, in order: the chains are the replay of it. By queue. */
-  readonly linked: { readonly queue: string; readonly item: string }[] = [];
-  readonly chains = new Map<string, string>();
-  /** The chain right after each item: part of the item's outputs. */
-  readonly states = new Map<string, string>();
+  readonly memory = new Memory();
   readonly outbox: Outbox;
   /** Connections that want a socket. */
   dials: number[] = [];
@@ -59,29 +36,37 @@ export class App implements Listener {
   readonly doubts: string[] = [];
   private now = 0;
   private readonly random: Random;
-  /** Inputs that are applied, or (racy) going to be. */
-  readonly taken = new Set<string>();
-  private readonly refused = new Set<string>();
-  private readonly jobs = new Map<number, Job>();
-  private readonly lines = new Map<string, number[]>();
-  /** Jobs that wait for an answer: more than one when a message came again. */
-  private readonly calls = new Map<string, number[]>();
+  private readonly work: Work;
+  /** Those of the config, in its order. */
+  private readonly fixed: AppChannel[];
   private tasks: { readonly at: number; readonly task: Task }[] = [];
-  private lastJob = 0;
 
   constructor(config: AppConfig) {
     this.config = config;
     this.random = new Random(`${config.seed}/app/${config.name}`);
-    this.channels = config.channels.map((channel) => new AppChannel(channel));
+    this.fixed = config.channels.map((channel) => new AppChannel(channel));
     this.outbox = new Outbox(config);
+    this.work = new Work(this);
     this.connections = Array.from({ length: config.connections }, (_, index) => {
-      const own = this.channels.filter((channel) => channel.config.connection === index);
+      const own = this.fixed.filter((channel) => channel.config.connection === index);
       return new AppConnection(index, own, this, config);
     });
     this.schedule(config.flush, { kind: 'flush' });
     if (config.heartbeat > 0) this.schedule(config.heartbeat * 200, { kind: 'beat' });
     if (config.ticks.count > 0) this.schedule(config.ticks.every, { kind: 'tick' });
-    for (const { index } of this.connections) this.dials.push(index);
+    if (this.polls) this.schedule(POLL, { kind: 'poll' });
+    for (const { index } of this.connections)
+      if (index === 0 || config.late === 0) this.dials.push(index);
+      else this.schedule(LATEST, { kind: 'dial', connection: index });
+  }
+
+  /** It asks again and again. */
+  get polls(): boolean {
+    return this.config.channels.some(({ consumers }) => consumers.some(({ polled }) => polled));
+  }
+
+  get channels(): AppChannel[] {
+    return this.connections.flatMap(({ channels }) => channels);
   }
 
   // ---- the world's side
@@ -102,12 +87,7 @@ export class App implements Listener {
     this.doubts.push(...doubtful);
     this.resets += 1;
     this.outbox.doubt(doubtful);
-    for (const [id, job] of this.jobs) {
-      if (!connection.channels.includes(job.channel)) continue;
-      this.jobs.delete(id);
-      const line = this.lines.get(job.consumer.tag);
-      if (line) this.lines.set(job.consumer.tag, []);
-    }
+    this.work.drop(connection.channels);
     this.schedule(this.random.between(2, 30), { kind: 'dial', connection: index });
   }
 
@@ -120,24 +100,29 @@ export class App implements Listener {
   }
 
   complaints(): string[] {
-    return [...this.connections, ...this.channels].flatMap((part) => part.complaints);
+    return this.connections.flatMap((connection) => [...connection.complaints, ...connection.ofChannels()]);
   }
 
   /** Nothing in hand, nothing owed, nothing unconfirmed. */
   get idle(): boolean {
-    if (this.jobs.size > 0 || this.ticked < this.config.ticks.count || this.outbox.waiting > 0) return false;
-    return this.channels.every(
-      (channel) =>
-        channel.held.size === 0 &&
-        channel.owed.length === 0 &&
-        channel.unconfirmed.size + channel.unreturned.length === 0,
-    );
+    if (this.work.size > 0 || this.ticked < this.config.ticks.count || this.outbox.waiting > 0) return false;
+    return this.channels.every((channel) => channel.idle);
   }
 
   get open(): boolean {
-    return (
-      this.connections.every(({ state }) => state === 'open') && this.channels.every(({ owed }) => owed.length === 0)
-    );
+    return this.connections.every(({ state }) => state === 'open') && this.channels.every(({ settled }) => settled);
+  }
+
+  /** All but what is made late. */
+  get started(): boolean {
+    const early = this.config.late === 0 ? this.connections : this.connections.slice(0, 1);
+    return early.every(({ state, channels }) => state === 'open' && channels.every(({ settled }) => settled));
+  }
+
+  /** Asks for nothing more. */
+  end(): void {
+    this.tasks = this.tasks.filter(({ task }) => task.kind !== 'poll');
+    for (const connection of this.connections) connection.end();
   }
 
   /** In words for people: what it still waits for. */
@@ -147,8 +132,11 @@ export class App implements Listener {
         `${channel.name} holds [${[...channel.held.keys()].slice(0, 8)}] owed ${channel.owed.length} unconfirmed [${[...channel.unconfirmed.keys()].slice(0, 8)}]`,
     );
     const states = this.connections.map(({ state }) => state).join();
-    return `${this.config.name}: ${states}; ${this.taken.size} taken, ${this.jobs.size} in hand, ${this.calls.size} calls, ticked ${this.ticked}; ${channels.join('; ')}`;
+    const { taken } = this.memory;
+    return `${this.config.name}: ${states}; ${taken.size} taken, ${this.work.size} in hand, ${this.work.calling} calls, ticked ${this.ticked}; ${channels.join('; ')}`;
   }
+
+  // ---- time
 
   private schedule(after: number, task: Task): void {
     this.tasks.push({ at: this.now + Math.max(1, after), task });
@@ -157,29 +145,55 @@ export class App implements Listener {
   private run(task: Task): void {
     switch (task.kind) {
       case 'work':
-        this.worked(task.job);
+        this.work.worked(task.job);
         return;
       case 'flush':
-        for (const channel of this.channels) channel.flush(this.config.acksAll && this.random.chance(0.3));
+        for (const channel of this.channels) channel.flush(this.acksAll(0.3));
         this.schedule(this.config.flush, task);
         return;
       case 'beat':
         for (const connection of this.connections) connection.beat();
         this.schedule(this.config.heartbeat * 200, task);
         return;
+      case 'poll':
+        for (const channel of this.channels) channel.poll();
+        this.schedule(this.random.between(1, 3 * POLL), task);
+        return;
       case 'tick':
         this.tick();
         return;
       case 'dial':
-        this.dials.push(task.connection);
+        if (this.connections[task.connection]!.state === 'down' && !this.dials.includes(task.connection))
+          this.dials.push(task.connection);
     }
   }
 
   private tick(): void {
     const { every, count, publishOn } = this.config.ticks;
     this.ticked += 1;
-    this.outbox.publish(this.channels[publishOn]!, `tick/${this.config.name}/${this.ticked}`, '-');
+    this.outbox.publish(this.fixed[publishOn]!, `tick/${this.config.name}/${this.ticked}`, '-');
     if (this.ticked < count) this.schedule(every, { kind: 'tick' });
+  }
+
+  // ---- for its work
+
+  takeTime(longest: number, job: number): void {
+    this.schedule(this.random.between(0, longest), { kind: 'work', job });
+  }
+
+  acksAll(share: number): boolean {
+    return this.config.acksAll && this.random.chance(share);
+  }
+
+  /** Some messages have a channel of their own for their outputs, opened for it and closed after. */
+  channelFor(consumer: ConsumerConfig, n: number): AppChannel {
+    const usual = this.fixed[consumer.publishOn]!;
+    if (consumer.side === 0 || n % consumer.side !== 0) return usual;
+    const connection = this.connections[usual.config.connection]!;
+    const index = this.config.queues.findIndex(({ name }) => name === consumer.queue);
+    const own = connection.side(1000 + index * 300 + n, usual.config.confirm);
+    // Its message came again while it is being closed.
+    return own.closing ? usual : own;
   }
 
   // ---- what its connections tell it
@@ -187,15 +201,12 @@ export class App implements Listener {
   ready(connection: AppConnection): void {
     for (const channel of connection.channels) channel.setUp(this.config.queues);
     // A call whose answer may have gone down with a connection is made again.
-    for (const [correlation, ids] of this.calls) {
-      const jobs = ids.map((id) => this.jobs.get(id)).filter((job) => job !== undefined);
-      if (jobs.some((job) => connection.channels.includes(this.channels[job.consumer.publishOn]!)))
-        this.outbox.again(correlation);
-    }
+    for (const correlation of this.work.unanswered(connection.channels)) this.outbox.again(correlation);
   }
 
   opened(channel: AppChannel): void {
     this.outbox.opened(channel);
+    channel.endIfDone(this.outbox.waits(channel));
   }
 
   cancelled(channel: AppChannel, tag: string): void {
@@ -205,14 +216,15 @@ export class App implements Listener {
 
   returned(channel: AppChannel, content: Incoming): void {
     channel.returned(textOf(content).split(' ')[0]!);
+    channel.endIfDone(this.outbox.waits(channel));
   }
 
-  confirmed(_channel: AppChannel, outputs: string[]): void {
+  confirmed(channel: AppChannel, outputs: string[]): void {
     for (const output of outputs) {
       this.outbox.confirmed(output);
-      for (const job of [...this.jobs.values()])
-        if (job.waiting.delete(output) && job.waiting.size === 0) this.done(job, true);
+      this.work.confirmed(output);
     }
+    channel.endIfDone(this.outbox.waits(channel));
   }
 
   delivered(channel: AppChannel, content: Incoming): void {
@@ -221,127 +233,38 @@ export class App implements Listener {
       channel.complain(`a delivery for ${content.consumer}`);
       return;
     }
-    channel.hold(content.tag, content.consumer);
+    channel.hold(content.tag, content.consumer, consumer.polled);
     if (consumer.role === 'reply') this.reply(channel, consumer, content);
     else this.input(channel, consumer, content);
     const count = channel.count(consumer);
     if (consumer.renew > 0 && count % consumer.renew === 0 && !channel.cancelling.has(consumer.tag))
       channel.cancel(consumer);
     if (consumer.ask > 0 && count % consumer.ask === 0) channel.ask(this.config.outputQueue);
+    if (this.memory.log.length === this.config.late) for (const { index } of this.connections) this.dialLate(index);
+  }
+
+  private dialLate(index: number): void {
+    if (this.connections[index]!.state === 'down' && !this.dials.includes(index)) this.dials.push(index);
   }
 
   private reply(channel: AppChannel, consumer: ConsumerConfig, content: Incoming): void {
     const correlation = content.properties.correlation ?? '';
-    const { tag, redelivered } = content;
-    const jobs = (this.calls.get(correlation) ?? []).map((id) => this.jobs.get(id)).filter((job) => job !== undefined);
-    this.calls.delete(correlation);
-    if (jobs.length === 0) this.unexpectedReplies.push(correlation);
     const text = textOf(content);
     if (text !== `re:${correlation}`) channel.complain(`reply ${text.slice(0, 40)} to ${correlation}`);
-    const again = this.states.has(`${consumer.queue}/${correlation}`);
-    this.log.push({ queue: consumer.queue, item: correlation, what: again ? 'again' : 'applied', redelivered });
-    if (!again) this.apply(consumer.queue, correlation);
-    this.settle(channel, consumer, tag);
-    for (const job of jobs) this.produce(job);
+    this.memory.answer(consumer.queue, correlation, content.redelivered);
+    this.work.settle(channel, consumer, content.tag);
+    if (!this.work.answered(correlation)) this.unexpectedReplies.push(correlation);
   }
 
   private input(channel: AppChannel, consumer: ConsumerConfig, content: Incoming): void {
-    const [number, padding] = textOf(content).split(' ');
+    const [number, padding] = textOf(content).split(' ') as [string, string];
     const { queue } = consumer;
-    const n = Number(number);
     const { tag, redelivered } = content;
     if (content.size !== `${number} ${padding} `.length + Number(padding))
       channel.complain(`message ${number} is damaged`);
-    const item = `${queue}/${n}`;
-    const again = this.taken.has(item);
-    const refused = !again && !this.refused.has(item) && decide(this.config, queue, n).refuse;
-    const what = refused ? 'refused' : again ? 'again' : 'applied';
-    if (refused) this.refused.add(item);
-    if (what === 'applied') this.taken.add(item);
-    this.log.push({ queue, item: String(n), what, redelivered });
-    if (what === 'applied' && !this.config.racy) this.apply(queue, String(n));
-    this.lastJob += 1;
-    const job: Job = { id: this.lastJob, consumer, channel, tag, n, refused, waiting: new Set() };
-    this.jobs.set(job.id, job);
-    this.accept(job);
-  }
-
-  private apply(queue: string, item: string): void {
-    const chain = chained(this.chains.get(queue) ?? '', item);
-    this.chains.set(queue, chain);
-    this.states.set(`${queue}/${item}`, chain);
-    this.linked.push({ queue, item });
-  }
-
-  // ---- work
-
-  private accept(job: Job): void {
-    const { consumer } = job;
-    if (consumer.order === 'free') {
-      this.start(job);
-      return;
-    }
-    const line = this.lines.get(consumer.tag) ?? [];
-    this.lines.set(consumer.tag, [...line, job.id]);
-    if (line.length === 0) this.start(job);
-  }
-
-  private start(job: Job): void {
-    this.schedule(this.random.between(0, job.consumer.work), { kind: 'work', job: job.id });
-  }
-
-  private worked(id: number): void {
-    const job = this.jobs.get(id);
-    if (!job) return;
-    const { consumer, channel, n } = job;
-    const decision = decide(this.config, consumer.queue, n);
-    if (job.refused || decision.reject) {
-      channel.settle(job.tag, n % 2 === 0 ? 'nack' : 'reject', job.refused);
-      this.over(job);
-    } else if (decision.call) {
-      const correlation = `${this.config.name}/${consumer.queue}/${n}`;
-      this.calls.set(correlation, [...(this.calls.get(correlation) ?? []), job.id]);
-      this.outbox.call(this.channels[consumer.publishOn]!, correlation);
-    } else this.produce(job);
-  }
-
-  private produce(job: Job): void {
-    const { consumer, n } = job;
-    const channel = this.channels[consumer.publishOn]!;
-    const item = `${consumer.queue}/${n}`;
-    if (!this.states.has(item)) this.apply(consumer.queue, String(n));
-    const chain = this.states.get(item)!;
-    if (consumer.done === 'first') this.done(job, false);
-    const { outputs } = decide(this.config, consumer.queue, n);
-    for (const output of outputs) {
-      if (consumer.done === 'confirmed' && channel.config.confirm) job.waiting.add(output);
-      this.outbox.publish(channel, output, chain);
-    }
-    if (consumer.done === 'first') this.over(job);
-    else if (job.waiting.size === 0) this.done(job, true);
-  }
-
-  private done(job: Job, over: boolean): void {
-    this.settle(job.channel, job.consumer, job.tag);
-    if (over) this.over(job);
-  }
-
-  private settle(channel: AppChannel, { settle, every }: ConsumerConfig, tag: number): void {
-    if (settle === 'each') {
-      channel.settle(tag, 'ack', false);
-      return;
-    }
-    channel.finish(tag);
-    if (settle === 'every' && channel.doneSince >= every) channel.flush(this.config.acksAll && this.random.chance(0.1));
-  }
-
-  private over(job: Job): void {
-    this.jobs.delete(job.id);
-    const { consumer } = job;
-    if (consumer.order === 'free') return;
-    const line = (this.lines.get(consumer.tag) ?? []).filter((id) => id !== job.id);
-    this.lines.set(consumer.tag, line);
-    const next = this.jobs.get(line[0] ?? -1);
-    if (next) this.start(next);
+    const n = Number(number);
+    const what = this.memory.see(queue, number, redelivered, decide(this.config, queue, n).refuse);
+    if (what === 'applied' && !this.config.racy) this.memory.apply(queue, number);
+    this.work.begin(consumer, channel, tag, n, what === 'refused');
   }
 }

@@ -26,6 +26,7 @@ export interface Published {
 }
 
 const EVENTS = 40;
+const MOST_POLLED = 5;
 
 export class AppChannel {
   readonly config: ChannelConfig;
@@ -41,6 +42,7 @@ export class AppChannel {
   readonly cancelling = new Set<string>();
   /** How often a consumer was made anew: under another tag, or RabbitMQ gives it the credit of its predecessor, too. */
   private readonly renewals = new Map<string, number>();
+  closing = false;
   doneSince = 0;
   published = 0;
   readonly unconfirmed = new Map<number, Published>();
@@ -78,12 +80,13 @@ export class AppChannel {
 
   /** All that is asked for at the beginning, at once. */
   setUp(queues: readonly { readonly name: string; readonly quorum: boolean }[]): void {
-    const { id, confirm, prefetch, global, consumers } = this.config;
+    const { id, confirm, prefetch, global, consumers, side } = this.config;
     this.request(write.channelOpen(id), M.channelOpenOk);
     if (confirm) this.request(write.select(id), M.selectOk);
+    if (side) return;
     for (const { name, quorum } of queues) this.request(write.declare(id, name, quorum), M.declareOk);
     if (prefetch > 0) this.request(write.qos(id, prefetch, global), M.qosOk);
-    for (const consumer of consumers) this.consume(consumer);
+    for (const consumer of consumers) if (!consumer.polled) this.consume(consumer);
   }
 
   /** The consumer that has this tag, or had it. */
@@ -120,6 +123,31 @@ export class AppChannel {
     this.request(write.declarePassive(this.config.id, queue), M.declareOk);
   }
 
+  /** Gets one message, if it has not many already. */
+  poll(): void {
+    const polled = this.config.consumers.find((each) => each.polled);
+    if (!polled || !this.open || this.incoming || this.owed.includes(M.getOk)) return;
+    if (this.held.size >= MOST_POLLED) return;
+    this.request(write.get(this.config.id, polled.queue), M.getOk);
+  }
+
+  /** A channel that was opened for one message's outputs is closed when they are out. */
+  endIfDone(waits: boolean): void {
+    if (!this.config.side || !this.open || this.closing || waits) return;
+    if (this.unconfirmed.size + this.unreturned.length > 0) return;
+    this.closing = true;
+    this.request(write.channelClose(this.config.id), M.channelCloseOk);
+  }
+
+  /** Nothing is owed but what is asked for again and again. */
+  get settled(): boolean {
+    return this.owed.every((method) => method === M.getOk);
+  }
+
+  get idle(): boolean {
+    return this.held.size === 0 && this.settled && this.unconfirmed.size + this.unreturned.length === 0;
+  }
+
   private tagOf({ tag }: ConsumerConfig): string {
     const renewals = this.renewals.get(tag) ?? 0;
     return renewals === 0 ? tag : `${tag}~${renewals}`;
@@ -135,11 +163,12 @@ export class AppChannel {
 
   // ---- deliveries
 
-  hold(tag: number, consumer: string): void {
+  /** `polled`: it was asked for, one by one, which no prefetch limits. */
+  hold(tag: number, consumer: string, polled: boolean): void {
     // Of a channel as a whole they need not rise: what waits for one consumer does not hold up another's.
     const last = this.highest.get(consumer) ?? 0;
     if (tag <= last) this.complain(`delivery tag ${tag} after ${last} for ${consumer}`);
-    if (!this.consuming.has(consumer)) this.complain(`a delivery for ${consumer}, which does not consume`);
+    if (!polled && !this.consuming.has(consumer)) this.complain(`a delivery for ${consumer}, which does not consume`);
     this.highest.set(consumer, tag);
     this.note(`< deliver ${tag} ${consumer}`);
     this.held.set(tag, { consumer, done: false });
@@ -232,6 +261,7 @@ export class AppChannel {
     this.note('the connection is lost');
     const doubtful = [...this.unconfirmed.values()].map(({ output }) => output);
     this.open = false;
+    this.closing = false;
     this.owed = [];
     this.held.clear();
     this.highest.clear();

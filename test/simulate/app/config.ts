@@ -21,6 +21,10 @@ export interface ConsumerConfig {
   readonly renew: number;
   /** A request on its channel at every so many deliveries; 0: never. */
   readonly ask: number;
+  /** Not consumed, but got one by one. */
+  readonly polled: boolean;
+  /** Every so manieth message has a channel of its own for its outputs, opened for it and closed after; 0: none. */
+  readonly side: number;
 }
 
 export interface ChannelConfig {
@@ -31,6 +35,8 @@ export interface ChannelConfig {
   /** The prefetch counts for the channel as a whole. */
   readonly global: boolean;
   readonly consumers: readonly ConsumerConfig[];
+  /** Opened for one message. */
+  readonly side?: boolean;
 }
 
 /** Shares of messages, 0 to 1, and bounds. */
@@ -65,6 +71,8 @@ export interface AppConfig {
   readonly ticks: { readonly every: number; readonly count: number; readonly publishOn: number };
   /** Done messages are settled at the latest after so many ticks. */
   readonly flush: number;
+  /** All but the first connection are made when it has seen so many messages; 0: at once. */
+  readonly late: number;
   /** At times it acks all there is, by tag 0. When it does depends on time: a replay may have to give up. */
   readonly acksAll: boolean;
   /** Its state, and with it its outputs, depends on the order in which handlers end: no replay can follow that. */

@@ -12,7 +12,7 @@ import {
   readHeader,
   write,
 } from '../amqp.ts';
-import type { AppChannel, Incoming } from './channel.ts';
+import { AppChannel, type Incoming } from './channel.ts';
 
 /** What a connection tells its app. */
 export interface Listener {
@@ -27,7 +27,9 @@ export interface Listener {
 export class AppConnection {
   readonly index: number;
   state: 'down' | 'starting' | 'open' | 'closing' | 'closed' = 'down';
-  readonly channels: AppChannel[];
+  channels: AppChannel[];
+  /** What channels that are closed by now complained of. */
+  private past: string[] = [];
   private readonly app: Listener;
   private readonly frameMax: number;
   private readonly heartbeat: number;
@@ -48,6 +50,21 @@ export class AppConnection {
     this.out = [];
     for (const channel of this.channels) channel.out = [];
     return out;
+  }
+
+  ofChannels(): string[] {
+    return [...this.past, ...this.channels.flatMap(({ complaints }) => complaints)];
+  }
+
+  /** The channel with this id, opened for one message's outputs. */
+  side(id: number, confirm: boolean): AppChannel {
+    const known = this.channels.find(({ config }) => config.id === id);
+    if (known) return known;
+    const config = { connection: this.index, id, confirm, prefetch: 0, global: false, consumers: [], side: true };
+    const channel = new AppChannel(config);
+    this.channels = [...this.channels, channel];
+    if (this.state === 'open') channel.setUp([]);
+    return channel;
   }
 
   complain(what: string): void {
@@ -179,6 +196,23 @@ export class AppConnection {
         channel.open = true;
         channel.replied(method);
         this.app.opened(channel);
+        return;
+      case M.channelCloseOk:
+        channel.replied(method);
+        this.past.push(...channel.complaints);
+        this.channels = this.channels.filter((each) => each !== channel);
+        return;
+      case M.getEmpty:
+        channel.replied(M.getOk);
+        return;
+      case M.getOk:
+        channel.replied(method);
+        channel.incoming = {
+          ...content,
+          consumer: channel.config.consumers.find(({ polled }) => polled)?.tag ?? '?',
+          tag: args.longlong(),
+          redelivered: args.octet() !== 0,
+        };
         return;
       case M.selectOk:
       case M.qosOk:

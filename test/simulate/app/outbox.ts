@@ -29,6 +29,11 @@ export class Outbox {
     return this.queued.length;
   }
 
+  /** Something waits for this channel to be open. */
+  waits(channel: AppChannel): boolean {
+    return this.queued.some((message) => message.channel === channel);
+  }
+
   publish(channel: AppChannel, id: string, chain: string): void {
     this.send({ id, chain, channel, call: false });
   }
