@@ -29,7 +29,8 @@ const channelsOf = (session: Session): string =>
 
 export class Stage {
   private readonly staged = new Map<Session, Staged>();
-  private over = false;
+  /** Ends so far: what was begun before the last one is not wanted any more. */
+  private ends = 0;
 
   /** It is open, and as the session is now. */
   has(session: Session): boolean {
@@ -41,12 +42,13 @@ export class Stage {
     if (this.has(session)) return;
     this.drop(session);
     const channels = channelsOf(session);
+    const { ends } = this;
     const attachment = session.attachment();
     const socket = await attachOver(dial, attachment, signal);
     const seconds = session.handshake.tune.heartbeat;
     const heartbeat = seconds > 0 ? setInterval(() => socket.write(HEARTBEAT), seconds * 500) : undefined;
     const staged: Staged = { attachment, socket, channels, heartbeat };
-    if (signal.aborted || this.over || this.staged.has(session)) {
+    if (signal.aborted || ends !== this.ends || this.staged.has(session)) {
       discard(staged);
       return;
     }
@@ -83,9 +85,9 @@ export class Stage {
     if (staged) discard(staged);
   }
 
-  /** Nothing is staged any more. */
+  /** What is staged, or on its way there, is dropped. The process may be a copy again later: it begins anew then. */
   end(): void {
-    this.over = true;
+    this.ends += 1;
     for (const session of [...this.staged.keys()]) this.drop(session);
   }
 }
