@@ -72,9 +72,9 @@ export const pauseImage = (entry: string): Promise<BuiltImage> =>
  * here; nothing else of a distribution is.
  */
 export const shadowImage = async (): Promise<BuiltImage> => {
-  const handler = join(REPOSITORY, 'webhook/agent/runtime/shadow-runc');
   const app: ImageEntry[] = [{ path: '/app' }, ...bundles(DIST, '/app')];
-  if (existsSync(handler)) app.push({ path: '/app/runtime/shadow-runc', file: handler, mode: 0o755 });
+  for (const name of ['shadow-runc', 'criu-gate'])
+    app.push({ path: `/app/runtime/${name}`, file: join(REPOSITORY, 'webhook/agent/runtime', name), mode: 0o755 });
   return buildImage({
     name: IMAGE.shadow,
     layers: [await nodeLayer(), await toolLayer(), app],

@@ -127,6 +127,7 @@ const handoff = async (pod: TestPod, generation = 1, name?: string, resume = fal
   const claim = newClaim();
   const copy = await prepareCopy(claim, name);
   await until(async () => (await agent.waiting(claim)).waiting);
+  await agent.arm({ ...cutOf(pod, claim, generation) });
   await freeze(pod, generation);
   const cut = await agent.cut({ ...cutOf(pod, claim, generation), resume });
   const sent = await agent.send({ ...claim, pod, target: { url: '', node: on.node.name } });
@@ -264,6 +265,37 @@ describe('a pod of a sidecar and an app, cut and restored by the real runc and C
     await agent.resume({ ...claim, pod, containers: CONTAINERS });
     await until(async () => (await stateOf(pod)).bad === 0);
     expect(rulesIn(pod)).toBe('');
+  });
+
+  test('armed: the app goes on untouched, once and again; a cut made is not undone by it; dropped, no tool is left', async () => {
+    fresh();
+    const { pod } = await lab.source(on);
+    const claim = newClaim();
+    const request = { ...cutOf(pod, claim, 1), resume: true };
+    const started = (id: string): string[] =>
+      sh(`ps -eo args | grep -E '^runc .*[c]heckpoint.*${id}' || true`).split('\n').filter(Boolean);
+    await agent.arm(request);
+    await agent.arm(request);
+    expect(started(claim.claim)).toHaveLength(2);
+    const before = await stateOf(pod);
+    await until(async () => (await stateOf(pod)).echoed > before.echoed + 20);
+
+    await freeze(pod, 1);
+    await agent.cut(request);
+    expect(started(claim.claim)).toEqual([]);
+    const images = join(on.layout.checkpoints, claim.claim, 'images/app/checkpoint');
+    const made = readdirSync(images);
+    expect(made.length).toBeGreaterThan(10);
+    await agent.arm(request);
+    expect(readdirSync(images)).toEqual(made);
+
+    const other = newClaim();
+    await agent.arm({ ...cutOf(pod, other, 2) });
+    expect(started(other.claim)).toHaveLength(2);
+    await agent.clean(other);
+    expect(started(other.claim)).toEqual([]);
+    expect(existsSync(join(on.layout.checkpoints, other.claim))).toBe(false);
+    expect(await stateOf(pod)).toMatchObject({ bad: 0, closed: 'no' });
   });
 
   test('an agent that dies within a cut finds the pod standing still and sets it going', async () => {

@@ -18,6 +18,7 @@ import {
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { GATE_BIN } from '../../webhook/agent/gate.ts';
 import { LAYOUT, type Layout, type Node, nodeOf } from '../../webhook/agent/node.ts';
 import type { PodId } from '../../webhook/api/agent.ts';
 import { SIDECAR } from '../../webhook/api/names.ts';
@@ -151,6 +152,8 @@ export class Lab {
     ])
       mkdirSync(directory, { recursive: true });
     mkdirSync(join(layout.kubelet, 'pods'), { recursive: true });
+    mkdirSync(join(layout.bin, GATE_BIN), { recursive: true });
+    copyFileSync(join(REPO, 'webhook/agent/runtime/criu-gate'), join(layout.bin, GATE_BIN, 'criu'));
     return { node: nodeOf(name, layout, [], TOOL_PATH), layout, base };
   }
 

@@ -4,9 +4,10 @@ import type { AgentCall, AgentRequest, AgentResponse } from '../api/agent.ts';
 import { asShadowError, ShadowError } from '../api/errors.ts';
 import type { Driver as DriverName } from '../api/migration.ts';
 import { filesIn, packed, Received } from './archive.ts';
+import { Armoury, imagesOf } from './arming.ts';
 import { cancel, checkEpoch, isWaiting, prepare } from './claims.ts';
 import { type AgentTarget, putBase, putCheckpoint } from './client.ts';
-import { cut, fenceSource, imagesOf, killApp, resumeSource } from './cut.ts';
+import { cut, fenceSource, isCut, killApp, resumeSource } from './cut.ts';
 import type { Driver } from './drivers.ts';
 import { facts } from './facts.ts';
 import { inspect } from './inspect.ts';
@@ -103,6 +104,7 @@ export const calls = (context: Context): Calls => {
   const { node, drivers, warn } = context;
   const serially = serializer();
   const bases: Bases = new Map();
+  const armoury = new Armoury();
   /**
    * Every call with a claim first proves its epoch. Source's and target's work on one claim wait for their own side only;
    * `waiting` and `cancel` wait for nothing: they must reach a handler while `restore` waits for it.
@@ -124,7 +126,12 @@ export const calls = (context: Context): Calls => {
     inspect: (request) => inspect(node, request),
     prepare: (request) => guarded(request, 'target', () => done(prepare(node, request, warn))),
     waiting: (request) => guarded(request, 'now', async () => ({ waiting: await isWaiting(node, request.claim) })),
-    cut: (request) => guarded(request, 'source', () => cut(node, drivers[request.driver], request)),
+    arm: (request) =>
+      guarded(request, 'source', async () => {
+        if (!(await isCut(node, request.claim))) await armoury.arm(node, drivers[request.driver], request);
+        return {};
+      }),
+    cut: (request) => guarded(request, 'source', () => cut(node, drivers[request.driver], request, armoury)),
     precopy: (request) => guarded(request, 'send', () => precopy(context, bases, request)),
     send: (request) =>
       guarded(request, 'send', () => {
@@ -137,11 +144,16 @@ export const calls = (context: Context): Calls => {
     cancel: (request) => guarded(request, 'now', () => done(cancel(node, request.claim))),
     unfence: (request) => guarded(request, 'now', () => done(unfence(node, request.pod.uid))),
     fence: (request) => guarded(request, 'source', () => done(fenceSource(node, request.pod.uid))),
-    resume: (request) => guarded(request, 'source', () => done(resumeSource(node, request.claim, request.pod.uid))),
+    resume: (request) =>
+      guarded(request, 'source', async () => {
+        await armoury.drop(request.claim);
+        return done(resumeSource(node, request.claim, request.pod.uid));
+      }),
     kill: (request) => guarded(request, 'source', () => done(killApp(node, request))),
     clean: (request) =>
-      guarded(request, 'source', () => {
+      guarded(request, 'source', async () => {
         bases.delete(request.claim);
+        await armoury.drop(request.claim);
         return done(clean(node, request.claim));
       }),
     receive: (claim, epoch, input) => guarded({ claim, epoch }, 'send', () => receive(node, claim, input)),

@@ -3,7 +3,7 @@
  * instant (and the app stays paused, unless it is to go on), or all runs as before (invariant 5): also across a crash of the
  * agent, which finds the record of an unfinished cut when it starts.
  */
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as z from 'zod';
@@ -11,6 +11,7 @@ import type { AgentRequest, AgentResponse } from '../api/agent.ts';
 import { asShadowError, ShadowError } from '../api/errors.ts';
 import { NFT } from '../api/staging.ts';
 import { bytesIn } from './archive.ts';
+import { type Armoury, type Arms, imagesOf } from './arming.ts';
 import { checkpoint } from './claims.ts';
 import { containersOf, pidsOf, type RunningContainer } from './containers.ts';
 import type { Driver } from './drivers.ts';
@@ -34,24 +35,15 @@ const CutRecord = z.object({
 });
 type CutRecord = z.infer<typeof CutRecord>;
 
-export const imagesOf = (node: Node, claim: string): string => join(checkpoint(node, claim), 'images');
-
 const readRecord = async (node: Node, claim: string): Promise<CutRecord | undefined> => {
   const text = await textOf(node.at(join(checkpoint(node, claim), CUT_FILE)));
   return text === undefined ? undefined : CutRecord.parse(JSON.parse(text));
 };
+/** A cut of the claim was made, or is being undone: its files are not to be touched by whoever gets ready for one. */
+export const isCut = async (node: Node, claim: string): Promise<boolean> =>
+  (await readRecord(node, claim)) !== undefined;
 const writeRecord = (node: Node, claim: string, record: CutRecord): Promise<void> =>
   writeWhole(node.at(join(checkpoint(node, claim), CUT_FILE)), JSON.stringify(record));
-
-const running = async (node: Node, request: Cut): Promise<RunningContainer[]> => {
-  const found = await containersOf(node, request.pod.uid);
-  return request.containers.map(({ name }) => {
-    const container = found.find((candidate) => candidate.name === name && !candidate.sandbox);
-    if (container === undefined)
-      throw new ShadowError('SHADOW_E_POD_NOT_RUNNING', `container ${name} of ${request.pod.name} is not running here`);
-    return container;
-  });
-};
 
 const notFrozen = (seen: number | undefined, { freezeGeneration }: Cut): ShadowError =>
   new ShadowError('SHADOW_E_FREEZE', `generation ${seen ?? 'none'} instead of ${freezeGeneration}`, {
@@ -117,16 +109,13 @@ const dropConntrack = async (node: Node, images: string, containers: readonly Ru
 
 const since = (start: number): number => Math.round(performance.now() - start);
 
-const cutNow = async (node: Node, driver: Driver, request: Cut, containers: RunningContainer[]): Promise<CutResult> => {
-  const directory = checkpoint(node, request.claim);
+const cutNow = async (node: Node, driver: Driver, request: Cut, arms: Arms): Promise<CutResult> => {
+  const { containers, packed, dump } = arms;
   const images = imagesOf(node, request.claim);
   const netns = containers[0]?.netns ?? '';
   const isSidecar = (container: RunningContainer): boolean =>
     request.containers.some(({ name, sidecar }) => sidecar && name === container.name);
   const apps = containers.filter((container) => !isSidecar(container));
-  await node.canHurry();
-  // What is not written to any more need not be packed while the app stands still.
-  const packed = await packVolumes(node, request.pod.uid, images);
   await awaitFrozen(node, request);
   const start = performance.now();
   const pausedAt = new Date().toISOString();
@@ -135,13 +124,17 @@ const cutNow = async (node: Node, driver: Driver, request: Cut, containers: Runn
   const fenced = request.resume === true ? [] : [applyRules(node, netns, fenceRules())];
   await settleAll([...fenced, ...paused.map((container) => pause(node, container))]);
   await checkFrozen(node, request);
-  await checkBacklog(node, containers);
   const dumping = performance.now();
-  const dump = { containers, images, work: join(directory, 'work'), pod: request.pod };
   if (driver.paused) {
-    await settleAll([driver.dump(dump), packVolumes(node, request.pod.uid, images, packed)]);
+    await settleAll([
+      dump.dump(),
+      packVolumes(node, request.pod.uid, images, packed),
+      // As good beside the dump as before it: nothing moves meanwhile.
+      checkBacklog(node, containers),
+    ]);
   } else {
-    await driver.dump(dump);
+    await checkBacklog(node, containers);
+    await dump.dump();
     await Promise.all(apps.map((container) => pause(node, container)));
     // Its own deadline may have woken the sidecar in between: then the dump is of a running one.
     await checkFrozen(node, request);
@@ -156,21 +149,20 @@ const cutNow = async (node: Node, driver: Driver, request: Cut, containers: Runn
   return { bytes: await bytesIn(node.at(images)), pausedAt, pauseMs, dumpMs };
 };
 
-export const cut = async (node: Node, driver: Driver, request: Cut): Promise<CutResult> => {
+export const cut = async (node: Node, driver: Driver, request: Cut, armoury: Armoury): Promise<CutResult> => {
   const { claim, pod, freezeGeneration: generation } = request;
   const before = await readRecord(node, claim);
   if (before?.result !== undefined && before.generation === generation) return before.result;
-  const containers = await running(node, request);
-  await removeTree(node.at(checkpoint(node, claim)));
-  await mkdir(node.at(imagesOf(node, claim)), { recursive: true });
+  const arms = await armoury.take(node, driver, request);
   const sidecars = request.containers.filter(({ sidecar }) => sidecar).map(({ name }) => name);
   const record: CutRecord = { podUid: pod.uid, sidecars, generation };
-  await writeRecord(node, claim, record);
   try {
-    const result = await cutNow(node, driver, request, containers);
+    await writeRecord(node, claim, record);
+    const result = await cutNow(node, driver, request, arms);
     await writeRecord(node, claim, { ...record, result });
     return result;
   } catch (error) {
+    await arms.dump.drop();
     await undo(node, pod.uid, generation);
     await removeTree(node.at(checkpoint(node, claim)));
     throw asShadowError(error, 'SHADOW_E_CHECKPOINT');

@@ -9,8 +9,15 @@ export interface Dump {
   pod: { namespace: string; name: string };
 }
 
+/** A dump whose tools are started, as far as that goes before the containers stand still. */
+export interface Armed {
+  dump(): Promise<void>;
+  /** Nothing is dumped, nothing of it is left running. */
+  drop(): Promise<void>;
+}
+
 export interface Driver {
   /** Whether the containers are paused by us while it dumps; the kubelet refuses paused containers. */
   readonly paused: boolean;
-  dump(dump: Dump): Promise<void>;
+  arm(dump: Dump): Promise<Armed>;
 }

@@ -107,26 +107,29 @@ const unpackArchive = async (node: Node, archive: string, dump: Dump, container:
   await rename(layer, node.at(join(images, 'rootfs.tar')));
 };
 
+const dumpAll = async (node: Node, access: KubeletAccess, dump: Dump): Promise<void> => {
+  const netns = dump.containers[0]?.netns ?? '';
+  const { namespace, name } = dump.pod;
+  await applyRules(node, netns, lockRules());
+  try {
+    await settleAll(
+      dump.containers.map(async (container) => {
+        try {
+          const archive = await requestCheckpoint(access, `/checkpoint/${namespace}/${name}/${container.name}`);
+          await unpackArchive(node, archive, dump, container.name);
+        } catch (error) {
+          const detail = error instanceof Error ? error.message : String(error);
+          throw new ShadowError('SHADOW_E_CHECKPOINT', `container ${container.name}: ${detail}`, { cause: error });
+        }
+      }),
+    );
+  } finally {
+    await removeTable(node, netns, LOCK_TABLE);
+  }
+};
+
 export const kubeletDriver = (node: Node, access: KubeletAccess): Driver => ({
   paused: false,
-  dump: async (dump) => {
-    const netns = dump.containers[0]?.netns ?? '';
-    const { namespace, name } = dump.pod;
-    await applyRules(node, netns, lockRules());
-    try {
-      await settleAll(
-        dump.containers.map(async (container) => {
-          try {
-            const archive = await requestCheckpoint(access, `/checkpoint/${namespace}/${name}/${container.name}`);
-            await unpackArchive(node, archive, dump, container.name);
-          } catch (error) {
-            const detail = error instanceof Error ? error.message : String(error);
-            throw new ShadowError('SHADOW_E_CHECKPOINT', `container ${container.name}: ${detail}`, { cause: error });
-          }
-        }),
-      );
-    } finally {
-      await removeTable(node, netns, LOCK_TABLE);
-    }
-  },
+  // The kubelet starts its tools itself.
+  arm: async (dump) => ({ dump: () => dumpAll(node, access, dump), drop: async () => undefined }),
 });

@@ -27,7 +27,7 @@ const settings = (environment: NodeJS.ProcessEnv) => ({
   /** Address of the node (downward API, status.hostIP), for the kubelet's checkpoint API. */
   hostIP: environment.HOST_IP ?? '127.0.0.1',
   tls: environment.SHADOW_TLS_DIR ?? '/shadow/tls',
-  handler: environment.SHADOW_HANDLER ?? join(dirname(process.argv[1] ?? ''), 'runtime', 'shadow-runc'),
+  runtime: environment.SHADOW_RUNTIME ?? join(dirname(process.argv[1] ?? ''), 'runtime'),
   /** How to enter the node's namespaces, words separated by spaces; empty: this process is in them. */
   enter: (environment.SHADOW_ENTER ?? ENTER_NODE.join(' ')).split(' ').filter(Boolean),
 });
@@ -47,9 +47,9 @@ const kubeletOf = (node: Node, hostIP: string): KubeletAccess => ({
 const log = createLog('agent');
 
 const main = async (): Promise<void> => {
-  const { node: name, hostIP, tls, handler, enter } = settings(process.env);
+  const { node: name, hostIP, tls, runtime, enter } = settings(process.env);
   const node = nodeOf(name, LAYOUT, enter);
-  await install(node, handler);
+  await install(node, runtime);
   const [undone, removed] = [await recoverCuts(node), await collectGarbage(node)];
   log.info({ undone, removed }, 'started');
 

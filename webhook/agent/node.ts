@@ -43,6 +43,9 @@ export interface RunOptions {
   netns?: string;
   input?: string | Uint8Array;
   timeoutMs?: number;
+  /** Directory (on the node) in which programs are looked for first. */
+  before?: string;
+  env?: Readonly<Record<string, string>>;
   /** An app stands still meanwhile: ahead of everything that only wants to run, in whatever cgroup (sched(7), SCHED_RR). */
   urgent?: boolean;
 }
@@ -77,7 +80,7 @@ const execute = (argv: readonly string[], options: RunOptions, path: string): Pr
     const [file = '', ...args] = argv;
     const child = spawn(file, args, {
       stdio: ['pipe', 'pipe', 'pipe'],
-      env: { PATH: path },
+      env: { ...options.env, PATH: options.before === undefined ? path : `${options.before}:${path}` },
       timeout: options.timeoutMs ?? 60_000,
       killSignal: 'SIGKILL',
     });

@@ -3,8 +3,9 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ShadowError } from '../api/errors.ts';
 import type { RunningContainer } from './containers.ts';
-import type { Driver, Dump } from './drivers.ts';
+import type { Armed, Driver, Dump } from './drivers.ts';
 import { settleAll } from './files.ts';
+import { atGate, type Gate } from './gate.ts';
 import { CommandError, type Node, textOf } from './node.ts';
 import { changedFiles } from './overlay.ts';
 
@@ -16,45 +17,45 @@ export const errorLines = (log: string, count = 4): string =>
     .slice(-count)
     .join(' | ');
 
-const dumpOne = async (node: Node, container: RunningContainer, dump: Dump): Promise<void> => {
-  const images = join(dump.images, container.name);
+const checkpointArgs = (node: Node, container: RunningContainer, images: string, work: string): string[] => [
+  ...['--root', node.layout.runcRoot, 'checkpoint', '--image-path', images, '--work-path', work],
+  // Connections nobody accepted yet stay with the source; cut.ts refuses those on loopback.
+  ...['--leave-running', '--tcp-established', '--tcp-skip-in-flight', '--file-locks'],
+  ...['--manage-cgroups-mode', 'ignore', container.id],
+];
+
+const armOne = async (node: Node, container: RunningContainer, dump: Dump): Promise<Armed> => {
+  const images = join(dump.images, container.name, 'checkpoint');
   const work = join(dump.work, container.name);
-  await Promise.all([
-    mkdir(node.at(join(images, 'checkpoint')), { recursive: true }),
-    mkdir(node.at(work), { recursive: true }),
-  ]);
-  try {
-    const args = [
-      ...[
-        '--root',
-        node.layout.runcRoot,
-        'checkpoint',
-        '--image-path',
-        join(images, 'checkpoint'),
-        '--work-path',
-        work,
-      ],
-      // Connections nobody accepted yet stay with the source; cut.ts refuses those on loopback before.
-      ...['--leave-running', '--tcp-established', '--tcp-skip-in-flight', '--file-locks'],
-      ...['--manage-cgroups-mode', 'ignore', container.id],
-    ];
-    await node.run(node.layout.runc, args, { urgent: true });
-  } catch (error) {
+  await Promise.all([images, work].map((directory) => mkdir(node.at(directory), { recursive: true })));
+  const args = checkpointArgs(node, container, images, work);
+  const { runc } = node.layout;
+  const gate: Gate = await atGate(node, join(work, 'gate'), runc, args).catch(() => ({
+    // Not every runc comes by there: then all of it is started within the pause.
+    open: async () => void (await node.run(runc, args, { urgent: true })),
+    close: async () => undefined,
+  }));
+  const failed = async (error: unknown): Promise<never> => {
     const lines = errorLines((await textOf(node.at(join(work, 'dump.log')))) ?? '');
     const detail = lines || (error instanceof CommandError ? error.stderr.trim().slice(-500) : String(error));
     throw new ShadowError('SHADOW_E_CHECKPOINT', `container ${container.name}: ${detail}`, { cause: error });
-  }
+  };
+  return { dump: () => gate.open().catch(failed), drop: () => gate.close() };
 };
 
 export const runcDriver = (node: Node): Driver => ({
   paused: true,
-  dump: async (dump) => {
-    await settleAll(
-      dump.containers.flatMap((container): Promise<void>[] => [
-        dumpOne(node, container, dump),
-        // While the app stands still: a fork less is a fork less.
-        ...(container.readOnlyRoot ? [] : [changedFiles(node, container.id, join(dump.images, container.name))]),
-      ]),
-    );
+  arm: async (dump) => {
+    const armed = await Promise.all(dump.containers.map((container) => armOne(node, container, dump)));
+    // While the app stands still: a fork less is a fork less.
+    const changing = dump.containers.filter(({ readOnlyRoot }) => !readOnlyRoot);
+    return {
+      dump: () =>
+        settleAll([
+          ...armed.map((one) => one.dump()),
+          ...changing.map(({ id, name }) => changedFiles(node, id, join(dump.images, name))),
+        ]),
+      drop: () => settleAll(armed.map((one) => one.drop())),
+    };
   },
 });

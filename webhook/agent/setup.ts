@@ -4,6 +4,7 @@ import { chmod, copyFile, mkdir, rename, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CLAIM_FILE } from './claims.ts';
 import { namesIn, removeTree, writeWhole } from './files.ts';
+import { GATE_BIN } from './gate.ts';
 import { type Node, textOf } from './node.ts';
 
 /**
@@ -18,17 +19,22 @@ export const withNetworkLock = (config: string | undefined): string => {
   return `${[...lines, NETWORK_LOCK].join('\n')}\n`;
 };
 
-export const install = async (node: Node, handler: string): Promise<void> => {
+/** By rename: containerd may be starting it this instant. */
+const installProgram = async (from: string, to: string): Promise<void> => {
+  await mkdir(dirname(to), { recursive: true, mode: 0o755 });
+  const fresh = `${to}.${randomBytes(4).toString('hex')}`;
+  await copyFile(from, fresh);
+  await chmod(fresh, 0o755);
+  await rename(fresh, to);
+};
+
+/** `runtime`: the directory with the programs of webhook/agent/runtime. */
+export const install = async (node: Node, runtime: string): Promise<void> => {
   const { staged, checkpoints, taken, epochs, bin, criuConfig } = node.layout;
   for (const directory of [staged, checkpoints, taken, epochs])
     await mkdir(node.at(directory), { recursive: true, mode: 0o700 });
-  await mkdir(node.at(bin), { recursive: true, mode: 0o755 });
-  const target = node.at(join(bin, 'shadow-runc'));
-  const fresh = `${target}.${randomBytes(4).toString('hex')}`;
-  // By rename: containerd may be starting it this instant.
-  await copyFile(handler, fresh);
-  await chmod(fresh, 0o755);
-  await rename(fresh, target);
+  await installProgram(join(runtime, 'shadow-runc'), node.at(join(bin, 'shadow-runc')));
+  await installProgram(join(runtime, 'criu-gate'), node.at(join(bin, GATE_BIN, 'criu')));
   const config = await textOf(node.at(criuConfig));
   if (config !== withNetworkLock(config)) {
     await mkdir(dirname(node.at(criuConfig)), { recursive: true });

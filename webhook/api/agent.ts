@@ -73,6 +73,14 @@ export const AGENT_CALLS = {
     response: z.object({ waiting: z.boolean() }),
   },
   /**
+   * Source, while its app runs: all of the cut that can be done by now (volumes packed, tools started), kept for 15 s. A cut
+   * without it does it itself, within the freeze.
+   */
+  arm: {
+    request: z.object({ ...claimed, pod: PodId, containers: z.array(Container), driver: z.enum(['runc', 'kubelet']) }),
+    response: z.object({}),
+  },
+  /**
    * Source: waits for the freeze marker (3 s at most), pauses all containers, checks it again, dumps them in parallel; then resumes the sidecar (thaw file) and
    * leaves the app paused, its network fenced; with `resume` the app goes on too, unfenced. Failing, it undoes all of that first.
    */

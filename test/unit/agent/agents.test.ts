@@ -83,7 +83,7 @@ const nodeIn = (name: string): Node => {
     mkdirSync(directory, { recursive: true });
   return nodeOf(name, layout, []);
 };
-const none: Driver = { paused: true, dump: () => Promise.reject(new Error('no dump in this test')) };
+const none: Driver = { paused: true, arm: () => Promise.reject(new Error('no dump in this test')) };
 const agentOf = (node: Node): Calls =>
   calls({ node, drivers: { runc: none, kubelet: none }, credentials: () => own, warn: () => undefined });
 

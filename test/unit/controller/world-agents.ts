@@ -81,6 +81,7 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
     sidecar.thaw = freezeGeneration;
     return { bytes: 1000, pausedAt: '', pauseMs: 5, dumpMs: 5 };
   },
+  arm: () => ({}),
   precopy: () => ({ bytes: 0, ms: 0 }),
   send: (world, node, { claim, target }) => {
     const cut = node.cuts.get(claim);

@@ -25,6 +25,16 @@ export const enterCutting = (ctx: Context, handoff: Handoff, patch: Partial<Hand
   return enterStep('Cutting', { ...patch, freezeGeneration });
 };
 
+/** The source's agent starts what it can before anything stands still. */
+export const arm = (ctx: Context, migration: StatefulMigration, handoff: Handoff, pod: V1Pod): Promise<unknown> =>
+  ctx.agents.of(handoff.source.node).arm({
+    claim: handoff.claim,
+    epoch: ctx.epoch,
+    pod: podId(migration.metadata.namespace, handoff.source),
+    containers: clonedContainers(pod),
+    driver: migration.spec.checkpointDriver ?? 'runc',
+  });
+
 const freezeAndCut = async (
   ctx: Context,
   migration: StatefulMigration,
@@ -34,6 +44,7 @@ const freezeAndCut = async (
 ) => {
   const { claim, source, mode = 'stop' } = handoff;
   const replay = mode === 'replay';
+  await arm(ctx, migration, handoff, pod);
   const freeze = ctx.sidecars.command(uidOfRef(source), {
     type: 'freeze',
     claim,
@@ -41,7 +52,7 @@ const freezeAndCut = async (
     deadlineMs: FROZEN_MS[mode],
     ...(replay ? { record: true } : {}),
   });
-  // The agent makes itself ready meanwhile and waits for the marker: the sidecar stands still no longer than it has to.
+  // The agent waits for the marker: the sidecar stands still no longer than it has to.
   const cut = ctx.agents.of(source.node).cut({
     claim,
     epoch: ctx.epoch,

@@ -10,7 +10,7 @@ import { ANNOTATION, LABEL } from '../../api/names.ts';
 import type { Context } from '../context.ts';
 import { clonedContainers, imagesOf, isLeaving, isOver, podId, refOf, serves, uidOf } from '../pods.ts';
 import { proveRestoreWebhook } from '../restore-config.ts';
-import { enterCutting } from './cutting.ts';
+import { arm, enterCutting } from './cutting.ts';
 import { isSettling } from './muting.ts';
 import { all, enterStep, findPod, type StepFunction, type StepResult, wait } from './step.ts';
 
@@ -43,10 +43,15 @@ const awaitHandler = async (
     throw new ShadowError('SHADOW_E_RESTORE', `pod ${handoff.copy.name} ended before it was restored`);
   const { waiting } = await ctx.agents.of(handoff.copy.node).waiting({ claim: handoff.claim, epoch: ctx.epoch });
   // The kubelet tells the address of a shadow only some time after it serves, and the cut needs it.
-  const source = refOf(await sourcePod(ctx, migration, handoff), handoff.source);
+  const pod = await sourcePod(ctx, migration, handoff);
+  const source = refOf(pod, handoff.source);
   if (!waiting || source.ip === undefined) return wait(POLL_MS);
   const refs = { source, copy: refOf(copy, handoff.copy) };
-  if (handoff.mode !== 'replay') return enterStep('Muting', refs);
+  if (handoff.mode !== 'replay') {
+    // From the next step on its users wait.
+    await arm(ctx, migration, { ...handoff, ...refs }, pod);
+    return enterStep('Muting', refs);
+  }
   return isSettling(ctx, migration, handoff) ? wait(POLL_MS) : enterCutting(ctx, handoff, refs);
 };
 
