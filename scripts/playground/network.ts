@@ -59,7 +59,11 @@ export const plugNode = async (node: NodeName): Promise<void> => {
   await sysctl(nodeNetns(node), { 'net.ipv4.ip_forward': '1' });
 };
 
-/** As when the power fails: the node no longer answers, not even by a reset. */
+/** The node's port goes dark: from this instant nothing of it is heard, not even the FIN or RST of a process that dies. */
+export const silenceNode = async (node: NodeName): Promise<void> => {
+  await run(['ip', '-n', NETNS.control, 'link', 'set', portName(nodeNetns(node)), 'down']);
+};
+
 export const unplugNode = (node: NodeName): Promise<void> => removeNetns(nodeNetns(node));
 
 export const removeNetns = async (netns: string): Promise<void> => {
