@@ -64,7 +64,11 @@ export const silenceNode = async (node: NodeName): Promise<void> => {
   await run(['ip', '-n', NETNS.control, 'link', 'set', portName(nodeNetns(node)), 'down']);
 };
 
-export const unplugNode = (node: NodeName): Promise<void> => removeNetns(nodeNetns(node));
+export const unplugNode = async (node: NodeName): Promise<void> => {
+  // By name: the namespace outlives its own, for the other node's mounts hold a copy of it.
+  await run(['ip', '-n', NETNS.control, 'link', 'del', portName(nodeNetns(node))]);
+  await removeNetns(nodeNetns(node));
+};
 
 export const removeNetns = async (netns: string): Promise<void> => {
   if (existsSync(netnsPath(netns))) await run(['ip', 'netns', 'del', netns]);

@@ -1,5 +1,5 @@
 /** A node: network, mount, pid and host name namespaces of its own. Killing its init is a power loss. */
-import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ShadowError } from '../../webhook/api/errors.ts';
 import type { Parts } from './build/parts.ts';
@@ -141,7 +141,9 @@ export const powerCut = async (node: NodeName): Promise<void> => {
 /** The power is back: the node boots from its disk. Harmless when it is on. */
 export const powerOn = async (node: NodeName, parts: Parts): Promise<void> => {
   if (initPid(node) !== undefined) return;
-  if (!existsSync(netnsPath(nodeNetns(node)))) await plugNode(node);
+  // Whatever is left of the last time, also of one that was interrupted.
+  await unplugNode(node);
+  await plugNode(node);
   startNode(readState(), node, parts);
   await containerdReady(node);
 };
