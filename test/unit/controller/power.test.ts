@@ -88,3 +88,25 @@ describe.each(WAYS)("the power of the source's node is cut: $strategy of a $kind
     expect(world.get()?.status?.handoffs?.[0]?.step).toBe('Committed');
   });
 });
+
+it('a source that falls silent while its copy replays is given up by name, and soon', async () => {
+  const world = begun(WAYS[0]!);
+  world.served = false;
+  world.behind = Number.POSITIVE_INFINITY;
+  let dark: ReturnType<typeof cutPower> | undefined;
+  let since = 0;
+  world.hook = (name, when) => {
+    if (name === 'sidecar.replay' && when === 'after' && dark === undefined) {
+      dark = cutPower(world, 'one');
+      since = world.time;
+    }
+    if (dark === undefined || world.verdict('0000-1-0') === undefined || world.nodes.one !== undefined) return;
+    powerOn(world, 'one', dark);
+  };
+  await world.run();
+  expectClean(world);
+  expect(world.get()?.status?.error?.code).toBe('SHADOW_E_SOURCE_LOST');
+  const { decision } = world.get()!.status!.handoffs![0]!;
+  expect(Date.parse(decision!.at) - since).toBeGreaterThan(15_000);
+  expect(Date.parse(decision!.at) - since).toBeLessThan(25_000);
+});
