@@ -39,7 +39,7 @@ const MORE: Partial<Record<ErrorCode, string>> = {
   SHADOW_E_ROLLOUT:
     'A StatefulSet or Deployment that goes from one template to another would make, or drop, the wrong pod. A StatefulSet that makes its pods in order must also have all lower ordinals Ready.',
   SHADOW_E_SOURCE_LOST:
-    'The source was deleted, evicted or its node died. Before the commit that is an ordinary loss of a pod: its controller makes a new one, and the broker delivers again what was not settled.',
+    'The source was deleted, evicted, its sidecar was started anew or its node died. Before the commit that is an ordinary loss of a pod: its controller makes a new one, and the broker delivers again what was not settled.',
   SHADOW_E_COMMITTED:
     'From the commit on the copy serves; going back would be another migration. When it has completed, migrate the pod back with `--to`.',
   SHADOW_E_INJECT:

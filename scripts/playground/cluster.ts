@@ -11,7 +11,7 @@ import { type Host, PKI } from './config.ts';
 import { apiGet, applyBase, brokerReady, startBroker, startControlPlane } from './control.ts';
 import { loadImages } from './deploy.ts';
 import { checkHost } from './host.ts';
-import { NODES, RUN } from './layout.ts';
+import { NODES, type NodeName, RUN } from './layout.ts';
 import { buildNetwork } from './network.ts';
 import { containerdReady, initPid, layOutNode, startNode } from './node.ts';
 import { writePki } from './pki.ts';
@@ -84,6 +84,18 @@ const startAll = async (state: State, parts: Parts, host: Host, say: Say): Promi
     nodesReady().then(() => say('both nodes are ready')),
     brokerReady().then(() => say('RabbitMQ is up')),
   ]);
+};
+
+/** Waits until a node that was powered on is Ready: said by the kubelet it has now, not by the one it had. */
+export const nodeReady = async (node: NodeName, since: number): Promise<void> => {
+  const ready = await poll(90_000, 250, async () => {
+    const found = (await getNodes()).find(({ metadata }) => metadata?.name === node);
+    const condition = found?.status?.conditions?.find(({ type }) => type === 'Ready');
+    const told = new Date(condition?.lastHeartbeatTime ?? 0).getTime();
+    // Stamps of the API are whole seconds.
+    return condition?.status === 'True' && told >= since - 1000 ? true : undefined;
+  });
+  if (!ready) throw new ShadowError('SHADOW_E_INTERNAL', `${node} does not get ready, logs in ${join(RUN, 'logs')}`);
 };
 
 /** For a machine without kubectl; `down` takes it away. */

@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { importEverywhere } from '../images/import.ts';
 import type { Parts } from './build/parts.ts';
 import { clean } from './clean.ts';
-import { bringUp } from './cluster.ts';
+import { bringUp, nodeReady } from './cluster.ts';
 import { install } from './deploy.ts';
 import { ADDRESS, BROKER, KUBECONFIG, type NodeName, RUN } from './layout.ts';
 import { alone } from './lock.ts';
-import { powerOn as powerOnNode } from './node.ts';
+import { initPid, powerOn as powerOnNode } from './node.ts';
 
 export { importImage } from '../images/import.ts';
 export { buildImage } from '../images/oci.ts';
@@ -22,8 +22,12 @@ export const kubeconfigPath = (): string => KUBECONFIG;
 /** Reachable from the machine itself; pods use rabbitmq.rabbitmq.svc. */
 export const brokerUrl = (): string => `amqp://${BROKER.user}:${BROKER.password}@${ADDRESS.broker}:${BROKER.port}`;
 
-export const powerOn = (node: NodeName): Promise<void> =>
-  powerOnNode(node, JSON.parse(readFileSync(join(RUN, 'parts.json'), 'utf8')) as Parts);
+/** Resolves when the node is Ready again. */
+export const powerOn = async (node: NodeName): Promise<void> => {
+  const since = initPid(node) === undefined ? Date.now() : 0;
+  await powerOnNode(node, JSON.parse(readFileSync(join(RUN, 'parts.json'), 'utf8')) as Parts);
+  await nodeReady(node, since);
+};
 
 export interface UpOptions {
   readonly log: (line: string) => void;

@@ -2,8 +2,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { asShadowError, ShadowError } from '../../webhook/api/errors.ts';
-import { KUBECONFIG } from './layout.ts';
-import { down, ensureUp } from './lib.ts';
+import { isNodeName, KUBECONFIG, NODES } from './layout.ts';
+import { down, ensureUp, powerCut, powerOn } from './lib.ts';
 import { printStatus } from './status.ts';
 
 const needRoot = (): void => {
@@ -29,6 +29,13 @@ const takeDown = async (): Promise<void> => {
   console.log(removed.length === 0 ? 'nothing is up' : `removed:\n${removed.map((line) => `  ${line}`).join('\n')}`);
 };
 
+const power = async (to: string, node: string): Promise<void> => {
+  needRoot();
+  if (!isNodeName(node)) throw new ShadowError('SHADOW_E_NODE_NOT_FOUND', node);
+  await (to === 'on' ? powerOn(node) : powerCut(node));
+  console.log(`${node} is ${to}`);
+};
+
 const kubeconfig = (raw: boolean): void => {
   if (!existsSync(KUBECONFIG))
     throw new ShadowError('SHADOW_E_HOST', 'the playground is not up (npm run playground -- up)');
@@ -46,6 +53,15 @@ try {
       (args) => up(args.install),
     )
     .command('down', 'end it and leave nothing behind', {}, takeDown)
+    .command(
+      'power <to> <node>',
+      "cut a node's power, or give it back: it boots from its own disk",
+      (args) =>
+        args
+          .positional('to', { choices: ['on', 'off'] as const, demandOption: true })
+          .positional('node', { choices: NODES, demandOption: true }),
+      (args) => power(args.to, args.node),
+    )
     .command('status', 'nodes, components, versions and memory', {}, printStatus)
     .command(
       'kubeconfig',

@@ -59,8 +59,16 @@ export const plugNode = async (node: NodeName): Promise<void> => {
   await sysctl(nodeNetns(node), { 'net.ipv4.ip_forward': '1' });
 };
 
-/** As when the power fails: the node no longer answers, not even by a reset. */
-export const unplugNode = (node: NodeName): Promise<void> => removeNetns(nodeNetns(node));
+/** The node's port goes dark: from this instant nothing of it is heard, not even the FIN or RST of a process that dies. */
+export const silenceNode = async (node: NodeName): Promise<void> => {
+  await run(['ip', '-n', NETNS.control, 'link', 'set', portName(nodeNetns(node)), 'down']);
+};
+
+export const unplugNode = async (node: NodeName): Promise<void> => {
+  // By name: the namespace outlives its own, for the other node's mounts hold a copy of it.
+  await run(['ip', '-n', NETNS.control, 'link', 'del', portName(nodeNetns(node))]);
+  await removeNetns(nodeNetns(node));
+};
 
 export const removeNetns = async (netns: string): Promise<void> => {
   if (existsSync(netnsPath(netns))) await run(['ip', 'netns', 'del', netns]);

@@ -1,5 +1,5 @@
 /** A node: network, mount, pid and host name namespaces of its own. Killing its init is a power loss. */
-import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ShadowError } from '../../webhook/api/errors.ts';
 import type { Parts } from './build/parts.ts';
@@ -17,7 +17,7 @@ import {
   nodeDir,
   nodeNetns,
 } from './layout.ts';
-import { plugNode, unplugNode } from './network.ts';
+import { plugNode, silenceNode, unplugNode } from './network.ts';
 import { poll, type Ran, type RunOptions, run, start } from './run.ts';
 import { isAlive, makeDir, readState, record, type State } from './state.ts';
 
@@ -124,8 +124,12 @@ export const containerdReady = async (node: NodeName): Promise<void> => {
     );
 };
 
-/** The power fails: every process of the node dies at once, its network falls silent. Its disk stays as it was. */
+/**
+ * The power fails: the network falls silent, every process of the node dies at once. Its disk stays as it was. Silent first: the
+ * peers of a machine without power hear of its end from nobody, only by their own timeouts. Harmless when it is off.
+ */
 export const powerCut = async (node: NodeName): Promise<void> => {
+  await silenceNode(node);
   const outer = readState().processes[processName(node)];
   const init = initPid(node);
   if (init !== undefined) process.kill(init, 'SIGKILL');
@@ -137,7 +141,9 @@ export const powerCut = async (node: NodeName): Promise<void> => {
 /** The power is back: the node boots from its disk. Harmless when it is on. */
 export const powerOn = async (node: NodeName, parts: Parts): Promise<void> => {
   if (initPid(node) !== undefined) return;
-  if (!existsSync(netnsPath(nodeNetns(node)))) await plugNode(node);
+  // Whatever is left of the last time, also of one that was interrupted.
+  await unplugNode(node);
+  await plugNode(node);
   startNode(readState(), node, parts);
   await containerdReady(node);
 };

@@ -105,11 +105,21 @@ const copyOf = (claim: string, name: string, options: { wait?: number; restore?:
   return { pod, sidecar, app, up };
 };
 
-const prepareCopy = async (claim: { claim: string; epoch: number }, name = 'consumer-0-shadow', restore?: string) => {
-  await agent.prepare({ ...claim, copy: { namespace: 'default', name }, containers: CONTAINERS, images: [] });
+const prepareCopy = async (
+  claim: { claim: string; epoch: number },
+  name = 'consumer-0-shadow',
+  restore?: string,
+  fence?: false,
+) => {
+  const open = fence === undefined ? {} : { fence };
+  await agent.prepare({ ...claim, ...open, copy: { namespace: 'default', name }, containers: CONTAINERS, images: [] });
   const copy = copyOf(claim.claim, name, restore === undefined ? {} : { restore });
   return copy;
 };
+
+/** Whether a process in the pod's network gets a connection to the peer outside. */
+const dialOut = (pod: TestPod): string =>
+  sh(`nsenter --net=${pod.netns} timeout 1 bash -c ': </dev/tcp/${pod.gateway}/7777' && echo out || echo kept`).trim();
 
 const rulesIn = (pod: TestPod): string => sh(`nsenter --net=${pod.netns} nft list ruleset`);
 const addressesIn = (pod: TestPod): string => sh(`nsenter --net=${pod.netns} ip -o addr show dev lo`);
@@ -123,9 +133,9 @@ const policiesOf = ({ id }: TestContainer): Set<string> => {
 };
 
 /** The road up to a restored copy, its source paused, or going on. */
-const handoff = async (pod: TestPod, generation = 1, name?: string, resume = false) => {
+const handoff = async (pod: TestPod, generation = 1, name?: string, resume = false, fence?: false) => {
   const claim = newClaim();
-  const copy = await prepareCopy(claim, name);
+  const copy = await prepareCopy(claim, name, undefined, fence);
   await until(async () => (await agent.waiting(claim)).waiting);
   await agent.arm({ ...cutOf(pod, claim, generation) });
   await freeze(pod, generation);
@@ -199,18 +209,30 @@ describe('a pod of a sidecar and an app, cut and restored by the real runc and C
     expect(rulesIn(copy.pod)).toContain('table inet shadow_fence');
     expect(rulesIn(pod)).toBe('');
 
-    const dial = (): string =>
-      sh(`nsenter --net=${pod.netns} timeout 1 bash -c ': </dev/tcp/${pod.gateway}/7777' && echo out || echo kept`);
-    expect(dial().trim()).toBe('out');
+    const dial = () => dialOut(pod);
+    expect(dialOut(copy.pod)).toBe('kept');
+    expect(dial()).toBe('out');
     await agent.fence({ ...claim, pod });
     await agent.fence({ ...claim, pod });
-    expect(dial().trim()).toBe('kept');
+    expect(dial()).toBe('kept');
     const answered = await stateOf(pod);
     await until(async () => (await stateOf(pod)).echoed > answered.echoed + 20);
     // An abort: the source is as it was.
     await agent.resume({ ...claim, pod, containers: CONTAINERS });
-    expect(dial().trim()).toBe('out');
+    expect(dial()).toBe('out');
     expect(rulesIn(pod)).toBe('');
+  });
+
+  test('a copy whose calls may be made twice is not fenced, and the source keeps its own connections all the same', async () => {
+    fresh();
+    const { pod } = await lab.source(on);
+    await until(async () => (await stateOf(pod)).echoed > 20);
+    const { copy } = await handoff(pod, 1, undefined, true, false);
+    expect(rulesIn(copy.pod)).toBe('');
+    expect(dialOut(copy.pod)).toBe('out');
+    expect((await stateOf(copy.pod)).external).toMatch(/^connected E/);
+    expect((await stateOf(pod)).external).toBe('connected ');
+    expect(heard.get(pod.ip)?.ended).toBe('');
   });
 
   test('a restored pod can be moved again; a later crash of its container starts it fresh', async () => {

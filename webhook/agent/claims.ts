@@ -1,6 +1,6 @@
 /** Claim directories, epochs, and who may touch them. */
 import { randomUUID } from 'node:crypto';
-import { mkdir, statfs } from 'node:fs/promises';
+import { mkdir, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AgentRequest } from '../api/agent.ts';
 import { ShadowError } from '../api/errors.ts';
@@ -57,7 +57,7 @@ const pull = async (node: Node, images: readonly string[], warn: Warn): Promise<
 };
 
 export const prepare = async (node: Node, request: AgentRequest<'prepare'>, warn: Warn): Promise<void> => {
-  const { claim, copy, containers, images } = request;
+  const { claim, copy, containers, images, fence = true } = request;
   const clash = containers.find(({ name }) => RESERVED.has(name));
   if (clash) throw new ShadowError('SHADOW_E_UNSUPPORTED', `a container named ${clash.name}; rename it`);
   const directory = node.at(staged(node, claim));
@@ -69,6 +69,9 @@ export const prepare = async (node: Node, request: AgentRequest<'prepare'>, warn
   if (!(await has(node, claim, CLAIM_FILE.attempt)))
     await writeWhole(join(directory, CLAIM_FILE.attempt), `${randomUUID()}\n`);
   await writeWhole(join(directory, STAGED.containers), containers.map(({ name }) => `${name}\n`).join(''));
+  // Before `pod`, without which no handler goes on.
+  if (fence) await rm(join(directory, STAGED.open), { force: true });
+  else await writeWhole(join(directory, STAGED.open), '');
   await writeWhole(join(directory, STAGED.pod), `${pod}\n`);
   await pull(node, images, warn);
 };

@@ -202,6 +202,10 @@ export const killApp = async (node: Node, request: AgentRequest<'kill'>): Promis
   );
 };
 
+/** The pod a checkpoint on this node was made of; undefined: not known (yet). */
+export const checkpointed = async (node: Node, claim: string): Promise<string | undefined> =>
+  (await readRecord(node, claim))?.podUid;
+
 /** At the agent's start: a cut that no agent finished left a pod standing still. */
 export const recoverCuts = async (node: Node): Promise<string[]> => {
   const undone: string[] = [];

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { chmod, copyFile, mkdir, rename, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CLAIM_FILE } from './claims.ts';
+import { checkpointed } from './cut.ts';
 import { namesIn, removeTree, writeWhole } from './files.ts';
 import { GATE_BIN } from './gate.ts';
 import { type Node, textOf } from './node.ts';
@@ -47,13 +48,24 @@ const DAY_MS = 86_400_000;
 const podsHere = async (node: Node): Promise<Set<string>> =>
   new Set(await namesIn(node.at(join(node.layout.kubelet, 'pods'))));
 
+/** Checkpoints whose source is gone. */
+const orphans = async (node: Node, pods: ReadonlySet<string>): Promise<string[]> => {
+  const claims = (await namesIn(node.at(node.layout.checkpoints))).filter((name) => !name.startsWith('.'));
+  const sources = await Promise.all(claims.map((claim) => checkpointed(node, claim)));
+  return claims.filter((_, index) => sources[index] !== undefined && !pods.has(sources[index]));
+};
+
 const isOld = async (file: string, now: number): Promise<boolean> => now - (await stat(file)).mtimeMs > DAY_MS;
 
-/** Removes records of pods that are gone, and claims older than a day whose copy is. What it removed. */
+/**
+ * Removes records and checkpoints of pods that are gone (a node that was dead is cleaned by nobody else), and claims older than
+ * a day whose copy is. What it removed.
+ */
 export const collectGarbage = async (node: Node, now = Date.now()): Promise<string[]> => {
   const { staged, checkpoints, taken, epochs } = node.layout;
   const pods = await podsHere(node);
   const doomed: string[] = [];
+  for (const claim of await orphans(node, pods)) doomed.push(join(checkpoints, claim), join(epochs, claim));
   for (const uid of await namesIn(node.at(taken))) if (!pods.has(uid)) doomed.push(join(taken, uid));
   for (const directory of [staged, checkpoints, epochs]) {
     for (const name of await namesIn(node.at(directory))) {

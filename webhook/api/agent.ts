@@ -50,6 +50,8 @@ export const AGENT_CALLS = {
       containers: z.array(Container),
       /** Images the copy will run, digest-pinned; pulled now. */
       images: z.array(z.string()),
+      /** false: no fence round the copy, the app's calls to the outside are idempotent. Absent: true. */
+      fence: z.boolean().optional(),
     }),
     response: z.object({}),
   },
@@ -120,7 +122,7 @@ export const AGENT_CALLS = {
   cancel: { request: z.object({ ...claimed }), response: z.object({}) },
   /** Target, after the commit: opens the fence of the copy. */
   unfence: { request: z.object({ ...claimed, pod: PodId }), response: z.object({}) },
-  /** Source, mute while its app runs on: nothing of the app leaves the pod but replies (invariant 4). */
+  /** Source, mute while its app runs on: nothing of the app leaves the pod but replies (invariant 4). Not called where `prepare` had no fence. */
   fence: { request: z.object({ ...claimed, pod: PodId }), response: z.object({}) },
   /** Source, abort: resumes the app, lifts the fence. */
   resume: { request: z.object({ ...claimed, pod: PodId, containers: z.array(Container) }), response: z.object({}) },

@@ -5,6 +5,7 @@
  *   pod                     "<namespace>/<name>" the checkpoint is for; the handler refuses any other pod
  *   containers              names to restore, one a line, in start order
  *   waiting/<container>     written by the handler while it waits in `create`
+ *   open                    the copy is not to be fenced: its app's calls to the outside are idempotent
  *   attempt                 nonce of this `prepare`: a handler that waited for an earlier one refuses
  *   received                written when the manifest agreed: the checkpoint is all here
  *   copy                    uid of the only pod that may take it
@@ -24,6 +25,7 @@
  */
 export const STAGED = {
   pod: 'pod',
+  open: 'open',
   containers: 'containers',
   waiting: 'waiting',
   oldIP: 'oldip',

@@ -13,13 +13,14 @@ export interface AppSpec {
   /** Names of the containers; each has a connection of its own. Default: one. */
   containers?: readonly string[];
   labels?: Record<string, string>;
+  annotations?: Record<string, string>;
   /** It declares its input queue, as a classic one; else somebody else does, and its sidecar can't know the type. */
   declares?: boolean;
   /** More of its environment. */
   env?: Record<string, string>;
 }
 
-const BROKER = 'amqp://shadow:shadow@rabbitmq.rabbitmq.svc.cluster.local:5672';
+export const BROKER = 'amqp://shadow:shadow@rabbitmq.rabbitmq.svc.cluster.local:5672';
 const FIRST_PORT = 8080;
 
 export const namespaceObject = (name: string): V1Namespace => ({
@@ -105,7 +106,7 @@ export const appSet = (spec: AppSpec): V1StatefulSet => {
       podManagementPolicy: 'Parallel',
       selector: { matchLabels: labels },
       template: {
-        metadata: { labels: { ...labels, ...spec.labels } },
+        metadata: { labels: { ...labels, ...spec.labels }, annotations: spec.annotations ?? {} },
         spec: {
           terminationGracePeriodSeconds: 5,
           securityContext: {

@@ -20,18 +20,19 @@ const textOf = (path: string): string => {
 };
 
 /** Processes of a pod whose command line has `word`; the nodes' processes are ours to see. */
-const pidsOf = (podUid: string, word: string): number[] =>
+export const pidsOf = (podUid: string, word: string): number[] =>
   readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .filter((pid) => textOf(`/proc/${pid}/cmdline`).includes(word) && textOf(`/proc/${pid}/cgroup`).includes(podUid))
     .map(Number);
 
-/** SIGKILL to a pod's processes whose command line has `word`; how many there were. */
-export const killIn = (podUid: string, word: string): number => {
-  const pids = pidsOf(podUid, word);
-  for (const pid of pids) process.kill(pid, 'SIGKILL');
+export const signal = (pids: readonly number[], name: NodeJS.Signals): number => {
+  for (const pid of pids) process.kill(pid, name);
   return pids.length;
 };
+
+/** SIGKILL to a pod's processes whose command line has `word`; how many there were. */
+export const killIn = (podUid: string, word: string): number => signal(pidsOf(podUid, word), 'SIGKILL');
 
 const POLICY = 'shadow_test_policy';
 

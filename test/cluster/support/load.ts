@@ -95,6 +95,24 @@ export const EXACT: Partial<Finding> = {
 const descents = (list: readonly number[]): number =>
   list.filter((value, index) => index > 0 && value <= list[index - 1]!).length;
 
+/**
+ * Outputs that only a second voice can have made: of a process that speaks again after another has, or that says again, or
+ * earlier things than, what it has said. A clone is the process it was made of; a restarted app is another. For one replica.
+ */
+export const secondVoices = (outputs: readonly SeenOutput[]): number => {
+  const said = new Map<string, number>();
+  let speaking = '';
+  let count = 0;
+  for (const { instance = '', index } of outputs as readonly (SeenOutput & { instance?: string })[]) {
+    const before = said.get(instance);
+    const back = before !== undefined && instance !== speaking;
+    if (back || (before !== undefined && index <= before)) count += 1;
+    said.set(instance, index);
+    speaking = instance;
+  }
+  return count;
+};
+
 export class Load {
   readonly outputs: SeenOutput[];
   readonly ticks: number[];

@@ -88,3 +88,19 @@ test("no role reads Secrets but the CA's own, by name; no role has wildcards", (
     expect(resourceNames).toEqual([names.CA, ...Object.values(names.TLS_SECRET)]);
   }
 });
+
+test('the two of a kind are spread over nodes at each rollout anew, and made again soon when their node dies', () => {
+  for (const name of [names.WEBHOOK, names.CONTROLLER]) {
+    const { replicas, template } = one('Deployment', name).spec;
+    expect(replicas).toBe(2);
+    const [spread] = template.spec.topologySpreadConstraints;
+    expect(spread).toMatchObject({ topologyKey: 'kubernetes.io/hostname', matchLabelKeys: ['pod-template-hash'] });
+    for (const key of ['unreachable', 'not-ready'])
+      expect(template.spec.tolerations).toContainEqual({
+        key: `node.kubernetes.io/${key}`,
+        operator: 'Exists',
+        effect: 'NoExecute',
+        tolerationSeconds: 30,
+      });
+  }
+});

@@ -305,6 +305,36 @@ test('prepare: again is harmless, for another pod refused, after a cancel clean'
   expect(readFileSync(staged('attempt'), 'utf8')).not.toBe(attempt);
 });
 
+test('prepare: a copy is fenced unless it is said, in so many words, that it need not be', async () => {
+  const agent = agentOf(target);
+  await agent.prepare({ ...prepared, fence: false });
+  expect(existsSync(staged('open'))).toBe(true);
+  await agent.prepare(prepared);
+  expect(existsSync(staged('open'))).toBe(false);
+  await expect(agent.prepare({ ...prepared, containers: [{ name: 'open', sidecar: false }] })).rejects.toMatchObject({
+    code: 'SHADOW_E_UNSUPPORTED',
+  });
+});
+
+test('garbage: checkpoints of pods that are gone, with their epochs; one that is being made stays', async () => {
+  const { checkpoints, epochs, kubelet } = target.layout;
+  mkdirSync(join(kubelet, 'pods/here'), { recursive: true });
+  for (const [claim, podUid] of [
+    ['a-0', 'gone'],
+    ['b-0', 'here'],
+    ['c-0', undefined],
+  ] as const) {
+    mkdirSync(join(checkpoints, claim), { recursive: true });
+    mkdirSync(epochs, { recursive: true });
+    writeFileSync(join(epochs, claim), '3');
+    const cut = JSON.stringify({ podUid, sidecars: [], generation: 1 });
+    if (podUid !== undefined) writeFileSync(join(checkpoints, claim, 'cut.json'), cut);
+  }
+  await collectGarbage(target);
+  expect(readdirSync(checkpoints).sort()).toEqual(['b-0', 'c-0']);
+  expect(readdirSync(epochs).sort()).toEqual(['b-0', 'c-0']);
+});
+
 test('garbage: records of pods that are gone, old claims without their copy; nothing else', async () => {
   const { taken, staged: claims, kubelet } = target.layout;
   for (const uid of ['here', 'gone']) mkdirSync(join(taken, uid), { recursive: true });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type ErrorCode, ShadowError } from '../../../webhook/api/errors.ts';
-import { LABEL } from '../../../webhook/api/names.ts';
+import { ANNOTATION, LABEL } from '../../../webhook/api/names.ts';
 import { begun, describeRigour, expectCompleted, expectKept, happyCalls, survivor, type Way } from './rigour.ts';
 import { Crash, SHADOW, World } from './world.ts';
 
@@ -68,6 +68,38 @@ describe('a migration beside the serving source', { timeout: 120_000 }, () => {
       expect(Object.keys(phaseTimings ?? {})).toContain('Replaying');
     },
   );
+
+  it.each([SWAP, REPLACE])(
+    'keeps nobody from the outside where the app says that it may do things twice: %o',
+    async (way) => {
+      const world = begun(way);
+      world.idempotent = true;
+      world.pods.get(world.pod)!.metadata!.annotations![ANNOTATION.effects] = 'idempotent';
+      const fenced = new Set<boolean>();
+      world.hook = () => {
+        for (const { state, fenced: is } of world.sidecars.values()) if (state === 'replaying') fenced.add(is);
+      };
+      await world.run();
+      expectCompleted(world);
+      expect(world.log).not.toContain('agent.fence');
+      expect([...fenced]).toEqual([false]);
+    },
+  );
+
+  it('but what is stopped and copied is fenced all the same', async () => {
+    const world = new World();
+    world.idempotent = true;
+    world.pods.get(world.pod)!.metadata!.annotations![ANNOTATION.effects] = 'idempotent';
+    world.migrate();
+    diverge(world, 1, '0000-1-0');
+    const fenced = new Set<boolean>();
+    world.hook = () => {
+      for (const { state, fenced: is } of world.sidecars.values()) if (state === 'attached') fenced.add(is);
+    };
+    await world.run();
+    expectCompleted(world);
+    expect([...fenced]).toEqual([true]);
+  });
 
   it('lets users wait for two status writes only, from the mute to the copy going live', async () => {
     const calls = await happyCalls(SWAP);

@@ -11,6 +11,7 @@ export interface Staged {
   pod?: string;
   cancelled: boolean;
   restored: boolean;
+  fence: boolean;
 }
 export const nodeOf = (name: string): V1Node => ({
   metadata: { name, labels: {} },
@@ -40,6 +41,7 @@ type Call = {
   copy: { name: string; uid: string };
   freezeGeneration: number;
   resume?: boolean;
+  fence?: boolean;
   target: { node: string };
 };
 const NODE = {
@@ -58,8 +60,8 @@ const restoredContainers = { containers: [{ name: 'app', id: 'c1' }], ms: 1 };
 const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => unknown> = {
   node: (_world, node) => ({ node: node.name, ...NODE }),
   inspect: (world) => ({ hazards: [], peers: world.peers, estimatedBytes: 1000 }),
-  prepare: (_world, node, { claim, copy }) => {
-    if (!node.staged.has(claim)) node.staged.set(claim, { copy: copy.name, cancelled: false, restored: false });
+  prepare: (_world, node, { claim, copy, fence = true }) => {
+    if (!node.staged.has(claim)) node.staged.set(claim, { copy: copy.name, cancelled: false, restored: false, fence });
     return {};
   },
   waiting: (_world, node, { claim }) => ({ waiting: node.staged.get(claim)?.pod !== undefined }),
@@ -97,7 +99,7 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
     if (image.generation !== freezeGeneration) world.violate('restored another generation');
     staged.restored = true;
     const { process, carried, record } = image;
-    world.sidecars.set(copy.uid, { state: 'copy', process, carried, app: 'running', fenced: true, record });
+    world.sidecars.set(copy.uid, { state: 'copy', process, carried, app: 'running', fenced: staged.fence, record });
     return restoredContainers;
   },
   cancel: (_world, node, { claim }) => {
@@ -146,12 +148,15 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
 
 export const createAgentsOf = (world: World): Agents => ({
   of: (name) => {
-    const node = world.nodes[name];
-    if (node === undefined) throw new ShadowError('SHADOW_E_AGENT_UNREACHABLE', name, { retryable: true });
+    const ask = (call: AgentCall, given: Call) => {
+      const node = world.nodes[name];
+      if (node === undefined) throw new ShadowError('SHADOW_E_AGENT_UNREACHABLE', name, { retryable: true });
+      return RULES[call](world, node, given);
+    };
     return Object.fromEntries(
       (Object.keys(RULES) as AgentCall[]).map((call) => [
         call,
-        (given: unknown) => world.call(`agent.${call}`, () => RULES[call](world, node, given as Call)),
+        (given: unknown) => world.call(`agent.${call}`, () => ask(call, given as Call)),
       ]),
     ) as unknown as AgentClient;
   },

@@ -55,7 +55,8 @@ export const checkCommit = (world: World, { claim, mode, copy: { uid } }: Handof
   const [source, copy] = [sourceOf(world, claim), world.sidecars.get(uid ?? '')];
   if (source === undefined) return;
   if (source.state !== 'mute') world.violate(`committed while the source is ${source.state}`);
-  if (!source.fenced) world.violate('committed while the app of the source is not fenced');
+  const open = world.idempotent && mode === 'replay';
+  if (source.fenced === open) world.violate(`committed while the app of the source is ${open ? '' : 'not '}fenced`);
   if (copy?.state !== (mode === 'replay' ? 'replayed' : 'attached')) world.violate(`committed a copy ${copy?.state}`);
   if (mode === 'replay' && copy?.record !== source.record) world.violate('committed by another record');
 };

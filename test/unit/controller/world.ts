@@ -48,6 +48,8 @@ export class World {
   readonly original: string;
   /** What the agents see of the app. */
   peers: string[] = [];
+  /** The app says that what it does outside may be done twice. */
+  idempotent = false;
   /** A number for each record begun. */
   records = 0;
   /** So many replays of claims that begin so end in this. */
@@ -212,6 +214,8 @@ export class World {
 
   tick(): void {
     for (const [name, pod] of this.pods) {
+      // A node without power confirms nothing.
+      if (this.nodes[pod.spec?.nodeName ?? ''] === undefined) continue;
       if (pod.metadata?.deletionTimestamp !== undefined) this.lose(name);
       else this.kubelet(pod);
     }

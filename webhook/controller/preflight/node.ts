@@ -59,9 +59,11 @@ export const roomOn = (node: V1Node, pods: readonly V1Pod[]): Requests => {
 /** How many copies stand side by side for a while: shadow and successor, or a Deployment's one copy. */
 export type Copies = 1 | 2;
 
+export const isNodeReady = ({ status }: V1Node): boolean =>
+  status?.conditions?.some((condition) => condition.type === 'Ready' && condition.status === 'True') ?? false;
+
 /** What the Kubernetes objects say against it. */
 export const unfitFor = (pod: V1Pod, node: V1Node, pods: readonly V1Pod[], copies: Copies = 2): string[] => {
-  const ready = node.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True');
   const taint = (node.spec?.taints ?? []).find(
     (one) =>
       one.effect !== 'PreferNoSchedule' &&
@@ -69,7 +71,7 @@ export const unfitFor = (pod: V1Pod, node: V1Node, pods: readonly V1Pod[], copie
   );
   const short = lacking(roomOn(node, pods), requestsOf(pod), copies);
   return [
-    ...(ready ? [] : ['it is not Ready']),
+    ...(isNodeReady(node) ? [] : ['it is not Ready']),
     ...(node.spec?.unschedulable ? ['it is cordoned'] : []),
     ...(taint === undefined ? [] : [`the pod does not tolerate its taint ${taint.key}:${taint.effect}`]),
     ...(selects(pod, node) ? [] : ["the pod's nodeSelector or node affinity excludes it"]),

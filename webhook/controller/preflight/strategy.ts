@@ -67,7 +67,15 @@ export interface Effects {
   brokers: readonly string[];
 }
 
-const DECLARED = ['messages', 'idempotent'];
+const IDEMPOTENT = 'idempotent';
+const DECLARED = ['messages', IDEMPOTENT];
+
+/**
+ * Whether copy and muted source are kept from the outside. Not where the app says that what it does there may be done twice:
+ * its copy is to do all of it again, or it could not do as the source did. In mode stop nothing is done again.
+ */
+export const isFenced = (pod: V1Pod | undefined, { mode }: Pick<Handoff, 'mode'>): boolean =>
+  mode !== 'replay' || pod?.metadata?.annotations?.[ANNOTATION.effects] !== IDEMPOTENT;
 
 /** Why the app may have effects that a copy, doing all of it again, would repeat; undefined: none are to be seen. */
 const otherEffects = (pod: V1Pod, { peers, brokers }: Effects): string | undefined => {

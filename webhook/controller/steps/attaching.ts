@@ -5,16 +5,24 @@
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
 import type { Context } from '../context.ts';
 import { podId } from '../pods.ts';
+import { isFenced } from '../preflight/strategy.ts';
 import { commit } from '../transition.ts';
 import { once } from './memory.ts';
 import { checkCopy, replayOf, restoredSession } from './replaying.ts';
-import { type StepFunction, type StepResult, uidOfRef, wait } from './step.ts';
+import { findPod, type StepFunction, type StepResult, uidOfRef, wait } from './step.ts';
 
 const ATTACH_MS = 12_000;
 
 const decide = async (ctx: Context, migration: StatefulMigration, handoff: Handoff): Promise<StepResult> => {
   await checkCopy(ctx, migration, handoff);
   return { kind: 'replace', handoff: commit(handoff, ctx.now(), ctx.epoch) };
+};
+
+const fence = async (ctx: Context, migration: StatefulMigration, handoff: Handoff): Promise<void> => {
+  const { claim, source } = handoff;
+  const { namespace } = migration.metadata;
+  if (!isFenced(await findPod(ctx, namespace, source), handoff)) return;
+  await ctx.agents.of(source.node).fence({ claim, epoch: ctx.epoch, pod: podId(namespace, source) });
 };
 
 /**
@@ -24,9 +32,7 @@ const decide = async (ctx: Context, migration: StatefulMigration, handoff: Hando
 const replayed: StepFunction = async (ctx, migration, handoff) => {
   const { claim, source, copy } = handoff;
   ctx.sidecars.route(claim, uidOfRef(source), uidOfRef(copy));
-  await once(ctx, handoff, 'fence', () =>
-    ctx.agents.of(source.node).fence({ claim, epoch: ctx.epoch, pod: podId(migration.metadata.namespace, source) }),
-  );
+  await once(ctx, handoff, 'fence', () => fence(ctx, migration, handoff));
   const session = restoredSession(ctx, handoff);
   const origin = ctx.sidecars.session(uidOfRef(source));
   const ready = session?.state === 'replayed' && session.claim === claim;

@@ -4,6 +4,7 @@ import type { Handoff, StatefulMigration } from '../../api/migration.ts';
 import { ANNOTATION } from '../../api/names.ts';
 import type { Context } from '../context.ts';
 import { serves } from '../pods.ts';
+import { unlessDead } from './dead.ts';
 import { all, enterStep, findPod, type StepFunction, type StepResult, uidOfRef } from './step.ts';
 
 /** The line of state ended with the copy: the source must not speak again (it is behind), so it is retired all the same. */
@@ -32,7 +33,8 @@ const supersede = async (ctx: Context, migration: StatefulMigration, handoff: Ha
   const source = await findPod(ctx, migration.metadata.namespace, handoff.source);
   // Lost after the commit: its unsettled deliveries went back to the broker, as after any crash.
   if (!serves(source, handoff.source)) return;
-  await ctx.sidecars.command(uidOfRef(handoff.source), { type: 'supersede', claim: handoff.claim });
+  const { claim } = handoff;
+  await unlessDead(ctx, handoff, ctx.sidecars.command(uidOfRef(handoff.source), { type: 'supersede', claim }));
 };
 
 export const committed: StepFunction = async (ctx, migration, handoff) => {

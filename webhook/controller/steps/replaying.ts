@@ -8,6 +8,7 @@ import type { Context, Session } from '../context.ts';
 import { linkPair } from '../link.ts';
 import { foreignContainer, serves } from '../pods.ts';
 import { stamp } from '../transition.ts';
+import { recall, sinceSeen } from './memory.ts';
 import { enterStep, findPod, type StepFunction, uidOfRef, wait } from './step.ts';
 
 const ATTACH_MS = 12_000;
@@ -92,12 +93,22 @@ export const hasCaughtUp = ({ record }: Pick<Session, 'record'>, { play }: Pick<
   );
 };
 
+/** A source that says nothing for so long serves nobody either, or can't be told to fall mute. */
+const SILENT_MS = 20_000;
+
+const checkSource = (ctx: Context, handoff: Handoff, origin: Session | undefined): void => {
+  if (origin !== undefined) recall(ctx, handoff, 'unheard');
+  else if (sinceSeen(ctx, handoff, 'unheard') > SILENT_MS)
+    throw new ShadowError('SHADOW_E_SOURCE_LOST', `the sidecar of ${handoff.source.name} was not heard for 20 s`);
+};
+
 export const replaying: StepFunction = async (ctx, migration, handoff) => {
   const { claim, source, copy } = handoff;
   ctx.sidecars.route(claim, uidOfRef(source), uidOfRef(copy));
   await checkCopy(ctx, migration, handoff);
   const session = restoredSession(ctx, handoff);
   const origin = ctx.sidecars.session(uidOfRef(source));
+  checkSource(ctx, handoff, origin);
   // It dials us as soon as it wakes; the hub tells.
   if (session === undefined || origin === undefined) return wait(50);
   if (session.state === 'copy') {

@@ -7,6 +7,7 @@ import { attemptsOf, clonedContainers, isLeaving, podId, uidOf } from '../pods.t
 import { proveRestoreWebhook, writeRestoreConfig } from '../restore-config.ts';
 import { stamp } from '../transition.ts';
 import { adopting } from './adopting.ts';
+import { isSourceDead } from './dead.ts';
 import { forget } from './memory.ts';
 import { all, enterStep, findPod, type StepFunction, type StepResult, tolerant, wait } from './step.ts';
 import { prepare } from './warming.ts';
@@ -47,7 +48,8 @@ const sendAway = async (
   const killed = await tolerant(ctx, handoff, GRACE_MS, kill());
   // Its agent has killed the app, its sidecar is closed: nothing in it can act any more. The name is free at once; the kubelet
   // removes the rest at its own pace, which the successor need not wait for.
-  if (killed) await ctx.cluster.deletePod(namespace, source.name, uidOf(pod), 0);
+  // On a dead node there is nobody to confirm anything; should it live cut off from us, the source is mute and fenced there.
+  if (killed || (await isSourceDead(ctx, handoff))) await ctx.cluster.deletePod(namespace, source.name, uidOf(pod), 0);
   const since = ctx.now() - Date.parse(handoff.entered.Retiring ?? '');
   return wait(
     1_000,

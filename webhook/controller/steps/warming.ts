@@ -9,6 +9,7 @@ import type { Handoff, StatefulMigration } from '../../api/migration.ts';
 import { ANNOTATION, LABEL } from '../../api/names.ts';
 import type { Context } from '../context.ts';
 import { clonedContainers, imagesOf, isLeaving, isOver, podId, refOf, serves, uidOf } from '../pods.ts';
+import { isFenced } from '../preflight/strategy.ts';
 import { proveRestoreWebhook } from '../restore-config.ts';
 import { arm, enterCutting } from './cutting.ts';
 import { isSettling } from './muting.ts';
@@ -25,6 +26,7 @@ export const prepare = (ctx: Context, migration: StatefulMigration, handoff: Han
     copy: { namespace: migration.metadata.namespace, name: handoff.copy.name },
     containers: clonedContainers(copy),
     images: imagesOf(copy),
+    fence: isFenced(copy, handoff),
   });
 
 const sourcePod = async (ctx: Context, migration: StatefulMigration, handoff: Handoff): Promise<V1Pod> => {

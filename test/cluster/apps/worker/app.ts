@@ -54,7 +54,8 @@ export const start = async (run: (app: App) => Promise<void>): Promise<void> => 
   const topic = process.env.TOPIC ?? 'app';
   const container = process.env.CONTAINER;
   const name = container ? `${hostname()}/${container}` : hostname();
-  const state = new State({ consumer: name, instance: randomUUID(), startedAt: new Date().toISOString() });
+  const instance = randomUUID();
+  const state = new State({ consumer: name, instance, startedAt: new Date().toISOString() });
 
   const connection = await connect(process.env.AMQP_URL ?? 'amqp://localhost');
   connection.on('error', (error: Error) => console.log(error.message));
@@ -83,7 +84,7 @@ export const start = async (run: (app: App) => Promise<void>): Promise<void> => 
     apply: (message) => {
       const seq = seqOf(message);
       const index = state.apply(seq, message.content, message.fields.redelivered);
-      return publish(`${topic}.out`, { consumer: name, seq, index });
+      return publish(`${topic}.out`, { consumer: name, seq, index, instance });
     },
     consume: async (take, options = { noAck: false }) => {
       await channel.consume(

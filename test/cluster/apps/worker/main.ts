@@ -45,7 +45,7 @@ const ackBatch = async (app: App): Promise<void> => {
     if (last) app.channel.ack(last, true);
     unacked = [];
   };
-  setInterval(flush, 700);
+  setInterval(flush, Number(process.env.FLUSH_MS ?? 700));
   const work = async (message: ConsumeMessage): Promise<void> => {
     await app.apply(message);
     unacked.push(message);
@@ -99,14 +99,18 @@ const noAck = async (app: App): Promise<void> => {
   await app.consume(app.oneAtATime(work), { noAck: true });
 };
 
-/** One row for each message, over a connection of its own; lost, it opens another, and writes what was not confirmed again. */
+/**
+ * One row for each message, over a connection of its own; lost, it opens another, and writes what was not confirmed again.
+ * IDEMPOTENT: a row that is there is left as it is.
+ */
 const database = async (app: App): Promise<void> => {
+  const again = process.env.IDEMPOTENT ? ' on conflict do nothing' : '';
   const pool = new Pool({ connectionString: process.env.DATABASE_URL, max: 1 });
   pool.on('error', (error) => console.log(error.message));
   const write = async (seq: number): Promise<void> => {
     for (;;) {
       try {
-        await pool.query('insert into applied (seq, consumer) values ($1, $2)', [seq, app.name]);
+        await pool.query(`insert into applied (seq, consumer) values ($1, $2)${again}`, [seq, app.name]);
         return;
       } catch (error) {
         console.log(String(error));
