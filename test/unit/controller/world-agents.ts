@@ -119,7 +119,8 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
   fence: (world, _node, { claim, pod }) => {
     const sidecar = world.sidecars.get(pod.uid);
     if (sidecar === undefined) throw new ShadowError('SHADOW_E_POD_NOT_RUNNING', 'no such pod');
-    if (sidecar.state !== 'mute' || sidecar.claim !== claim) world.violate(`fenced while ${sidecar.state}`);
+    if (!['recording', 'mute'].includes(sidecar.state) || sidecar.claim !== claim)
+      world.violate(`fenced while ${sidecar.state}`);
     sidecar.fenced = true;
     return {};
   },

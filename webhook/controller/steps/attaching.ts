@@ -4,12 +4,10 @@
  */
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
 import type { Context } from '../context.ts';
-import { podId } from '../pods.ts';
-import { isFenced } from '../preflight/strategy.ts';
 import { commit } from '../transition.ts';
-import { once } from './memory.ts';
+import { fenceSource } from './muting.ts';
 import { checkCopy, replayOf, restoredSession } from './replaying.ts';
-import { findPod, type StepFunction, type StepResult, uidOfRef, wait } from './step.ts';
+import { type StepFunction, type StepResult, uidOfRef, wait } from './step.ts';
 
 const ATTACH_MS = 12_000;
 
@@ -18,21 +16,14 @@ const decide = async (ctx: Context, migration: StatefulMigration, handoff: Hando
   return { kind: 'replace', handoff: commit(handoff, ctx.now(), ctx.epoch) };
 };
 
-const fence = async (ctx: Context, migration: StatefulMigration, handoff: Handoff): Promise<void> => {
-  const { claim, source } = handoff;
-  const { namespace } = migration.metadata;
-  if (!isFenced(await findPod(ctx, namespace, source), handoff)) return;
-  await ctx.agents.of(source.node).fence({ claim, epoch: ctx.epoch, pod: podId(namespace, source) });
-};
-
 /**
  * All up to END is played, every recorded output matched: the copy's word for this very claim, and the source's that it is
- * mute. The fence closes before the decision, so that no call of the source's app meets one of the copy's outside.
+ * mute. The fence is closed before the decision, so that no call of the source's app meets one of the copy's outside.
  */
 const replayed: StepFunction = async (ctx, migration, handoff) => {
   const { claim, source, copy } = handoff;
   ctx.sidecars.route(claim, uidOfRef(source), uidOfRef(copy));
-  await once(ctx, handoff, 'fence', () => fence(ctx, migration, handoff));
+  await fenceSource(ctx, migration, handoff);
   const session = restoredSession(ctx, handoff);
   const origin = ctx.sidecars.session(uidOfRef(source));
   const ready = session?.state === 'replayed' && session.claim === claim;
