@@ -62,6 +62,8 @@ describe.each(WAYS)("the power of the source's node is cut: $strategy of a $kind
         expectCompleted(world);
         continue;
       }
+      // Untouched so far, the source is not waited for.
+      if (Number.isFinite(since)) powerOn(world, 'one', dark);
       expectClean(world);
       expect(world.get()?.status?.phase).toBe('Failed');
       expect(world.get()?.status?.error?.code).toMatch(/^SHADOW_E_/);
