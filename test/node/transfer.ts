@@ -1,7 +1,7 @@
 /**
  * How long a checkpoint's transfer takes: two processes, mTLS over loopback, 55 MB of pages of which a quarter are not in the
  * base, and a checkpoint's small files. `node test/node/transfer.ts TREE... [--runs N]`: each tree's agent by turns (default:
- * this one), the medians last. It must be right as well: what arrives is compared.
+ * this one), the medians last: of the time it takes, and of the processor time of both ends, which other work disturbs less. It must be right as well: what arrives is compared.
  */
 import { fork } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -44,6 +44,9 @@ interface Job {
   readonly credentials: { cert: string; key: string; ca: string };
 }
 
+/** The target's processor time when it had the base. */
+let idle = 0;
+
 /** The target's agent; says where it listens. */
 const serve = async ({ tree, dir, credentials }: Job): Promise<void> => {
   const { calls, node, server } = await load(tree);
@@ -66,6 +69,12 @@ const serve = async ({ tree, dir, credentials }: Job): Promise<void> => {
     ...{ claim: CLAIM, epoch: 1, copy: { namespace: 'n', name: 'copy' }, images: [] },
     containers: [{ name: 'app', sidecar: false }],
   });
+  const { base } = agent;
+  agent.base = async (...given) => {
+    const answer = await base(...given);
+    idle = cpu();
+    return answer;
+  };
   const listening = server.agentServer(agent, credentials, () => undefined);
   listening.listen(0, '127.0.0.1', () => {
     process.send?.((listening.address() as AddressInfo).port);
@@ -86,7 +95,18 @@ const checkpoint = (dir: string): Buffer => {
   return Buffer.concat(base);
 };
 
-const send = async ({ tree, dir, credentials }: Job, port: number): Promise<number> => {
+interface Taken {
+  readonly ms: number;
+  readonly cpu: number;
+}
+
+/** Processor time of this process so far, milliseconds. */
+const cpu = (): number => {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+};
+
+const send = async ({ tree, dir, credentials }: Job, port: number): Promise<Taken> => {
   const { archive, client, precopy } = await load(tree);
   const images = join(dir, 'images');
   const pages = checkpoint(dir);
@@ -97,34 +117,39 @@ const send = async ({ tree, dir, credentials }: Job, port: number): Promise<numb
     pages.subarray(n << 20, (n + 1) << 20),
   );
   await client.putBase(target, CLAIM, 1, base.id, Readable.from(chunks));
+  const spent = cpu();
   const began = performance.now();
   const packed = archive.packed(images, await archive.filesIn(images), { base });
   await client.putCheckpoint(target, CLAIM, 1, packed);
   const ms = performance.now() - began;
+  const sent = cpu() - spent;
   for (const [path] of FILES)
     if (!readFileSync(join(dir, 'target/staged', CLAIM, path)).equals(readFileSync(join(images, path))))
       throw new Error(`${path} is not what it was`);
-  return ms;
+  return { ms, cpu: sent };
 };
 
 const self = fileURLToPath(import.meta.url);
 
 /** One transfer, in two fresh processes. */
-const once = async (tree: string): Promise<number> => {
+const once = async (tree: string): Promise<Taken> => {
   const dir = mkdtempSync(join(tmpdir(), 'shadow-transfer-'));
   const own = selfSigned(AGENT, Date.now(), 3_600_000);
   const job: Job = { tree, dir, credentials: { ...own, ca: own.cert } };
   const start = (role: string, more: object) =>
     fork(self, [role], { env: { ...process.env, JOB: JSON.stringify({ ...job, ...more }) } });
-  const said = (child: ReturnType<typeof fork>): Promise<number> =>
+  const said = <T>(child: ReturnType<typeof fork>): Promise<T> =>
     new Promise((done, fail) => {
-      child.once('message', (message) => done(Number(message)));
+      child.once('message', (message) => done(message as T));
       child.once('exit', (code) => fail(new Error(`ended with ${code}`)));
     });
   const target = start('serve', {});
   try {
-    const source = start('send', { port: await said(target) });
-    return await said(source);
+    const source = start('send', { port: await said<number>(target) });
+    const { ms, cpu: sent } = await said<Taken>(source);
+    const received = said<number>(target);
+    target.send('cpu');
+    return { ms, cpu: sent + (await received) };
   } finally {
     target.kill();
     rmSync(dir, { recursive: true, force: true });
@@ -132,6 +157,8 @@ const once = async (tree: string): Promise<number> => {
 };
 
 const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!;
+const told = (values: readonly number[]): string =>
+  `${median(values).toFixed(0)} ms (${values.map((value) => value.toFixed(0)).join(', ')})`;
 
 const measure = async (): Promise<void> => {
   const { values, positionals } = parseArgs({
@@ -139,17 +166,21 @@ const measure = async (): Promise<void> => {
     options: { runs: { type: 'string', default: '7' } },
   });
   const trees = (positionals.length > 0 ? positionals : ['.']).map((tree) => resolve(tree));
-  const taken = new Map<string, number[]>(trees.map((tree) => [tree, []]));
+  const taken = new Map<string, Taken[]>(trees.map((tree) => [tree, []]));
   for (let run = 0; run < Number(values.runs); run++) for (const tree of trees) taken.get(tree)!.push(await once(tree));
-  for (const [tree, each] of taken)
-    console.log(`${tree}: median ${median(each).toFixed(0)} ms (${each.map((ms) => ms.toFixed(0)).join(', ')})`);
+  for (const [tree, each] of taken) {
+    console.log(`${tree}: ${told(each.map(({ ms }) => ms))}`);
+    console.log(`  processor time, both ends: ${told(each.map(({ cpu: spent }) => spent))}`);
+  }
 };
 
 const [role] = process.argv.slice(2);
 const job = JSON.parse(process.env.JOB ?? '{}') as Job & { port: number };
-if (role === 'serve') await serve(job);
-else if (role === 'send') {
-  const ms = await send(job, job.port);
-  process.send?.(ms);
+if (role === 'serve') {
+  await serve(job);
+  process.on('message', () => process.send?.(cpu() - idle));
+} else if (role === 'send') {
+  const taken = await send(job, job.port);
+  process.send?.(taken);
   process.disconnect?.();
 } else await measure();

@@ -148,10 +148,9 @@ const packPages = async (
   for (;;) {
     const { value, done } = await pieces.next();
     if (done) return { path, ...value };
-    const bytes = value.reduce((sum, part) => sum + part.length, 0);
-    const entry = archive.entry({ name: path, size: bytes, mode: 0o600, pax: { [BASE_MARK]: base.id } });
-    entered(bytes);
-    await pipeline(value, entry);
+    const entry = archive.entry({ name: path, size: value.length, mode: 0o600, pax: { [BASE_MARK]: base.id } });
+    entered(value.length);
+    await pipeline([value], entry);
   }
 };
 

@@ -9,13 +9,13 @@ import { crc32 } from 'node:zlib';
 import { PAGE } from './memory.ts';
 
 /** A file of pages travels in pieces of so many bytes: both ends work at once, and neither holds more than a few. */
-export const PIECE = 4 << 20;
+export const PIECE = 1 << 20;
 
 const OWN = 0xffff_ffff;
 const HEAD = 4;
 const SEGMENT = 8;
 
-/** Most bytes that one piece may be encoded in: no two pages of it in one segment. */
+/** Most bytes that one piece is encoded in: no two pages of it in one segment. */
 export const ENCODED_LIMIT = HEAD + (PIECE / PAGE) * SEGMENT + PIECE;
 
 interface Segment {
@@ -54,35 +54,36 @@ export class PageIndex {
     return segments;
   }
 
-  /** A piece, whole pages, encoded: parts to be written one after the other, none of them copied. */
-  encode(pages: Buffer): Buffer[] {
+  /** A piece, whole pages, encoded; nothing of it refers to `pages`. */
+  encode(pages: Buffer): Buffer {
     const segments = this.segments(pages);
-    const head = Buffer.alloc(HEAD + segments.length * SEGMENT);
-    head.writeUInt32BE(segments.length);
-    const parts: Buffer[] = [head];
+    const own = segments.reduce((sum, { base, count }) => sum + (base === undefined ? count : 0), 0);
+    const encoded = Buffer.allocUnsafe(HEAD + segments.length * SEGMENT + own * PAGE);
+    let at = encoded.writeUInt32BE(segments.length);
+    let to = HEAD + segments.length * SEGMENT;
     let page = 0;
-    for (const [index, { base, count }] of segments.entries()) {
-      head.writeUInt32BE(base ?? OWN, HEAD + index * SEGMENT);
-      head.writeUInt32BE(count, HEAD + index * SEGMENT + 4);
-      if (base === undefined) parts.push(pages.subarray(page * PAGE, (page + count) * PAGE));
+    for (const { base, count } of segments) {
+      at = encoded.writeUInt32BE(base ?? OWN, at);
+      at = encoded.writeUInt32BE(count, at);
+      if (base === undefined) to += pages.copy(encoded, to, page * PAGE, (page + count) * PAGE);
       page += count;
     }
-    return parts;
+    return encoded;
   }
 }
 
 /** Reads the base's bytes from `at` on into all of `into`; returns how many there were. */
 export type ReadInto = (into: Buffer, at: number) => number;
 
-/** The piece again. Throws when the encoding or the base is not what it says. */
-export const decode = (encoded: Buffer, read: ReadInto): Buffer => {
+/** The piece again, in `room`, which a piece fits into. Throws when the encoding or the base is not what it says. */
+export const decode = (encoded: Buffer, room: Buffer, read: ReadInto): Buffer => {
   const number = encoded.length < HEAD ? 0 : encoded.readUInt32BE();
   const own = HEAD + number * SEGMENT;
   if (encoded.length < own) throw new Error('it ended before its last segment');
   let length = 0;
   for (let at = HEAD; at < own; at += SEGMENT) length += encoded.readUInt32BE(at + 4) * PAGE;
-  if (length > PIECE) throw new Error('a piece is too large');
-  const pages = Buffer.allocUnsafeSlow(length);
+  if (length > room.length) throw new Error('a piece is too large');
+  const pages = room.subarray(0, length);
   let to = 0;
   let from = own;
   for (let at = HEAD; at < own; at += SEGMENT) {

@@ -5,7 +5,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import { readSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { buffer } from 'node:stream/consumers';
 import { decode, ENCODED_LIMIT, type PageIndex, PIECE, type ReadInto } from './pages.ts';
 
 /** Of the file that the pieces stand for. */
@@ -14,8 +13,18 @@ export interface Digest {
   readonly sha256: string;
 }
 
-const readWhole = async (file: FileHandle, at: number, length: number): Promise<Buffer> => {
-  const bytes = Buffer.allocUnsafeSlow(length);
+/** Rooms for two pieces, by turns: new ones for each cost more than what is done with them. */
+const rooms = (): (() => Buffer) => {
+  const [one, other] = [Buffer.allocUnsafeSlow(PIECE), Buffer.allocUnsafeSlow(PIECE)];
+  let turn = false;
+  return () => {
+    turn = !turn;
+    return turn ? one : other;
+  };
+};
+
+const readWhole = async (file: FileHandle, at: number, bytes: Buffer): Promise<Buffer> => {
+  const { length } = bytes;
   for (let done = 0; done < length; ) {
     const { bytesRead } = await file.read(bytes, done, length - done, at + done);
     if (bytesRead === 0) throw new Error('a file became shorter');
@@ -25,12 +34,13 @@ const readWhole = async (file: FileHandle, at: number, length: number): Promise<
 };
 
 /** Its pieces, encoded, one after the other; the digest at the end. `size`: whole pages. */
-export async function* piecesOf(path: string, size: number, index: PageIndex): AsyncGenerator<Buffer[], Digest> {
+export async function* piecesOf(path: string, size: number, index: PageIndex): AsyncGenerator<Buffer, Digest> {
   const file = await open(path);
   try {
     const hash = createHash('sha256');
+    const room = rooms();
     const read = (at: number): Promise<Buffer> => {
-      const reading = readWhole(file, at, Math.min(PIECE, size - at));
+      const reading = readWhole(file, at, room().subarray(0, Math.min(PIECE, size - at)));
       reading.catch(() => undefined);
       return reading;
     };
@@ -54,6 +64,8 @@ export class Assembly {
   private readonly into: FileHandle;
   private readonly base: FileHandle;
   private readonly hash: Hash = createHash('sha256');
+  private readonly room = rooms();
+  private readonly travelling = Buffer.allocUnsafeSlow(ENCODED_LIMIT);
   private size = 0;
   private writing: Promise<void> = Promise.resolve();
 
@@ -85,7 +97,10 @@ export class Assembly {
   /** One more piece, of `size` bytes as it travels. */
   async add(content: AsyncIterable<Buffer>, size: number): Promise<void> {
     if (size > ENCODED_LIMIT) throw new Error('a piece is too large');
-    const pages = decode(await buffer(content), this.read);
+    let length = 0;
+    for await (const chunk of content) length += chunk.copy(this.travelling, length);
+    // Of the two rooms one is being written, and that one was before.
+    const pages = decode(this.travelling.subarray(0, length), this.room(), this.read);
     this.hash.update(pages);
     await this.writing;
     this.writing = this.write(pages, this.size);

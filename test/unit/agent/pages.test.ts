@@ -7,7 +7,7 @@ import { Readable } from 'node:stream';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ownRanges, ownRuns, PAGE } from '../../../webhook/agent/memory.ts';
-import { decode, PageIndex, PIECE, type ReadInto } from '../../../webhook/agent/pages.ts';
+import { decode as decodeInto, PageIndex, PIECE, type ReadInto } from '../../../webhook/agent/pages.ts';
 import { Assembly, piecesOf } from '../../../webhook/agent/pieces.ts';
 
 /** Few different pages, so that they repeat. */
@@ -19,13 +19,14 @@ const readerOf =
   (into, at) =>
     bytes.copy(into, 0, at);
 
+const decode = (encoded: Buffer, read: ReadInto): Buffer => decodeInto(encoded, Buffer.alloc(PIECE), read);
 const indexOf = (base: Buffer, split = 0): PageIndex => {
   const index = new PageIndex();
   index.add(base.subarray(0, split * PAGE));
   index.add(base.subarray(split * PAGE));
   return index;
 };
-const encode = (base: Buffer, file: Buffer, split = 0): Buffer => Buffer.concat(indexOf(base, split).encode(file));
+const encode = (base: Buffer, file: Buffer, split = 0): Buffer => indexOf(base, split).encode(file);
 
 describe('segments', () => {
   test('make the pages again', () =>
@@ -78,8 +79,7 @@ describe('a file by pieces', () => {
       const assembly = await Assembly.begin('to', join(dir, 'to'), join(dir, 'base'));
       const pieces = piecesOf(join(dir, 'from'), file.length, index);
       let next = await pieces.next();
-      for (; !next.done; next = await pieces.next())
-        await assembly.add(Readable.from(next.value), Buffer.concat(next.value).length);
+      for (; !next.done; next = await pieces.next()) await assembly.add(Readable.from([next.value]), next.value.length);
       return { sent: next.value, got: await assembly.end(), to: readFileSync(join(dir, 'to')), file };
     } finally {
       rmSync(dir, { recursive: true, force: true });
