@@ -146,6 +146,16 @@ describe('a saturated app', () => {
     expect(Math.max(...shares)).toBeLessThan(0.5);
   });
 
+  it('that turns out to be faster gets its next message as soon as it holds none', () => {
+    const throttle = new Throttle();
+    throttle.brace(90, 50);
+    throttle.tick(0, 50);
+    throttle.tick(10, 0);
+    expect(throttle.valve.take()).toBe(false);
+    throttle.tick(50, 0);
+    expect(throttle.valve.take()).toBe(true);
+  });
+
   it('does not wait for a copy that never comes', () => {
     const { throttle, shares } = run({ ...BUSY, restoreMs: 9000, ms: 4100 });
     expect(shares.filter((share) => share < 1).length).toBeLessThanOrEqual(4010);
