@@ -27,9 +27,15 @@ interface RelayInside {
   accept(socket: net.Socket, broker: Broker): void;
   readonly brokers: WeakMap<Connection, Broker>;
   readonly events: ConnectionEvents;
-  readonly replay: { readonly recording: boolean };
+  readonly replay: { readonly recording: boolean; readonly stages: object };
 }
 const inside = (relay: SessionRelay): RelayInside => relay as unknown as RelayInside;
+
+/** What an object remembers in plain values: a process that was a copy before may be cut again, and has it still. */
+const plain = (object: object): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(object).filter(([, value]) => typeof value !== 'object' && typeof value !== 'function'),
+  );
 
 /** All that the two processes hold at the cut. */
 export interface Snapshot {
@@ -39,6 +45,7 @@ export interface Snapshot {
   /** Of the relay's connections, in its order: the session, and the index of its link (-1: the app's end is gone). */
   readonly sessions: readonly { readonly session: Session; readonly parked: boolean; readonly link: number }[];
   readonly relay: Readonly<Record<string, unknown>>;
+  readonly stages: Readonly<Record<string, unknown>>;
   readonly handoff: Handoff;
   /** The source goes on, and records. */
   readonly record: boolean;
@@ -108,13 +115,13 @@ export class Pod {
       parked,
       link: this.links.findIndex(({ socket }) => socket.socket === app),
     }));
-    const plain = Object.entries(relay).filter(([, value]) => typeof value !== 'object' && typeof value !== 'function');
     const all: Snapshot = {
       app: this.app,
       time: this.time,
       links,
       sessions,
-      relay: Object.fromEntries(plain),
+      relay: plain(relay),
+      stages: plain(inside(relay).replay.stages),
       handoff,
       record: recorder,
       process: this.sidecar.options.process,
@@ -130,6 +137,7 @@ export class Pod {
     const { relay } = this.sidecar;
     this.time = snapshot.time;
     Object.assign(relay, snapshot.relay);
+    Object.assign(inside(relay).replay.stages, snapshot.stages);
     this.sidecar.listening = true;
     this.links = snapshot.links.map((link) => ({ ...link, socket: new PipeSocket(link.wire) }));
     for (const { session, parked, link } of snapshot.sessions) {

@@ -2,10 +2,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { linkPair } from '../../webhook/controller/link.ts';
 import { startRabbitMQ } from '../broker/support/rabbitmq.ts';
 import { mutate } from './mutate.ts';
+import { type Options, parse, USAGE, UsageError } from './options.ts';
 import { Outside } from './outside.ts';
 import { printFailure, Summary } from './report.ts';
 import { runSeeds } from './run-seeds.ts';
@@ -22,8 +22,11 @@ const volumes = (): string => {
 };
 
 export const withGround = async <T>(act: (ground: Ground) => Promise<T>): Promise<T> => {
-  const broker = await startRabbitMQ();
   const dir = volumes();
+  const broker = await startRabbitMQ([dir]).catch((error: unknown) => {
+    rmSync(dir, { recursive: true, force: true });
+    throw error;
+  });
   try {
     const outside = await Outside.connect(broker.port);
     const result = await act({ port: broker.port, outside, ticker: new Ticker(), dir, tls: linkPair(Date.now()) });
@@ -35,31 +38,23 @@ export const withGround = async <T>(act: (ground: Ground) => Promise<T>): Promis
   }
 };
 
-const number = (text: string, name: string): number => {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 0) throw new Error(`--${name} ${text}: not a count`);
-  return value;
+/** 0: no violation; 1: some; 2: it was not asked for properly. */
+export const runSimulation = async (args: string[]): Promise<number> => {
+  let options: Options | undefined;
+  try {
+    options = parse(args);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    process.stderr.write(`${error.message}\n\n${USAGE}`);
+    return 2;
+  }
+  if (options) return simulate(options);
+  process.stdout.write(USAGE);
+  return 0;
 };
 
-export const runSimulation = async (args: string[]): Promise<number> => {
-  const { values } = parseArgs({
-    args,
-    options: {
-      seeds: { type: 'string', default: '200' },
-      from: { type: 'string', default: '1' },
-      seed: { type: 'string' },
-      jobs: { type: 'string', default: '24' },
-      repeat: { type: 'string', default: '1' },
-      mutations: { type: 'boolean', default: false },
-    },
-  });
-  const from = number(values.seed ?? values.from, 'from');
-  const count = values.seed === undefined ? number(values.seeds, 'seeds') : 1;
-  const repeat = number(values.repeat, 'repeat');
-  const seeds = Array.from({ length: count * repeat }, (_, index) => from + Math.floor(index / repeat));
-  // The same seed twice at a time would share its queues.
-  const jobs = repeat > 1 ? 1 : number(values.jobs, 'jobs');
-  if (values.mutations) return (await withGround((ground) => mutate(seeds.slice(0, 60), jobs, ground))) > 0 ? 1 : 0;
+const simulate = async ({ seeds, jobs, mutations }: Options): Promise<number> => {
+  if (mutations) return (await withGround((ground) => mutate(seeds.slice(0, 60), jobs, ground))) > 0 ? 1 : 0;
   const summary = new Summary(seeds.length);
   await withGround((ground) =>
     runSeeds(seeds, jobs, ground, (world) => {

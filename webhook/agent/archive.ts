@@ -13,8 +13,8 @@ import { extract, type Pack, pack } from 'tar-stream';
 import * as z from 'zod';
 import type { FileEntry } from './files.ts';
 import { PAGE } from './memory.ts';
-import { decoded, encoded, encodedSize } from './pages.ts';
-import { type Base, openAt, segmentsOf } from './precopy.ts';
+import { Assembly, piecesOf } from './pieces.ts';
+import type { Base } from './precopy.ts';
 
 const MANIFEST = '.manifest.json';
 const Manifest = z.object({
@@ -38,7 +38,7 @@ export const filesIn = async (directory: string): Promise<FileEntry[]> => {
   return found;
 };
 
-/** Of an entry that holds the segments of a file of pages: the base they are made of. */
+/** Of an entry that holds a piece of a file of pages (others follow, under the same name): the base it is made of. */
 const BASE_MARK = 'SHADOW.base';
 const PAGES = /(^|\/)pages-\d+\.img$/;
 
@@ -137,24 +137,20 @@ const packWhole = async (archive: Pack, file: string, { path, size }: FileEntry)
   return { path, ...digest() };
 };
 
-/** As segments; the manifest tells of the file they stand for. */
+/** By pieces; the manifest tells of the file they make. */
 const packPages = async (
   archive: Pack,
   file: string,
-  { path }: FileEntry,
+  { path, size }: FileEntry,
   { base, entered }: { base: Base; entered: (bytes: number) => void },
 ): Promise<Entry> => {
-  const pages = await openAt(file);
-  try {
-    const hash = createHash('sha256');
-    const segments = await segmentsOf(pages, base.index, (chunk) => hash.update(chunk));
-    const size = encodedSize(segments);
-    const entry = archive.entry({ name: path, size, mode: 0o600, pax: { [BASE_MARK]: base.id } });
-    entered(size);
-    await pipeline(encoded(segments, pages.read), gather(), entry);
-    return { path, size: pages.size, sha256: hash.digest('hex') };
-  } finally {
-    await pages.close();
+  const pieces = piecesOf(file, size, base.index);
+  for (;;) {
+    const { value, done } = await pieces.next();
+    if (done) return { path, ...value };
+    const entry = archive.entry({ name: path, size: value.length, mode: 0o600, pax: { [BASE_MARK]: base.id } });
+    entered(value.length);
+    await pipeline([value], entry);
   }
 };
 
@@ -187,17 +183,15 @@ export const packed = (directory: string, files: readonly FileEntry[], options: 
 interface Incoming {
   readonly size: number;
   readonly content: AsyncIterable<Buffer>;
-  /** The file of the base whose segments it holds. */
-  readonly base: string | undefined;
 }
 
 /** Writes one entry, and says what was written; `later`: writes that need not be waited for one by one. */
 const unpackEntry = async (
-  { size, content, base }: Incoming,
+  { size, content }: Incoming,
   file: string,
   later: Promise<void>[],
 ): Promise<Omit<Entry, 'path'>> => {
-  if (base === undefined && size <= SMALL) {
+  if (size <= SMALL) {
     const whole = await buffer(content);
     const written = writeFile(file, whole, { flag: 'wx', mode: 0o600 });
     written.catch(() => undefined);
@@ -205,49 +199,81 @@ const unpackEntry = async (
     return digestOf(whole);
   }
   const { through, digest } = hashing();
-  const into = createWriteStream(file, { flags: 'wx', mode: 0o600 });
-  if (base === undefined) await pipeline(content, through, into);
-  else {
-    const pages = await openAt(base);
-    try {
-      await pipeline(decoded(content, pages.read), gather(), through, into);
-    } finally {
-      await pages.close();
-    }
-  }
+  await pipeline(content, through, createWriteStream(file, { flags: 'wx', mode: 0o600 }));
   return digest();
 };
+
+/** What has been unpacked so far. */
+class Unpacking {
+  readonly files: Manifest['files'] = [];
+  private readonly into: string;
+  private readonly baseOf: (id: string) => string;
+  private readonly made = new Set<string>();
+  private readonly later: Promise<void>[] = [];
+  /** The file that more pieces may follow of. */
+  private assembly: Assembly | undefined;
+
+  constructor(into: string, baseOf: (id: string) => string) {
+    this.into = into;
+    this.baseOf = baseOf;
+  }
+
+  async take(name: string, incoming: Incoming, base: string | undefined): Promise<void> {
+    if (this.assembly?.path !== name || base === undefined) await this.assembled();
+    const file = join(this.into, name);
+    const directory = dirname(file);
+    if (!this.made.has(directory)) await mkdir(directory, { recursive: true, mode: 0o700 });
+    this.made.add(directory);
+    if (base === undefined) this.files.push({ path: name, ...(await unpackEntry(incoming, file, this.later)) });
+    else {
+      this.assembly ??= await Assembly.begin(name, file, this.baseOf(base));
+      await this.assembly.add(incoming.content, incoming.size);
+    }
+  }
+
+  private async assembled(): Promise<void> {
+    const { assembly } = this;
+    this.assembly = undefined;
+    if (assembly) this.files.push({ path: assembly.path, ...(await assembly.end()) });
+  }
+
+  async end(): Promise<void> {
+    await this.assembled();
+    await Promise.all(this.later);
+  }
+
+  /** After a failure, too. */
+  async close(): Promise<void> {
+    await this.assembly?.close();
+    await Promise.allSettled(this.later);
+  }
+}
 
 /** Every file of the archive under `into`, or a rejection. */
 export const unpackInto = async (input: Readable, into: string, baseOf: (id: string) => string): Promise<Received> => {
   const unpack = extract();
-  const files: Manifest['files'] = [];
-  const made = new Set<string>();
-  const later: Promise<void>[] = [];
+  const unpacking = new Unpacking(into, baseOf);
   let manifest: Manifest | undefined;
   const reading = pipeline(input, gather(), unpack as unknown as NodeJS.WritableStream);
   // Awaited below; until then a failed stream must not count as unhandled.
   reading.catch(() => undefined);
-  for await (const entry of unpack) {
-    const { name } = entry.header;
-    if (name === MANIFEST) {
-      manifest = Manifest.parse(JSON.parse((await buffer(entry as unknown as Readable)).toString()));
-      continue;
+  try {
+    for await (const entry of unpack) {
+      const { name, size = 0, type, pax } = entry.header;
+      if (name === MANIFEST) {
+        manifest = Manifest.parse(JSON.parse((await buffer(entry as unknown as Readable)).toString()));
+        continue;
+      }
+      if (!isSafePath(name) || type !== 'file') throw new Error(`unexpected entry ${name}`);
+      const content = entry as unknown as AsyncIterable<Buffer>;
+      await unpacking.take(name, { size: size ?? 0, content }, (pax as Record<string, string> | null)?.[BASE_MARK]);
     }
-    if (!isSafePath(name) || entry.header.type !== 'file') throw new Error(`unexpected entry ${name}`);
-    const directory = dirname(join(into, name));
-    if (!made.has(directory)) await mkdir(directory, { recursive: true, mode: 0o700 });
-    made.add(directory);
-    const mark = (entry.header.pax as Record<string, string> | null | undefined)?.[BASE_MARK];
-    const incoming = {
-      size: entry.header.size ?? 0,
-      content: entry as unknown as AsyncIterable<Buffer>,
-      base: mark === undefined ? undefined : baseOf(mark),
-    };
-    files.push({ path: name, ...(await unpackEntry(incoming, join(into, name), later)) });
+    await reading;
+    await unpacking.end();
+  } finally {
+    await unpacking.close();
   }
-  await reading;
-  await Promise.all(later);
+  const { files } = unpacking;
   if (manifest === undefined) throw new Error('it ended before its manifest');
   const wrong = disagreement(manifest, files);
   if (wrong !== undefined) throw new Error(wrong);

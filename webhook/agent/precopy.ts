@@ -5,7 +5,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { open, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -15,7 +15,7 @@ import { containersOf, pidsOf } from './containers.ts';
 import { namesIn } from './files.ts';
 import { ownPages } from './memory.ts';
 import type { Node } from './node.ts';
-import { PageIndex, type ReadAt, type Segment } from './pages.ts';
+import { PageIndex } from './pages.ts';
 
 /** Beyond it a pod's memory is not sent ahead: what is kept of each page here is some hundred bytes. */
 const BASE_LIMIT = 1 << 30;
@@ -66,35 +66,4 @@ export const dropBases = async (node: Node, claim: string): Promise<void> => {
 export const keepBase = async (node: Node, claim: string, id: string, input: Readable): Promise<void> => {
   await dropBases(node, claim);
   await pipeline(input, createWriteStream(baseFile(node, claim, id), { flags: 'wx', mode: 0o600 }));
-};
-
-/** A file to read from anywhere in it; `close` it. */
-export const openAt = async (path: string): Promise<{ read: ReadAt; size: number; close: () => Promise<void> }> => {
-  const file = await open(path);
-  const { size } = await file.stat();
-  return {
-    size,
-    read: async (at, length) => {
-      const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(length), 0, length, at);
-      return buffer.subarray(0, bytesRead);
-    },
-    close: () => file.close(),
-  };
-};
-
-const CHUNK = 1 << 20;
-
-/** The segments of a file of pages; each of its bytes is seen once, by `see` too. */
-export const segmentsOf = async (
-  { read, size }: { read: ReadAt; size: number },
-  index: PageIndex,
-  see: (chunk: Buffer) => void,
-): Promise<Segment[]> => {
-  const segments: Segment[] = [];
-  for (let at = 0; at < size; at += CHUNK) {
-    const chunk = await read(at, Math.min(CHUNK, size - at));
-    see(chunk);
-    index.segment(chunk, segments);
-  }
-  return segments;
 };

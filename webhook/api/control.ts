@@ -106,7 +106,7 @@ export const PlayReport = z.object({
   matched: z.number().int(),
   /** Outputs of the copy's app that the source's has not made (yet): they wait for the commit. */
   waiting: z.number().int(),
-  /** Entries played or matched a second, over the last second or so. */
+  /** What was lag and is none any more, a second, over the last second or so. */
   rate: z.number(),
   /** Outputs of either side that the other made differently. */
   diverged: z.number().int(),
@@ -239,7 +239,7 @@ export type Settled = z.infer<typeof Settled>;
 
 /**
  * Copy → (controller →) source, while the copy replays: it has the record up to `received` (bytes, from 0) and wants what
- * follows; and how far it has come, by which the source throttles itself. Sent again after a reconnect, and every 100 ms or so.
+ * follows; and how far it has come, by which the source throttles itself. Sent again after a reconnect, and every 40 ms or so.
  */
 export const Wanted = z.object({
   type: z.literal('wanted'),
@@ -247,7 +247,7 @@ export const Wanted = z.object({
   received: z.number().int(),
   /** Something sent beyond `received` is lost: it is to be sent again. */
   again: z.boolean().optional(),
-  /** As in PlayReport. */
+  /** As in PlayReport; and what was lag and is none any more, in all. */
   lag: z.number().int(),
   played: z.number().int(),
 });

@@ -113,6 +113,7 @@ export class SessionRelay implements Relay {
         });
       }
     }
+    this.replay.watch();
   }
 
   private async listen(host: string, port: number, accept: (socket: net.Socket) => void): Promise<void> {

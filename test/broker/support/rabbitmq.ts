@@ -1,10 +1,14 @@
-/** A real RabbitMQ for tests: own node name, ports, epmd, cookie and data; stopped by the pid it was started with. */
+/**
+ * A real RabbitMQ for tests: own node name, ports, epmd, cookie and data; stopped by the pid it was started with, also when its
+ * test is killed.
+ */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import { guard } from './guard.ts';
 
 const run = promisify(execFile);
 const BIN = '/usr/lib/rabbitmq/bin';
@@ -42,7 +46,8 @@ export interface RabbitMQ {
   stop(): Promise<void>;
 }
 
-export const startRabbitMQ = async (): Promise<RabbitMQ> => {
+/** `directories`: others that are to go when this process is killed. */
+export const startRabbitMQ = async (directories: readonly string[] = []): Promise<RabbitMQ> => {
   const home = await mkdtemp(path.join(tmpdir(), 'shadow-rabbitmq-'));
   const port = await freePort();
   const env = {
@@ -67,8 +72,10 @@ export const startRabbitMQ = async (): Promise<RabbitMQ> => {
   await writeFile(path.join(home, 'plugins'), '[].\n');
   await writeFile(path.join(home, 'rabbitmq.conf'), 'disk_free_limit.absolute = 10MB\n');
   const log: string[] = [];
+  const epmd = ['/usr/bin/epmd', '-port', env.ERL_EPMD_PORT, '-kill'];
   const server: ChildProcess = spawn(`${BIN}/rabbitmq-server`, [], { env, stdio: ['ignore', 'pipe', 'pipe'] });
   for (const stream of [server.stdout, server.stderr]) stream?.on('data', (data: Buffer) => log.push(data.toString()));
+  const calledOff = guard({ pid: server.pid!, after: epmd, directories: [home, ...directories] });
   let exited = false;
   const exit = new Promise<void>((resolve) =>
     server.once('exit', () => {
@@ -86,8 +93,9 @@ export const startRabbitMQ = async (): Promise<RabbitMQ> => {
       await exit;
       clearTimeout(timer);
     }
-    await run('/usr/bin/epmd', ['-port', env.ERL_EPMD_PORT, '-kill'], { env }).catch(() => undefined);
+    await run(epmd[0]!, epmd.slice(1), { env }).catch(() => undefined);
     await rm(home, { recursive: true, force: true });
+    calledOff();
   };
 
   const deadline = Date.now() + 90_000;

@@ -77,6 +77,7 @@ export class Replay {
     });
     await source.relay.replay.halt(2000);
     const copy = await source.fork();
+    giving.brace(source.relay.replay.load());
     source.relay.replay.record(giving.recorder, giving.throttle.valve);
     source.relay.replay.goOn();
     giving.begin();

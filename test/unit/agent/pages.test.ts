@@ -1,58 +1,109 @@
 /** Pages as segments of a base: whatever they are, and however they arrive, the file comes out as it was. */
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { buffer } from 'node:stream/consumers';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ownRanges, ownRuns, PAGE } from '../../../webhook/agent/memory.ts';
-import { decoded, encoded, encodedSize, PageIndex, type ReadAt, type Segment } from '../../../webhook/agent/pages.ts';
+import { decode as decodeInto, PageIndex, PIECE, type ReadInto } from '../../../webhook/agent/pages.ts';
+import { Assembly, piecesOf } from '../../../webhook/agent/pieces.ts';
 
 /** Few different pages, so that they repeat. */
 const pages = fc
   .array(fc.integer({ min: 0, max: 9 }), { maxLength: 40 })
   .map((kinds) => Buffer.concat(kinds.map((kind) => Buffer.alloc(PAGE, kind))));
 const readerOf =
-  (bytes: Buffer): ReadAt =>
-  async (at, length) =>
-    bytes.subarray(at, at + length);
-const cut = (bytes: Buffer, size: number): Readable =>
-  Readable.from(
-    Array.from({ length: Math.ceil(bytes.length / size) }, (_, n) => bytes.subarray(n * size, (n + 1) * size)),
-  );
+  (bytes: Buffer): ReadInto =>
+  (into, at) =>
+    bytes.copy(into, 0, at);
 
-const encode = async (base: Buffer, file: Buffer, split: number): Promise<Buffer> => {
+const decode = (encoded: Buffer, read: ReadInto): Buffer => decodeInto(encoded, Buffer.alloc(PIECE), read);
+const indexOf = (base: Buffer, split = 0): PageIndex => {
   const index = new PageIndex();
   index.add(base.subarray(0, split * PAGE));
   index.add(base.subarray(split * PAGE));
-  const segments: Segment[] = [];
-  index.segment(file.subarray(0, split * PAGE), segments);
-  index.segment(file.subarray(split * PAGE), segments);
-  const bytes = await buffer(Readable.from(encoded(segments, readerOf(file))));
-  expect(bytes.length).toBe(encodedSize(segments));
-  return bytes;
+  return index;
 };
+const encode = (base: Buffer, file: Buffer, split = 0): Buffer => indexOf(base, split).encode(file);
 
 describe('segments', () => {
-  test('make the file again, cut anywhere on the way', () =>
+  test('make the pages again', () =>
     fc.assert(
-      fc.asyncProperty(pages, pages, fc.nat(40), fc.integer({ min: 1, max: 9000 }), async (base, file, split, size) => {
-        const bytes = await encode(base, file, split);
-        expect((await buffer(Readable.from(decoded(cut(bytes, size), readerOf(base))))).equals(file)).toBe(true);
+      fc.property(pages, pages, fc.nat(40), (base, file, split) => {
+        expect(decode(encode(base, file, split), readerOf(base)).equals(file)).toBe(true);
       }),
       { numRuns: 60 },
     ));
 
-  test('hold no page that the base has', async () => {
+  test('hold no page that the base has', () => {
     const base = Buffer.concat([1, 2, 3].map((kind) => Buffer.alloc(PAGE, kind)));
     const file = Buffer.concat([2, 3, 7, 1].map((kind) => Buffer.alloc(PAGE, kind)));
-    expect((await encode(base, file, 1)).length).toBe(4 + 3 * 8 + PAGE);
+    expect(encode(base, file).length).toBe(4 + 3 * 8 + PAGE);
   });
 
-  test('cut short, or of a base that is shorter, are an error', async () => {
+  test('tell pages apart that differ in one bit, wherever it is', () => {
+    const page = randomBytes(PAGE);
+    for (let bit = 0; bit < PAGE * 8; bit += 37) {
+      const other = Buffer.from(page);
+      other[bit >> 3]! ^= 1 << (bit & 7);
+      expect(decode(encode(page, other), readerOf(page)).equals(other)).toBe(true);
+    }
+  });
+
+  test('cut short, too many, or of a base that is shorter, are an error', () => {
     const base = Buffer.alloc(2 * PAGE, 1);
-    const bytes = await encode(base, Buffer.concat([base, Buffer.alloc(PAGE, 2)]), 1);
-    const decode = (input: Buffer, from: Buffer) => buffer(Readable.from(decoded(cut(input, 5000), readerOf(from))));
-    await expect(decode(bytes.subarray(0, -1), base)).rejects.toThrow('before its last page');
-    await expect(decode(bytes, base.subarray(0, 100))).rejects.toThrow('a page is missing');
+    const bytes = encode(base, Buffer.concat([base, Buffer.alloc(PAGE, 2)]));
+    expect(() => decode(bytes.subarray(0, -1), readerOf(base))).toThrow('a page is missing');
+    expect(() => decode(Buffer.concat([bytes, Buffer.alloc(1)]), readerOf(base))).toThrow('more than its pages');
+    expect(() => decode(bytes.subarray(0, 10), readerOf(base))).toThrow('before its last segment');
+    expect(() => decode(Buffer.alloc(0), readerOf(base))).toThrow('before its last segment');
+    expect(() => decode(bytes, readerOf(base.subarray(0, 100)))).toThrow('a page is missing');
+    const bomb = Buffer.from(bytes);
+    bomb.writeUInt32BE(0xffff_fff0, 8);
+    expect(() => decode(bomb, readerOf(base))).toThrow('too large');
+  });
+});
+
+describe('a file by pieces', () => {
+  const travel = async (size: number, damage: (bytes: Buffer) => void) => {
+    const dir = mkdtempSync(join(tmpdir(), 'pieces-'));
+    try {
+      const base = randomBytes(size - PAGE);
+      const file = Buffer.concat([base.subarray(PAGE), randomBytes(2 * PAGE)]);
+      const index = indexOf(base);
+      damage(base);
+      writeFileSync(join(dir, 'base'), base);
+      writeFileSync(join(dir, 'from'), file);
+      const assembly = await Assembly.begin('to', join(dir, 'to'), join(dir, 'base'));
+      const pieces = piecesOf(join(dir, 'from'), file.length, index);
+      let next = await pieces.next();
+      for (; !next.done; next = await pieces.next()) await assembly.add(Readable.from([next.value]), next.value.length);
+      return { sent: next.value, got: await assembly.end(), to: readFileSync(join(dir, 'to')), file };
+    } finally {
+      rmSync(dir, { recursive: true, force: true });
+    }
+  };
+  const digestOf = (bytes: Buffer) => ({
+    size: bytes.length,
+    sha256: createHash('sha256').update(bytes).digest('hex'),
+  });
+
+  test('arrives as it was, and both ends prove the whole of it', async () => {
+    for (const size of [2 * PAGE, PIECE, PIECE + PAGE, 2 * PIECE + 3 * PAGE]) {
+      const { sent, got, to, file } = await travel(size, () => undefined);
+      expect(to.equals(file)).toBe(true);
+      expect(sent).toEqual(digestOf(file));
+      expect(got).toEqual(sent);
+    }
+  });
+
+  test('made of a base that is not what it was is not proven', async () => {
+    const { sent, got, to, file } = await travel(2 * PIECE, (base) => base.writeUInt8(base[PIECE + 5]! ^ 1, PIECE + 5));
+    expect(to.equals(file)).toBe(false);
+    expect(got).toEqual(digestOf(to));
+    expect(got).not.toEqual(sent);
   });
 });
 

@@ -163,6 +163,7 @@ export const createStandIn = (calls: string[] = []): StandIn => {
     replay: {
       halt: () => called('halt'),
       halted: () => true,
+      load: () => ({ saturated: undefined, held: 0 }),
       record: () => void called('record'),
       goOn: () => void called('goOn'),
       stopRecording: () => void called('stopRecording'),

@@ -1,4 +1,4 @@
-/** The record's parts, each against what it must be: entries, digests, the stream, the matching, the throttle. */
+/** The record's parts, each against what it must be: entries, digests, the stream, the matching. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Channel } from '../../../webhook/sidecar/channel.ts';
@@ -9,7 +9,6 @@ import { Decoder, type Entry, encodeEntry, type Published } from '../../../webho
 import { type Made, Publishes } from '../../../webhook/sidecar/replay/publishes.ts';
 import { Recorder } from '../../../webhook/sidecar/replay/recorder.ts';
 import { Received, RecordStream } from '../../../webhook/sidecar/replay/stream.ts';
-import { Throttle } from '../../../webhook/sidecar/replay/throttle.ts';
 import { content, method, octet, short, text } from './model/frames.ts';
 
 const at = { connection: fc.integer({ min: 0, max: 2 ** 32 - 1 }), channel: fc.integer({ min: 0, max: 65535 }) };
@@ -330,65 +329,5 @@ describe('publishes', () => {
     expect(publishes.offer(madeBy(1, 1, 5, 1)).matched).toBeUndefined();
     expect(publishes.offer(madeBy(1, 1, 0, 2)).matched).toBe('same');
     expect(publishes.outcome(1, 1, 4, true)).toBe('before');
-  });
-});
-
-describe('the throttle', () => {
-  /** A copy and a source of one pace each; the source's app has an endless queue. Per tick of 100 ms. */
-  const run = (pace: { source: number; copy: number }, behind: number, ticks: number) => {
-    const throttle = new Throttle();
-    let handed = behind;
-    let done = 0;
-    const rates: number[] = [];
-    let lag = 0;
-    for (let tick = 1; tick <= ticks; tick++) {
-      const before = handed;
-      for (let n = 0; n < pace.source / 10 && throttle.valve.take(); n++) handed += 1;
-      rates.push(handed - before);
-      done = Math.min(handed, done + pace.copy / 10);
-      lag = (handed - done) * 4;
-      throttle.report(tick * 100, { lag, played: done * 4 }, { entries: handed * 4, deliveries: handed });
-    }
-    return { lag, rates, throttle };
-  };
-
-  it('brings a busy source and its copy together in a few seconds, and never stops the source', () => {
-    const { lag, rates } = run({ source: 100, copy: 100 }, 150, 40);
-    expect(lag).toBeLessThanOrEqual(40);
-    // At least a fifth of the copy's pace in any 300 ms.
-    for (let tick = 3; tick < rates.length; tick++) {
-      const handed = rates[tick]! + rates[tick - 1]! + rates[tick - 2]!;
-      expect(handed).toBeGreaterThanOrEqual(5);
-    }
-  });
-
-  it('keeps a source to a slower copy, and leaves one alone that the copy keeps up with', () => {
-    const slow = run({ source: 100, copy: 60 }, 100, 100);
-    expect(slow.lag).toBeLessThanOrEqual(60);
-    const even = run({ source: 50, copy: 100 }, 0, 50);
-    expect(even.throttle.share).toBe(1);
-    expect(Math.min(...even.rates)).toBe(5);
-  });
-
-  it('lets go of a source whose copy plays nothing any more: it may have diverged', () => {
-    const { throttle } = run({ source: 100, copy: 50 }, 200, 20);
-    expect(throttle.share).toBeLessThan(1);
-    const stuck = { lag: 400, played: 400 };
-    throttle.report(2100, stuck, { entries: 800, deliveries: 200 });
-    throttle.report(2200, stuck, { entries: 800, deliveries: 200 });
-    expect(throttle.share).toBeLessThan(1);
-    throttle.report(2400, stuck, { entries: 800, deliveries: 200 });
-    expect(throttle.share).toBe(1);
-    throttle.report(2500, { lag: 380, played: 420 }, { entries: 800, deliveries: 200 });
-    expect(throttle.share).toBeLessThan(1);
-  });
-
-  it('lets go of a source whose copy says nothing any more', () => {
-    const { throttle } = run({ source: 100, copy: 50 }, 200, 20);
-    expect(throttle.share).toBeLessThan(1);
-    expect(throttle.tick(2100)).toBe(false);
-    expect(throttle.tick(2700)).toBe(true);
-    expect(throttle.share).toBe(1);
-    expect(throttle.valve.take()).toBe(true);
   });
 });

@@ -64,6 +64,13 @@ export interface End {
 }
 export type Entry = Down | Shown | Published | Settled | Requested | Outcome | End;
 
+/** Whether a copy that has not come so far yet is behind by it: an output of the app, or a hand-over to it. */
+export const lags = (entry: Entry): boolean =>
+  entry.kind === 'down' ? !entry.withheld : entry.kind !== 'outcome' && entry.kind !== 'end' && !ofNone(entry);
+
+/** A settlement of all there is: what it settled follows. */
+const ofNone = (entry: Entry): boolean => entry.kind === 'settle' && entry.tag === 0;
+
 const KINDS = ['down', 'shown', 'publish', 'settle', 'request', 'outcome', 'end'] as const;
 const HOWS: readonly SettleKind[] = ['ack', 'nack', 'reject'];
 

@@ -8,18 +8,21 @@ import { Player, type PlayerOptions } from './player.ts';
 import type { ReplayRelay } from './relay-replay.ts';
 import { Received } from './stream.ts';
 
-/** The player's clock; at every fifth tick the source is asked, at every tenth the controller told. */
+/** The player's clock; at every second tick the source is asked (it paces its app by that), at every tenth the controller told. */
 const TICK_MS = 20;
-const ASK_TICKS = 5;
+const ASK_TICKS = 2;
 const TELL_TICKS = 10;
 /** The direct link has so much of a start before the record is asked for through the controller, and is given up after. */
 const HEAD_START_MS = 150;
 const DIRECT_MS = 1000;
 /** Nothing more is taken while so much waits to be played. */
 const ROOM_BYTES = 32 << 20;
-/** A lag worth telling at once, when it was this much before. */
-const FEW = 3;
-const MANY = 30;
+/**
+ * A lag worth telling at once, when it was this much before: outputs, or seconds of the copy's pace. The controller mutes the
+ * source by that word (`hasCaughtUp`), and until then both do the same work.
+ */
+const FEW = { entries: 3, seconds: 0.1 } as const;
+const MANY = { entries: 30, seconds: 0.3 } as const;
 const STAGE_MS = 5000;
 
 export interface FollowingOptions extends PlayerOptions {
@@ -46,7 +49,7 @@ export class Following {
   private dialling = false;
   private ticks: NodeJS.Timeout | undefined;
   private ticked = 0;
-  private pace: { readonly at: number; readonly played: number }[] = [];
+  private pace: { readonly at: number; readonly made: number }[] = [];
   private staging = false;
   private attachFailure = '';
   private lagged = true;
@@ -107,14 +110,14 @@ export class Following {
   /** Tells the source what is here and how far it is played. */
   private ask(again: boolean): void {
     if (this.dialling && !this.link) return;
-    const { lag, played } = this.player;
+    const { lag, made } = this.player;
     const wanted: Wanted = {
       type: 'wanted',
       claim: this.options.claim,
       received: this.received.offset,
       ...(again ? { again } : {}),
       lag,
-      played,
+      played: made,
     };
     if (this.link) this.link.wanted(wanted);
     else this.options.send(wanted);
@@ -159,7 +162,7 @@ export class Following {
     if (this.ticked % ASK_TICKS !== 0) return;
     this.ask(this.received.gap && this.hasRoom);
     this.stage();
-    this.pace.push({ at: now, played: this.player.played });
+    this.pace.push({ at: now, made: this.player.made });
     while (this.pace.length > 2 && now - this.pace[1]!.at >= 1000) this.pace.shift();
     if (this.ticked % TELL_TICKS === 0) this.options.tell();
   }
@@ -172,10 +175,23 @@ export class Following {
       this.told = true;
       options.failed(player.failure.code, player.failure.why);
     } else if (player.done && options.relay.staged()) options.replayed();
-    else if (this.lagged && player.lag <= FEW && player.received > 0) {
+    else if (player.lag > this.atLeast(MANY)) this.lagged = true;
+    else if (this.lagged && player.lag <= this.atLeast(FEW) && player.received > 0 && options.relay.staged()) {
       this.lagged = false;
       options.tell();
-    } else if (player.lag > MANY) this.lagged = true;
+    }
+  }
+
+  private atLeast({ entries, seconds }: { readonly entries: number; readonly seconds: number }): number {
+    return Math.max(entries, seconds * this.rate);
+  }
+
+  /** Of what counts as lag, made a second. */
+  private get rate(): number {
+    const first = this.pace[0];
+    const last = this.pace.at(-1);
+    if (!first || !last || last.at <= first.at) return 0;
+    return ((last.made - first.made) * 1000) / (last.at - first.at);
   }
 
   private stage(): void {
@@ -201,9 +217,6 @@ export class Following {
 
   report(): PlayReport {
     const { player } = this;
-    const first = this.pace[0];
-    const last = this.pace.at(-1);
-    const ms = first && last ? last.at - first.at : 0;
     return {
       link: this.link ? 'direct' : 'relay',
       received: player.received,
@@ -211,7 +224,7 @@ export class Following {
       lag: player.lag,
       matched: player.matched,
       waiting: player.waiting,
-      rate: ms > 0 ? ((last!.played - first!.played) * 1000) / ms : 0,
+      rate: this.rate,
       diverged: player.diverged,
       ...(player.divergence === undefined ? {} : { divergence: player.divergence }),
       attached: this.options.relay.staged(),

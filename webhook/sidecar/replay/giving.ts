@@ -3,12 +3,14 @@ import type { DirectLink, LinkTls, Recorded, RecordReport, Wanted } from '../../
 import type { Log } from '../../log.ts';
 import type { Link, LinkServer } from './link.ts';
 import { Recorder } from './recorder.ts';
-import type { ReplayRelay } from './relay-replay.ts';
+import type { AppLoad, ReplayRelay } from './relay-replay.ts';
 import { Throttle } from './throttle.ts';
 
 /** Looks at the clock, and tells, so often. */
 const TICK_MS = 100;
 const TELL_MS = 200;
+/** Deliveries that wait for the throttle are handed out so often: one by one, not in bursts. */
+const PACE_MS = 10;
 
 export interface GivingOptions {
   readonly claim: string;
@@ -30,6 +32,9 @@ export class Giving {
   private link: Link | undefined;
   private server: Promise<LinkServer> | undefined;
   private ticks: NodeJS.Timeout | undefined;
+  private pacing: NodeJS.Timeout | undefined;
+  /** Deliveries the app held at the cut. */
+  private heldAtCut = 0;
   private pumping: NodeJS.Immediate | undefined;
   private ticked = 0;
   private handed: { readonly at: number; readonly count: number }[] = [];
@@ -39,10 +44,36 @@ export class Giving {
     this.options = options;
   }
 
+  /** At the cut: what the app was like. */
+  brace({ saturated, held }: AppLoad): void {
+    this.heldAtCut = held;
+    if (saturated === undefined) return;
+    this.options.log.info({ pace: Math.round(saturated), held }, 'the app is saturated: slowed until the copy reports');
+    this.throttle.brace(saturated, held);
+  }
+
   /** After the thaw. */
   begin(): void {
     this.options.relay.onChange(() => this.stir());
     this.ticks = setInterval(() => this.tick(), TICK_MS);
+    this.pace();
+  }
+
+  /** Deliveries the app holds. */
+  private get held(): number {
+    return this.heldAtCut + this.recorder.handed - this.recorder.settled;
+  }
+
+  /** While it throttles. */
+  private pace(): void {
+    if (this.throttle.tick(performance.now(), this.held)) this.options.relay.handOut();
+    if (this.throttle.share < 1) this.pacing ??= setInterval(() => this.pace(), PACE_MS);
+    else this.unpaced();
+  }
+
+  private unpaced(): void {
+    clearInterval(this.pacing);
+    this.pacing = undefined;
   }
 
   /** Bytes were recorded, or asked for: they go out together after all that this turn of the loop brings. */
@@ -80,7 +111,8 @@ export class Giving {
       this.recorder.stream.unasked();
     }
     this.recorder.stream.wanted(message.received, message.again === true);
-    this.throttle.report(performance.now(), message, this.recorder);
+    this.throttle.report(performance.now(), message, this.recorder, this.held);
+    this.pace();
     this.options.relay.handOut();
     this.stir();
   }
@@ -109,7 +141,6 @@ export class Giving {
 
   private tick(): void {
     const now = performance.now();
-    if (this.throttle.tick(now)) this.options.relay.handOut();
     this.handed.push({ at: now, count: this.recorder.handed });
     while (this.handed.length > 2 && now - this.handed[1]!.at >= 1000) this.handed.shift();
     this.ticked += 1;
@@ -142,6 +173,7 @@ export class Giving {
 
   stop(): void {
     clearInterval(this.ticks);
+    this.unpaced();
     clearImmediate(this.pumping);
     this.options.relay.onChange(undefined);
     this.link = undefined;

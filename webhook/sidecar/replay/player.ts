@@ -6,7 +6,7 @@ import type { Channel } from '../channel.ts';
 import { METHOD, methodOf } from '../methods.ts';
 import { contentOf, returnedFrom } from './content.ts';
 import { difference, methodName } from './difference.ts';
-import type { Down, Entry, Outcome } from './entries.ts';
+import { type Down, type Entry, lags, type Outcome } from './entries.ts';
 import { Requests, Settles, type Settling, type Verdict } from './expectations.ts';
 import { Gates, type Played } from './gates.ts';
 import { type Made, Publishes, type Told } from './publishes.ts';
@@ -42,7 +42,8 @@ export class Player implements Judge {
   private readonly sessions = new Map<number, Played>();
   private queue: Entry[] = [];
   private head = 0;
-  /** Entries in the queue that count as lag. */
+  /** Entries that count as lag: all that were received, and those in the queue. */
+  private owed = 0;
   private behind = 0;
   private readonly publishes = new Publishes();
   private readonly settles = new Settles();
@@ -65,6 +66,14 @@ export class Player implements Judge {
   /** Recorded outputs the copy's app has not made, and deliveries it has not been handed. */
   get lag(): number {
     return this.behind + this.missing;
+  }
+
+  /**
+   * What was lag and is none any more. By it a pace is told: of what waits for nobody (outcomes, what is withheld) a copy plays
+   * heaps at once.
+   */
+  get made(): number {
+    return this.owed - this.lag;
   }
 
   private get missing(): number {
@@ -91,7 +100,10 @@ export class Player implements Judge {
         this.fail('SHADOW_E_RECORD', `END counts ${entry.entries} entries, ${this.received} are here`);
       this.received += 1;
       this.queue.push(entry);
-      if (lags(entry)) this.behind += 1;
+      if (lags(entry)) {
+        this.owed += 1;
+        this.behind += 1;
+      }
       if (entry.kind === 'down') this.heldBytes += entry.bytes.length;
     }
     this.advance();
@@ -348,12 +360,6 @@ export class Player implements Judge {
     return this.settles.takeAhead(connection);
   }
 }
-
-const lags = (entry: Entry): boolean =>
-  entry.kind === 'down' ? !entry.withheld : entry.kind !== 'outcome' && entry.kind !== 'end' && !ofNone(entry);
-
-/** A settlement of all there is: what it settled follows. */
-const ofNone = (entry: Entry): boolean => entry.kind === 'settle' && entry.tag === 0;
 
 /** The same frames on another channel. */
 const readdressed = (frames: Buffer, channel: number): Buffer => {

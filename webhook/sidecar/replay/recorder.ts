@@ -8,15 +8,18 @@ import { ARGUMENTS, METHOD, methodOf, readTag, type Settle } from '../methods.ts
 import type { Tap } from '../tap.ts';
 import { progress } from '../wires.ts';
 import { addressOf, PublishDigest, requestDigest } from './content.ts';
-import { type Entry, encodeEntry } from './entries.ts';
+import { type Entry, encodeEntry, lags } from './entries.ts';
 import { KEPT_BYTES, RecordStream } from './stream.ts';
 
 export class Recorder {
   readonly stream = new RecordStream();
   entries = 0;
-  /** Deliveries among them, and how many of those the app has been handed. */
+  /** Those that count as lag of a copy. */
+  owed = 0;
+  /** Deliveries among them, how many of those the app has been handed, and how many it has settled. */
   deliveries = 0;
   handed = 0;
+  settled = 0;
   ended = false;
   /** Why it can't be played, in words for people. */
   lost: string | undefined;
@@ -36,6 +39,7 @@ export class Recorder {
     if (this.ended || this.lost !== undefined) return;
     this.stream.append(encodeEntry(entry));
     this.entries += 1;
+    if (lags(entry)) this.owed += 1;
     if (this.stream.kept > this.keep) this.lose(`more than ${this.keep >> 20} MiB wait for the copy`);
   }
 
@@ -112,6 +116,7 @@ class SessionRecorder implements Tap {
     const download = this.downloads.get(id);
     // It may settle the very delivery that is under way: that is an entry only when it is whole, and comes first.
     const waits = download !== undefined && (download.settled.length > 0 || tags.includes(download.tag));
+    this.recorder.settled += tags.length;
     for (const tag of all ? [0, ...tags] : tags) {
       const entry: Entry = { kind: 'settle', ...this.at(id), tag, how, requeue, all };
       if (waits) download.settled.push(entry);

@@ -4,10 +4,19 @@ import { asShadowError, ShadowError } from '../../api/errors.ts';
 import type { Connection } from '../connection.ts';
 import type { Valve } from '../tap.ts';
 import type { Watch } from '../watch.ts';
+import { isFull, LOOK_MS, Load } from './load.ts';
 import type { Player } from './player.ts';
 import type { Recorder } from './recorder.ts';
 import type { Rehearsal } from './rehearsal.ts';
 import { Stage } from './staged.ts';
+
+/** An app as its relay sees it. */
+export interface AppLoad {
+  /** Deliveries a second, if it has all it can do (see load.ts). */
+  readonly saturated: number | undefined;
+  /** Deliveries it holds. */
+  readonly held: number;
+}
 
 /** What record and play ask of a relay. */
 export interface ReplayRelay {
@@ -17,6 +26,8 @@ export interface ReplayRelay {
    */
   halt(withinMs: number): Promise<void>;
   halted(): boolean;
+  /** As it has been until now. */
+  load(): AppLoad;
   /** Halted: all that takes effect from here on is recorded; deliveries reach the app through the valve. */
   record(recorder: Recorder, valve: Valve): void;
   /** After a halt: goes on. */
@@ -64,6 +75,8 @@ export class RelayReplay implements ReplayRelay {
   private speaking = false;
   private readonly stages = new Stage();
   private tellChange: (() => void) | undefined;
+  private readonly loads = new Load();
+  private looking: NodeJS.Timeout | undefined;
 
   constructor(context: RelayContext) {
     this.context = context;
@@ -85,10 +98,29 @@ export class RelayReplay implements ReplayRelay {
   }
 
   drop(): void {
+    clearInterval(this.looking);
     this.stages.end();
   }
 
   // ---- the source
+
+  /** From the start on: a cut comes without a warning. */
+  watch(): void {
+    this.looking ??= setInterval(() => this.look(), LOOK_MS).unref();
+  }
+
+  private look(): void {
+    const sessions = [...this.context.served()].map(({ session }) => session);
+    const delivered = sessions.reduce((sum, { wires }) => sum + wires.delivered, 0);
+    this.loads.look(performance.now(), isFull(sessions), delivered);
+  }
+
+  load(): AppLoad {
+    let held = 0;
+    for (const { session } of this.context.served())
+      for (const { deliveries } of session.wires.openChannels()) held += deliveries.held;
+    return { saturated: this.loads.saturated(performance.now()), held };
+  }
 
   async halt(withinMs: number): Promise<void> {
     this.stopRecording();

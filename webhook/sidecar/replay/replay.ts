@@ -65,6 +65,7 @@ export const createReplay = (options: ReplayOptions): Replay => {
           lost: (why) => lose(why, 'SHADOW_E_RECORD'),
           log,
         });
+        giving.brace(relay.load());
         relay.record(giving.recorder, giving.throttle.valve);
       };
     },
