@@ -6,7 +6,7 @@ import type { Driver as DriverName } from '../api/migration.ts';
 import { filesIn, packed, Received } from './archive.ts';
 import { cancel, checkEpoch, isWaiting, prepare } from './claims.ts';
 import { type AgentTarget, putBase, putCheckpoint } from './client.ts';
-import { cut, fenceSource, imagesOf, killApp, resumeSource } from './cut.ts';
+import { cut, fenceSource, forwardSource, imagesOf, killApp, resumeSource } from './cut.ts';
 import type { Driver } from './drivers.ts';
 import { facts } from './facts.ts';
 import { inspect } from './inspect.ts';
@@ -137,6 +137,7 @@ export const calls = (context: Context): Calls => {
     cancel: (request) => guarded(request, 'now', () => done(cancel(node, request.claim))),
     unfence: (request) => guarded(request, 'now', () => done(unfence(node, request.pod.uid))),
     fence: (request) => guarded(request, 'source', () => done(fenceSource(node, request.pod.uid))),
+    forward: (request) => guarded(request, 'source', () => done(forwardSource(node, request))),
     resume: (request) => guarded(request, 'source', () => done(resumeSource(node, request.claim, request.pod.uid))),
     kill: (request) => guarded(request, 'source', () => done(killApp(node, request))),
     clean: (request) =>

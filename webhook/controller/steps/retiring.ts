@@ -7,6 +7,7 @@ import { attemptsOf, clonedContainers, isLeaving, podId, uidOf } from '../pods.t
 import { proveRestoreWebhook, writeRestoreConfig } from '../restore-config.ts';
 import { stamp } from '../transition.ts';
 import { adopting } from './adopting.ts';
+import { LINGER_GRACE_S } from './forward.ts';
 import { forget } from './memory.ts';
 import { all, enterStep, findPod, type StepFunction, type StepResult, tolerant, wait } from './step.ts';
 import { prepare } from './warming.ts';
@@ -39,7 +40,8 @@ const sendAway = async (
 ): Promise<StepResult> => {
   const { namespace } = migration.metadata;
   const { claim, source } = handoff;
-  if (!isLeaving(pod)) await ctx.cluster.deletePod(namespace, source.name, uidOf(pod), 1);
+  const grace = handoff.mode === 'replay' ? LINGER_GRACE_S : 1;
+  if (!isLeaving(pod)) await ctx.cluster.deletePod(namespace, source.name, uidOf(pod), grace);
   const kill = async () =>
     ctx.agents
       .of(source.node)
