@@ -37,8 +37,6 @@ export const ANNOTATION = {
   restore: `${DOMAIN}/restore`,
   /** On the copy's pod: the commit, copied from the migration's status (JSON of Decision). Removed at the end. */
   commit: `${DOMAIN}/commit`,
-  /** On the copy's pod: a changed pod is looked at by its kubelet at once. Its value means nothing. Removed at the end. */
-  look: `${DOMAIN}/look`,
   /** On the dry-run pod that proves the restore webhook live. */
   probe: `${DOMAIN}/probe`,
   /** Kubernetes: of two pods a ReplicaSet drops the one with the lower number. */

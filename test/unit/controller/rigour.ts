@@ -39,7 +39,6 @@ export const expectClean = (world: World): void => {
   expect(pod?.metadata?.ownerReferences).toHaveLength(1);
   expect(pod?.metadata?.annotations).not.toHaveProperty([ANNOTATION.restore]);
   expect(pod?.metadata?.annotations).not.toHaveProperty([ANNOTATION.commit]);
-  expect(pod?.metadata?.annotations).not.toHaveProperty([ANNOTATION.look]);
   expect(pod?.metadata?.annotations).not.toHaveProperty([ANNOTATION.deletionCost]);
   expect(pod?.metadata?.labels).not.toHaveProperty([LABEL.migration]);
   expect(world.get()?.metadata.finalizers ?? []).not.toContain(FINALIZER);

@@ -18,7 +18,7 @@ const DIAL_MS = 500;
 const LINGER_MS = 3_000;
 /** Grace of the pod's deletion: LINGER_MS, a second to close what is open, and some more. Seconds. */
 export const LINGER_GRACE_S = 5;
-/** What the source's app has begun to answer when the first connection is passed on, it may end. */
+/** From the first connection that is passed on. */
 const FINISH_MS = 200;
 
 /** UDP is not passed on; and another's native sidecar (a mesh) has a say in who reaches the app. */
@@ -57,15 +57,18 @@ const begin = async (ctx: Context, migration: StatefulMigration, handoff: Handof
 export const passNobodyOn = (ctx: Context, migration: StatefulMigration, handoff: Handoff): Promise<void> =>
   once(ctx, handoff, 'unforwarded', () => turn(ctx, migration, handoff, []));
 
-/** Milliseconds until the source may go; undefined: it passes nobody on. */
+/** What the app of the source has begun to answer it may end: milliseconds until it may be killed. */
+export const unfinished = (ctx: Context, handoff: Handoff): number =>
+  Math.max(0, FINISH_MS - (sinceRemembered(ctx, handoff, 'forwarded') ?? FINISH_MS));
+
+/** Whether the source may go since it passes on who comes. */
 export const passingOn = async (
   ctx: Context,
   migration: StatefulMigration,
   handoff: Handoff,
   { source, copy, services }: { source: V1Pod; copy: V1Pod; services: readonly V1Service[] },
-): Promise<number | undefined> => {
+): Promise<boolean> => {
   const host = services.length > 0 && isPossible(source, services) ? copy.status?.podIP : undefined;
   await once(ctx, handoff, 'retire', () => begin(ctx, migration, handoff, host));
-  const since = sinceRemembered(ctx, handoff, 'forwarded');
-  return since === undefined ? undefined : Math.max(0, FINISH_MS - since);
+  return sinceRemembered(ctx, handoff, 'forwarded') !== undefined;
 };

@@ -7,7 +7,7 @@ import { attemptsOf, clonedContainers, isLeaving, podId, uidOf } from '../pods.t
 import { proveRestoreWebhook, writeRestoreConfig } from '../restore-config.ts';
 import { stamp } from '../transition.ts';
 import { adopting } from './adopting.ts';
-import { LINGER_GRACE_S } from './forward.ts';
+import { LINGER_GRACE_S, unfinished } from './forward.ts';
 import { forget } from './memory.ts';
 import { all, enterStep, findPod, type StepFunction, type StepResult, tolerant, wait } from './step.ts';
 import { prepare } from './warming.ts';
@@ -72,6 +72,8 @@ export const retiring: StepFunction = async (ctx, migration, handoff) => {
     // Nobody is to be restored any more: from here on the set's pod starts as any other.
     else await writeRestoreConfig(ctx, migration);
   }
+  const left = pod === undefined ? 0 : unfinished(ctx, handoff);
+  if (left > 0) return wait(left);
   if (pod !== undefined) return sendAway(ctx, migration, handoff, pod);
   await clean(ctx, migration, handoff);
   // Its bound counts from when the name is free.

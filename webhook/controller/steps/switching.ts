@@ -6,13 +6,12 @@
  */
 import type { V1Pod, V1Service } from '@kubernetes/client-node';
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
-import { ANNOTATION } from '../../api/names.ts';
 import type { Context } from '../context.ts';
 import { isReadyIn, publishesAlways, selecting } from '../endpoints.ts';
 import { isReady, serves } from '../pods.ts';
 import { afterCopyLost } from './committed.ts';
 import { passingOn, passNobodyOn } from './forward.ts';
-import { remember, sinceRemembered, sinceSeen } from './memory.ts';
+import { sinceSeen } from './memory.ts';
 import { retire } from './retire.ts';
 import { findPod, type StepFunction, type StepResult, sinceEntered, uidOfRef, wait } from './step.ts';
 
@@ -20,12 +19,6 @@ const POLL_MS = 50;
 const TELL_AFTER_MS = 5_000;
 /** An app that never becomes ready again must not keep the source for ever. */
 const READY_WITHIN_MS = 60_000;
-/**
- * The kubelet probes once a second; but a changed pod it looks at, and what is not ready in it, at once. How often it is made to,
- * and for how long.
- */
-const LOOK_EVERY_MS = 300;
-const LOOK_FOR_MS = 5_000;
 /** The kubelet looks once a second; the slices follow within moments. */
 const UNREADY_WITHIN_MS = 10_000;
 /**
@@ -35,23 +28,13 @@ const UNREADY_WITHIN_MS = 10_000;
 const PROXY_MS = 500;
 const PROXY_PERIOD_MS = 1_500;
 
-const look = async (ctx: Context, handoff: Handoff, namespace: string): Promise<void> => {
-  if (sinceEntered(ctx, handoff) > LOOK_FOR_MS) return;
-  if ((sinceRemembered(ctx, handoff, 'look') ?? LOOK_EVERY_MS) < LOOK_EVERY_MS) return;
-  remember(ctx, handoff, 'look');
-  await ctx.cluster.patchPod(namespace, handoff.copy.name, { annotations: { [ANNOTATION.look]: `${ctx.now()}` } });
-};
-
 const awaitReady = async (ctx: Context, handoff: Handoff, copy: V1Pod): Promise<StepResult | undefined> => {
   const since = sinceEntered(ctx, handoff);
   if (since > READY_WITHIN_MS) return undefined;
   const note = (what: string) =>
     wait(POLL_MS, since > TELL_AFTER_MS ? { message: `${handoff.copy.name} serves and ${what}` } : undefined);
+  if (!isReady(copy)) return note('is not Ready yet');
   const namespace = copy.metadata?.namespace ?? '';
-  if (!isReady(copy)) {
-    await look(ctx, handoff, namespace);
-    return note('is not Ready yet');
-  }
   const services = selecting(await ctx.cluster.services(namespace), copy);
   if (services.length === 0) return undefined;
   const slices = await ctx.cluster.endpointSlices(namespace);
@@ -95,9 +78,8 @@ const turnAway = async (
     await passNobodyOn(ctx, migration, handoff);
     return awaitUnready(ctx, handoff, source, services);
   }
-  const left = await passingOn(ctx, migration, handoff, { source, copy, services });
-  if (left === undefined) return awaitUnready(ctx, handoff, source, services);
-  return left > 0 ? wait(left) : undefined;
+  const passed = await passingOn(ctx, migration, handoff, { source, copy, services });
+  return passed ? undefined : awaitUnready(ctx, handoff, source, services);
 };
 
 export const switching: StepFunction = async (ctx, migration, handoff) => {
