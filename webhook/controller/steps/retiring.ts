@@ -72,6 +72,7 @@ export const retiring: StepFunction = async (ctx, migration, handoff) => {
     // Nobody is to be restored any more: from here on the set's pod starts as any other.
     else await writeRestoreConfig(ctx, migration);
   }
+  // What it has begun to answer it may end.
   const left = pod === undefined ? 0 : unfinished(ctx, handoff);
   if (left > 0) return wait(left);
   if (pod !== undefined) return sendAway(ctx, migration, handoff, pod);
