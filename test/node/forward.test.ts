@@ -9,14 +9,19 @@ import { type Calls, calls } from '../../webhook/agent/calls.ts';
 import { runcDriver } from '../../webhook/agent/runc-driver.ts';
 import { Forward } from '../../webhook/api/control.ts';
 import { claimOf, SIDECAR } from '../../webhook/api/names.ts';
-import { ask, Lab, sh, type TestPod, until } from './harness.ts';
+import { ask, Lab, sh, type TestNode, type TestPod, until } from './harness.ts';
 
 const APP_PORT = 9002;
 const CLAIM = { claim: claimOf('0f0f0f0f-2222', 0), epoch: 1 };
 const COPY = 'the copy';
+const CONTAINERS = [
+  { name: SIDECAR.container, sidecar: true },
+  { name: 'app', sidecar: false },
+];
 
 let lab: Lab;
 let agent: Calls;
+let on: TestNode;
 let pod: TestPod;
 let copy: Server;
 let early: Socket;
@@ -25,7 +30,7 @@ let forwards: Forward[];
 
 beforeAll(async () => {
   lab = new Lab();
-  const on = lab.node('a');
+  on = lab.node('a');
   const driver = runcDriver(on.node);
   agent = calls({
     node: on.node,
@@ -134,11 +139,7 @@ test('to no port: the app is asked again', async () => {
 });
 
 test('killed, its address is still answered; when the sidecar ends, who holds a connection is told', async () => {
-  const containers = [
-    { name: SIDECAR.container, sidecar: true },
-    { name: 'app', sidecar: false },
-  ];
-  await agent.kill({ ...CLAIM, pod, containers });
+  await agent.kill({ ...CLAIM, pod, containers: CONTAINERS });
   expect(await request()).toBe(COPY);
   const idle = connect(APP_PORT, pod.ip);
   let ended = 0;
@@ -154,4 +155,39 @@ test('killed, its address is still answered; when the sidecar ends, who holds a 
   await until(() => ended > 0, 3_000);
   expect(ended - told).toBeGreaterThan(280);
   await until(() => forwarder.exitCode !== null, 3_000);
+});
+
+/** Says something half a second after it was asked. */
+const SLOW = `require('net').createServer(s=>{s.on('error',()=>0);s.on('data',()=>setTimeout(()=>s.write('late'),500))}).listen(9100,()=>console.log('up'))`;
+
+test('a request that is under way when the fence comes is answered, since connections are tracked from the cut on', async () => {
+  const { pod: source } = await lab.source(on, 'consumer-1');
+  const claim = { claim: claimOf('0f0f0f0f-2222', 1), epoch: 1 };
+  await ask(source, '/?freeze=1');
+  const { netns, ip: podIP } = source;
+  await agent.cut({
+    ...{ ...claim, pod: source, podIP, containers: CONTAINERS },
+    ...{ freezeGeneration: 1, driver: 'runc', resume: true },
+  });
+  const slow = spawn('nsenter', [`--net=${netns}`, 'setpriv', '--reuid', '1000', process.execPath, '-e', SLOW]);
+  let up = false;
+  slow.stdout?.on('data', () => {
+    up = true;
+  });
+  await until(() => up);
+  const client = connect(9100, podIP, () => client.write('now'));
+  let said = '';
+  client.on('data', (data) => {
+    said += data;
+  });
+  await sleep(200);
+  await agent.fence({ ...claim, pod: source });
+  await until(() => said === 'late', 3_000);
+  client.destroy();
+  slow.kill('SIGKILL');
+  const tables = () => sh(`nsenter --net=${netns} nft list tables`);
+  expect(tables()).toContain('shadow_track');
+  // undone, nothing of it is left
+  await agent.resume({ ...claim, pod: source, containers: CONTAINERS });
+  expect(tables()).not.toContain('shadow');
 });

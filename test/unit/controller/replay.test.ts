@@ -289,6 +289,17 @@ describe('Services', { timeout: 120_000 }, () => {
     },
   );
 
+  it('leave the app of the source a moment for what it has begun to answer', async () => {
+    const world = begun(SWAP);
+    const at: Record<string, number> = {};
+    world.hook = (name, when) => {
+      if (when === 'after') at[name] ??= world.time;
+    };
+    await world.run();
+    expectCompleted(world);
+    for (const end of ['deletePod', 'agent.kill']) expect(at[end]! - at['agent.forward']!).toBeGreaterThanOrEqual(200);
+  });
+
   it.each([
     ['cannot reach its copy', { reachable: false }],
     ['has rules of a mesh in its network', { meshed: true }],
