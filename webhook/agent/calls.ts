@@ -7,7 +7,7 @@ import { filesIn, packed, Received } from './archive.ts';
 import { Armoury, imagesOf } from './arming.ts';
 import { cancel, checkEpoch, isWaiting, prepare } from './claims.ts';
 import { type AgentTarget, putBase, putCheckpoint } from './client.ts';
-import { cut, fenceSource, isCut, killApp, resumeSource } from './cut.ts';
+import { cut, fenceSource, forwardSource, isCut, killApp, resumeSource } from './cut.ts';
 import type { Driver } from './drivers.ts';
 import { facts } from './facts.ts';
 import { inspect } from './inspect.ts';
@@ -144,6 +144,7 @@ export const calls = (context: Context): Calls => {
     cancel: (request) => guarded(request, 'now', () => done(cancel(node, request.claim))),
     unfence: (request) => guarded(request, 'now', () => done(unfence(node, request.pod.uid))),
     fence: (request) => guarded(request, 'source', () => done(fenceSource(node, request.pod.uid))),
+    forward: (request) => guarded(request, 'source', () => done(forwardSource(node, request))),
     resume: (request) =>
       guarded(request, 'source', async () => {
         await armoury.drop(request.claim);

@@ -17,7 +17,7 @@ import { containersOf, pidsOf, type RunningContainer } from './containers.ts';
 import type { Driver } from './drivers.ts';
 import { namesIn, removeTree, settleAll, writeWhole } from './files.ts';
 import { isPaused, pause, resume } from './freezer.ts';
-import { applyRules, fenceRules, removeTable } from './network.ts';
+import { applyRules, assertUnturned, fenceRules, forwardRules, removeTable, trackRules } from './network.ts';
 import { type Node, textOf } from './node.ts';
 import { isLoopback, parseTcp } from './sockets.ts';
 import { frozenGeneration, packVolumes, thaw } from './volumes.ts';
@@ -91,7 +91,7 @@ const undo = async (node: Node, podUid: string, generation: number | undefined):
   if (generation !== undefined) await thaw(node, podUid, generation);
   // Opened before the app runs again, so that it never meets the fence.
   const netns = containers[0]?.netns;
-  if (netns !== undefined) await removeTable(node, netns, NFT.fence);
+  if (netns !== undefined) await Promise.all([NFT.fence, NFT.track].map((table) => removeTable(node, netns, table)));
   await Promise.all(containers.filter(({ sandbox }) => !sandbox).map((container) => resume(node, container)));
 };
 
@@ -146,6 +146,7 @@ const cutNow = async (node: Node, driver: Driver, request: Cut, arms: Arms): Pro
   await Promise.all(resumed.map((container) => resume(node, container)));
   const pauseMs = since(start);
   await dropConntrack(node, images, containers);
+  if (request.resume === true) await applyRules(node, netns, trackRules());
   return { bytes: await bytesIn(node.at(images)), pausedAt, pauseMs, dumpMs };
 };
 
@@ -169,11 +170,23 @@ export const cut = async (node: Node, driver: Driver, request: Cut, armoury: Arm
   }
 };
 
-/** Source, mute while its app runs on: what of it is not broker messages stays in the pod too (invariant 4). */
-export const fenceSource = async (node: Node, podUid: string): Promise<void> => {
+const netnsOf = async (node: Node, podUid: string): Promise<string> => {
   const netns = (await containersOf(node, podUid))[0]?.netns;
   if (netns === undefined) throw new ShadowError('SHADOW_E_POD_NOT_RUNNING', 'it is not here');
-  await applyRules(node, netns, fenceRules());
+  return netns;
+};
+
+/** Source, mute while its app runs on: what of it is not broker messages stays in the pod too (invariant 4). */
+export const fenceSource = async (node: Node, podUid: string): Promise<void> => {
+  await applyRules(node, await netnsOf(node, podUid), fenceRules());
+};
+
+/** Source, after the commit: who still comes to its app comes to its sidecar. To none of its ports: to the app again. */
+export const forwardSource = async (node: Node, { pod, forwards }: AgentRequest<'forward'>): Promise<void> => {
+  const netns = await netnsOf(node, pod.uid);
+  if (forwards.length === 0) return removeTable(node, netns, NFT.forward);
+  await assertUnturned(node, netns);
+  await applyRules(node, netns, forwardRules(forwards));
 };
 
 /** Source, abort: the app runs on, unfenced. The generation thaws a sidecar that the cut did not reach. */

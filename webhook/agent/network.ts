@@ -1,4 +1,6 @@
 /** nftables rules in a pod's network namespace (docs/architecture.md, "The network of a copy"). */
+import type { Forward } from '../api/control.ts';
+import { ShadowError } from '../api/errors.ts';
 import { SIDECAR } from '../api/names.ts';
 import { NFT } from '../api/staging.ts';
 import { CommandError, type Node } from './node.ts';
@@ -37,6 +39,41 @@ export const lockRules = (): string =>
     LOCK_TABLE,
     '  chain input { type filter hook input priority -400; policy accept; iifname "lo" meta l4proto tcp drop; }',
   );
+
+/** Does nothing but that the kernel tracks connections: of one under way when the fence comes it knows who began it. */
+export const trackRules = (): string =>
+  replace(
+    NFT.track,
+    '  chain input { type filter hook input priority 0; policy accept; ct state established accept; }',
+  );
+
+/**
+ * Only what opens a connection is turned: one that the kernel did not track so far is not taken for a new one in its midst.
+ * Ahead of everybody else's (-100): see assertUnturned.
+ */
+export const forwardRules = (forwards: readonly Forward[]): string =>
+  replace(
+    NFT.forward,
+    `  chain prerouting {
+    type nat hook prerouting priority -110; policy accept;
+    iifname "lo" accept
+${forwards
+  .map(({ port, to }) => `    tcp dport ${port} tcp flags & (fin | syn | rst | ack) == syn redirect to :${to}`)
+  .join('\n')}
+  }`,
+  );
+
+/** Tables of nft, and names of tables of the older iptables. Of these kinds none changes where a connection goes. */
+const HARMLESS = /^(table inet shadow_\w+|(table ip6? )?(filter|raw|security))$/;
+
+/** A mesh's proxy gets the pod's connections by rules of its own, and ours too: what was passed on would come by it twice. */
+export const assertUnturned = async (node: Node, netns: string): Promise<void> => {
+  const script = 'nft list tables; cat /proc/net/ip_tables_names /proc/net/ip6_tables_names 2>/dev/null || true';
+  const lines = (await node.run('sh', ['-ec', script], { netns })).split('\n').map((line) => line.trim());
+  const foreign = lines.find((line) => line !== '' && !HARMLESS.test(line));
+  if (foreign !== undefined)
+    throw new ShadowError('SHADOW_E_UNSUPPORTED', `the network of the pod has rules of others: ${foreign}`);
+};
 
 export const applyRules = async (node: Node, netns: string, rules: string): Promise<void> => {
   await node.run('nft', ['-f', '-'], { netns, input: rules, urgent: true });

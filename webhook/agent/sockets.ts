@@ -9,6 +9,8 @@ export interface TcpRow {
   established: boolean;
   /** Of a listener: connections not yet accepted. */
   backlog: number;
+  /** Of the owner, as whoever reads the table sees it. */
+  uid: number;
   inode: number;
 }
 
@@ -52,6 +54,7 @@ export const parseTcp = (table: string): TcpRow[] =>
         listening: fields[3] === LISTEN,
         established: fields[3] === ESTABLISHED,
         backlog: fields[3] === LISTEN ? Number.parseInt((fields[4] ?? '').split(':')[1] ?? '0', 16) : 0,
+        uid: Number(fields[7]),
         inode: Number(fields[9]),
       };
     });

@@ -124,6 +124,18 @@ export const AGENT_CALLS = {
   unfence: { request: z.object({ ...claimed, pod: PodId }), response: z.object({}) },
   /** Source, mute while its app runs on: nothing of the app leaves the pod but replies (invariant 4). Not called where `prepare` had no fence. */
   fence: { request: z.object({ ...claimed, pod: PodId }), response: z.object({}) },
+  /**
+   * Source, after the commit: new connections from outside to each `port` are turned to `to`, where its sidecar passes them on.
+   * Instead of those of an earlier call. Refused (SHADOW_E_UNSUPPORTED) where somebody else's rules may turn them, too. Gone with the pod's network.
+   */
+  forward: {
+    request: z.object({
+      ...claimed,
+      pod: PodId,
+      forwards: z.array(z.object({ port: z.number().int(), to: z.number().int() })),
+    }),
+    response: z.object({}),
+  },
   /** Source, abort: resumes the app, lifts the fence. */
   resume: { request: z.object({ ...claimed, pod: PodId, containers: z.array(Container) }), response: z.object({}) },
   /** Source, after the commit, when its pod is being deleted: SIGKILL to the app, then thaw. */

@@ -168,9 +168,14 @@ export const Command = z.discriminatedUnion('type', [
   z.object({ ...command, type: z.literal('settleStatus') }),
   /**
    * superseded or closed, of a source that recorded: its pod is not ready from now on (it stays ready so long, since its copy
-   * must be first). → {}
+   * must be first). With `forward` it opens a listener for each port its app serves, whose connections it passes on to that
+   * host, and on SIGTERM it stays for lingerMs. → RetireResult
    */
-  z.object({ ...command, type: z.literal('retire') }),
+  z.object({
+    ...command,
+    type: z.literal('retire'),
+    forward: z.object({ host: z.string(), dialMs: z.number().int(), lingerMs: z.number().int() }).optional(),
+  }),
 ]);
 export type Command = z.infer<typeof Command>;
 export type CommandType = Command['type'];
@@ -183,6 +188,14 @@ export type MuteResult = z.infer<typeof MuteResult>;
 
 export const ServeResult = z.object({ port: z.number().int() });
 export type ServeResult = z.infer<typeof ServeResult>;
+
+/** Whoever connects to `port` is to be turned to `to`, a listener of the sidecar in the same network namespace. */
+export const Forward = z.object({ port: z.number().int(), to: z.number().int() });
+export type Forward = z.infer<typeof Forward>;
+
+/** No `forwards`: it passes nothing on, and `why`. Empty: its app serves no port. */
+export const RetireResult = z.object({ forwards: z.array(Forward).optional(), why: z.string().optional() });
+export type RetireResult = z.infer<typeof RetireResult>;
 
 export const SettleStatus = z.object({
   /** Carried deliveries the copy's app has not settled yet. 0: all settled upstream, proven by a barrier. */

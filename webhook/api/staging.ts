@@ -42,6 +42,10 @@ export const NFT = {
   restore: 'shadow_restore',
   /** A copy before its commit, a source's app from its cut on. */
   fence: 'shadow_fence',
+  /** A source that goes on beside its copy, from its cut on: connections are tracked, so that its fence knows replies. */
+  track: 'shadow_track',
+  /** A superseded source: who comes to its app's ports is turned to its sidecar, which passes them on to the copy. */
+  forward: 'shadow_forward',
 } as const;
 
 /** Longest wait of the handler in `create`, seconds; the kubelet's own call has 120. */

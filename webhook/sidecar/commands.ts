@@ -5,6 +5,7 @@ import type {
   FromController,
   Hello,
   MuteResult,
+  RetireResult,
   SessionReport,
   Settlement,
   SidecarState,
@@ -13,6 +14,7 @@ import type {
 import { asShadowError, type ErrorCode } from '../api/errors.ts';
 import type { Log } from '../log.ts';
 import type { Control } from './control.ts';
+import { createForwarder, type Forwarder } from './forward.ts';
 import { freeze } from './freeze.ts';
 import * as pure from './handoff.ts';
 import type { Paths } from './identity.ts';
@@ -52,6 +54,8 @@ export interface CommandsOptions {
   readonly health: { rest(): Promise<void> };
   /** How the process stands still; freeze.ts if not given. */
   readonly freeze?: typeof freeze;
+  /** Of a source that passes on who still comes to it; forward.ts if not given. */
+  readonly forwarder?: Forwarder;
   readonly paths: Paths;
   readonly uid: string;
   readonly handoff: pure.Handoff;
@@ -72,6 +76,8 @@ export interface Commands {
   replay(): Pick<StateChange, 'record' | 'play'> & { swallowed: number };
   /** Whether nothing of this pod is needed any more, so that a SIGTERM is heeded at once. */
   finished(): boolean;
+  /** On SIGTERM, once that is heeded: a source that passes on who comes to it stays for as long as it was told. */
+  linger(): Promise<void>;
 }
 
 /** What a failure of the command means when the relay does not say. */
@@ -94,6 +100,8 @@ export const createCommands = (options: CommandsOptions): Commands => {
   let queue: Promise<void> = Promise.resolve();
   let copyMarker: Promise<void> = Promise.resolve();
   let closing: Promise<void> | undefined;
+  const forwarder = options.forwarder ?? createForwarder();
+  let lingerMs = 0;
 
   const outstanding = (): number => (handoff.session && handoff.state === 'superseded' ? relay.outstanding() : 0);
 
@@ -260,8 +268,18 @@ export const createCommands = (options: CommandsOptions): Commands => {
 
   const status = (): { outstanding: number } => ({ outstanding: outstanding() });
 
-  const retire = (): void => {
+  const retire = async ({ forward }: Extract<Command, { type: 'retire' }>): Promise<RetireResult> => {
     handoff = { ...handoff, retired: true };
+    if (forward === undefined) return {};
+    try {
+      const forwards = await forwarder.open(forward.host, forward.dialMs);
+      lingerMs = forward.lingerMs;
+      return { forwards };
+    } catch (error) {
+      const why = asShadowError(error).message;
+      log.warn({ err: error }, 'nobody can be passed on to the copy');
+      return { why };
+    }
   };
 
   const startReplay = async (command: Extract<Command, { type: 'replay' }>): Promise<void> => {
@@ -293,8 +311,7 @@ export const createCommands = (options: CommandsOptions): Commands => {
         await closeIfSettled();
         return status();
       case 'retire':
-        retire();
-        return {};
+        return retire(command);
     }
   };
 
@@ -361,5 +378,6 @@ export const createCommands = (options: CommandsOptions): Commands => {
       // A copy before its commit serves nobody: an abort deletes it, and waits for it.
       return !session || SILENT.includes(state);
     },
+    linger: () => forwarder.linger(lingerMs),
   };
 };

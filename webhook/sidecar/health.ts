@@ -1,7 +1,9 @@
 /** Probes and metrics of the pod, plain HTTP: GET /started, /ready, /healthz, /metrics. */
-import { createServer, type Server } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Registry } from 'prom-client';
+import type { SidecarState } from '../api/control.ts';
 import type { Log } from '../log.ts';
 import { type Handoff, unready } from './handoff.ts';
 import type { MetricsSource } from './metrics.ts';
@@ -16,6 +18,15 @@ export interface HealthOptions extends MetricsSource {
 }
 
 const REST_MS = 200;
+
+/**
+ * A copy is asked once a second whether it is ready, and the kubelet asks out of turn only when it has looked at the runtime
+ * anew (once a second, too). So who asks is kept waiting, for less than the probe's timeout of a second, and hears at the
+ * moment it goes live that it is. In these states nothing is frozen, which would cut off who waits.
+ */
+const HOLD_MS = 800;
+const LOOK_MS = 10;
+const COMING: readonly SidecarState[] = ['copy', 'replaying', 'replayed', 'attached'];
 
 export interface Health {
   start(): Promise<void>;
@@ -43,6 +54,11 @@ export const createHealth = (options: HealthOptions): Health => {
     return [404, 'not found'];
   };
 
+  const held = async (response: ServerResponse): Promise<void> => {
+    const end = performance.now() + HOLD_MS;
+    while (COMING.includes(state()) && performance.now() < end && !response.destroyed) await sleep(LOOK_MS);
+  };
+
   const metrics = async (): Promise<{ body: string; type: string }> => {
     const { createSidecarRegistry } = await import('./metrics.ts');
     registry ??= createSidecarRegistry(options);
@@ -56,6 +72,7 @@ export const createHealth = (options: HealthOptions): Health => {
         response.writeHead(status, { 'content-type': type, connection: 'close' });
         response.end(body);
       };
+      if (path === '/ready') return void held(response).then(() => send(...probe(path)));
       if (path !== '/metrics') return send(...probe(path));
       metrics().then(
         ({ body, type }) => send(200, body, type),

@@ -145,6 +145,7 @@ export const startSidecar = async (env: NodeJS.ProcessEnv, createRelay: CreateRe
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     await relay.stop(commands.finished() ? 0 : Math.max(0, deadline - performance.now()));
+    await commands.linger();
     clearInterval(checking);
     control.stop();
     health.stop();

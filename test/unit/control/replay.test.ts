@@ -26,6 +26,8 @@ class Side {
   readonly said: FromSidecar[] = [];
   readonly runDir: string;
   readonly idDir: string;
+  readonly lingered: number[] = [];
+  unreachable = false;
   pass: ((message: FromSidecar) => void) | undefined;
   private connection = 1;
   private asked = 0;
@@ -57,6 +59,13 @@ class Side {
         redial: () => undefined,
       }),
       health: { rest: async () => undefined },
+      forwarder: {
+        open: async (host) => {
+          if (this.unreachable) throw new Error(`${host} refused`);
+          return [{ port: 80, to: 40_000 }];
+        },
+        linger: async (ms) => void this.lingered.push(ms),
+      },
       paths: { runDir: this.runDir, idDir: this.idDir },
       uid: name,
       handoff: fresh,
@@ -174,8 +183,18 @@ test('a running source: halted, recorded, thawed; recorded anew for another cut;
   expect(side.relay.recorder?.ended).toBe(true);
   await expect(freeze(side, 4)).rejects.toMatchObject({ code: 'SHADOW_E_FREEZE' });
   await side.ask({ type: 'supersede' });
-  await side.ask({ type: 'retire' });
+  expect(await side.ask({ type: 'retire' })).toEqual({});
   expect(side.commands.state()).toMatchObject({ recorded: true, retired: true });
+  await side.commands.linger();
+  const forward = { host: '10.0.0.2', dialMs: 500, lingerMs: 3000 };
+  side.unreachable = true;
+  expect(await side.ask({ type: 'retire', forward })).toEqual({ why: expect.stringContaining('refused') });
+  await side.commands.linger();
+  side.unreachable = false;
+  for (const _again of [1, 2])
+    expect(await side.ask({ type: 'retire', forward })).toEqual({ forwards: [{ port: 80, to: 40_000 }] });
+  await side.commands.linger();
+  expect(side.lingered).toEqual([0, 0, 3000]);
 });
 
 test('a session that is lost, or a record too large, is told: the source serves on until it is un-muted', async () => {

@@ -16,7 +16,7 @@ const diverge = (world: World, count: number, claim: string, code: ErrorCode = '
   Object.assign(world.diverging, { count, claim, code });
 };
 
-const ORDER = /freeze|cut|send|agent.restore|serve|replay|mute|fence|live|supersede|retire|kill/;
+const ORDER = /freeze|cut|send|agent.restore|serve|replay|mute|fence|live|supersede|retire|forward|kill/;
 
 describe('a migration beside the serving source', { timeout: 120_000 }, () => {
   it('turns to the copy when the sidecar of the source was started anew just before', async () => {
@@ -26,7 +26,7 @@ describe('a migration beside the serving source', { timeout: 120_000 }, () => {
       const first = world.get()?.status?.handoffs?.[0];
       if (when !== 'before' || first?.step !== 'Switching' || restarted > 0) return;
       restarted += 1;
-      Object.assign(world.sidecars.get(first.source.uid ?? '')!, { state: 'mute', serving: false });
+      Object.assign(world.sidecars.get(first.source.uid ?? '')!, { state: 'mute', serving: false, forwards: false });
     };
     await world.run();
     expect(restarted).toBe(1);
@@ -53,6 +53,7 @@ describe('a migration beside the serving source', { timeout: 120_000 }, () => {
         'agent.unfence',
         'sidecar.supersede',
         'sidecar.retire',
+        'agent.forward',
       ];
       const order = world.log.filter((call) => ORDER.test(call) && call !== 'agent.kill');
       expect(order).toEqual(way === SWAP ? [...once, ...once] : once);
@@ -282,7 +283,7 @@ describe('a migration beside the serving source', { timeout: 120_000 }, () => {
 describe('Services', { timeout: 120_000 }, () => {
   it('turn to a copy that takes long, while the source stays ready, and it is told why', async () => {
     const world = begun(SWAP);
-    world.unready.set(SHADOW, 100_000);
+    world.unready.set(SHADOW, 200_000);
     const notes = new Set<string | undefined>();
     world.hook = () => {
       const { conditions, handoffs } = world.get()?.status ?? {};
@@ -308,13 +309,57 @@ describe('Services', { timeout: 120_000 }, () => {
     expect(switched).toBeLessThan(75_000);
   });
 
-  it('have turned away, down to kube-proxy, before the source goes, however late the kubelet looks', async () => {
-    for (const way of [SWAP, REPLACE]) {
+  it.each([SWAP, REPLACE])(
+    'are not waited for where the source passes on, however late the kubelet looks: %o',
+    async (way) => {
       const world = begun(way);
       world.probeMs = 3_000;
       await world.run();
       expectCompleted(world);
+      for (const { entered } of world.get()!.status!.handoffs!)
+        expect(Date.parse(entered.Retiring!) - Date.parse(entered.Switching!)).toBeLessThan(600);
+    },
+  );
+
+  it('leave the app of the source a moment for what it has begun to answer', async () => {
+    const world = begun(SWAP);
+    const at: Record<string, number> = {};
+    world.hook = (name, when) => {
+      if (when === 'after') at[name] ??= world.time;
+    };
+    await world.run();
+    expectCompleted(world);
+    for (const end of ['deletePod', 'agent.kill']) expect(at[end]! - at['agent.forward']!).toBeGreaterThanOrEqual(200);
+  });
+
+  it.each([
+    ['cannot reach its copy', { reachable: false }],
+    ['has rules of a mesh in its network', { meshed: true }],
+  ])('have turned away, down to kube-proxy, before a source goes that %s', async (_what, given) => {
+    for (const way of [SWAP, REPLACE]) {
+      const world = begun(way);
+      Object.assign(world, given, { probeMs: 3_000 });
+      await world.run();
+      expectCompleted(world);
+      const { entered } = world.get()!.status!.handoffs![0]!;
+      expect(Date.parse(entered.Retiring!) - Date.parse(entered.Switching!)).toBeGreaterThan(3_000);
     }
+  });
+
+  it('get their source back when leader and sidecar are started anew after connections were turned to it', async () => {
+    const world = begun(SWAP);
+    let restarted = false;
+    world.hook = (name, when) => {
+      if (name !== 'agent.forward' || when !== 'after' || restarted) return;
+      restarted = true;
+      const source = world.sidecars.get(world.get()?.status?.handoffs?.[0]?.source.uid ?? '')!;
+      Object.assign(source, { state: 'mute', serving: false, forwards: false });
+      throw new Crash();
+    };
+    await world.run();
+    expect(restarted).toBe(true);
+    expect(world.violations.filter((each) => !/has no endpoint/.test(each))).toEqual([]);
+    expect(world.get()?.status?.phase).toBe('Completed');
   });
 
   it('are told of a Deployment copy before its set adopts it, and the set drops the source alone', async () => {

@@ -42,6 +42,7 @@ type Call = {
   freezeGeneration: number;
   resume?: boolean;
   fence?: boolean;
+  forwards: readonly unknown[];
   target: { node: string };
 };
 const NODE = {
@@ -122,6 +123,15 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
     if (!['recording', 'mute'].includes(sidecar.state) || sidecar.claim !== claim)
       world.violate(`fenced while ${sidecar.state}`);
     sidecar.fenced = true;
+    return {};
+  },
+  forward: (world, _node, { claim, pod, forwards }) => {
+    const sidecar = world.sidecars.get(pod.uid);
+    if (sidecar === undefined) throw new ShadowError('SHADOW_E_POD_NOT_RUNNING', 'no such pod');
+    if (world.verdict(claim) !== 'commit') world.violate('passed on without a commit');
+    if (forwards.length > 0 && !sidecar.forwards) world.violate('turned to a sidecar that passes nobody on');
+    if (world.meshed) throw new ShadowError('SHADOW_E_UNSUPPORTED', 'rules of others');
+    sidecar.turned = forwards.length > 0;
     return {};
   },
   resume: (world, _node, { claim, pod }) => {

@@ -45,7 +45,9 @@ const PROXY_MS = 200;
 const PROXY_PERIOD_MS = 1_000;
 export const checkLeaving = (world: World, uid: string): void => {
   const sent = world.lastSent.get(uid);
-  if (!world.served || sent === undefined) return;
+  const { forwards = false, turned = false } = world.sidecars.get(uid) ?? {};
+  if (turned && !forwards) world.violate('a pod goes whose Service is sent into the void');
+  if (!world.served || sent === undefined || turned) return;
   if (world.time - sent < PROXY_MS) world.violate('a pod goes that a Service sends to');
   if (world.time - world.joined < PROXY_PERIOD_MS) world.violate('a pod goes before kube-proxy heeds that it went');
 };

@@ -23,6 +23,9 @@ export interface Sidecar {
   /** Mode replay: the source serves on, ready, until it is told not to. */
   serving?: boolean;
   unreadyAt?: number;
+  /** Retired, and it would pass on whom it got; the agent turns them to it. */
+  forwards?: boolean;
+  turned?: boolean;
   /** Certificate by which it serves its record, or is to know its source. */
   cert?: string;
   play?: PlayReport;
@@ -38,6 +41,7 @@ type Given = {
   record?: boolean;
   tls?: LinkTls;
   direct?: DirectLink;
+  forward?: { host: string };
 };
 
 const began = (): PlayReport => ({
@@ -128,14 +132,16 @@ const RULES: Record<CommandType, (world: World, sidecar: Sidecar, given: Given) 
     if (sidecar.outstanding === 0) sidecar.state = 'closed';
     return { outstanding: sidecar.outstanding ?? 0 };
   },
-  retire: (world, sidecar) => {
+  retire: (world, sidecar, { forward }) => {
     if (sidecar.state === 'mute') throw new ShadowError('SHADOW_E_STALE', 'it knows of no commit');
     if (sidecar.state !== 'superseded' && sidecar.state !== 'closed') world.violate(`retired while ${sidecar.state}`);
     const others = [...world.endpoints].filter(([uid]) => world.sidecars.get(uid) !== sidecar);
     if (world.served && !others.some(([, ready]) => ready))
       world.violate('retired before the copy is ready in the Service');
     Object.assign(sidecar, { serving: false, unreadyAt: world.time + world.probeMs });
-    return {};
+    if (forward === undefined || !world.reachable) return { why: 'no answer' };
+    sidecar.forwards = true;
+    return { forwards: [{ port: 8080, to: 40_000 }] };
   },
 };
 

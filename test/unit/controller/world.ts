@@ -64,6 +64,9 @@ export class World {
   readonly lastSent = new Map<string, number>();
   /** So long after it was told to be unready the kubelet looks. */
   probeMs = 0;
+  /** The source can reach its copy; and there are rules of others in the pods' networks. */
+  reachable = true;
+  meshed = false;
   /** When it last began to send to one more. */
   joined = 0;
   /** So many looks a copy that has settled all stays live. */

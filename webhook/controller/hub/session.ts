@@ -9,6 +9,7 @@ import {
   MuteResult,
   type PlayReport,
   type RecordReport,
+  RetireResult,
   ServeResult,
   SessionReport,
   type Settle,
@@ -30,7 +31,7 @@ const RESULTS = {
   live: Nothing,
   supersede: SettleStatus,
   settleStatus: SettleStatus,
-  retire: Nothing,
+  retire: RetireResult,
 } as const satisfies Record<CommandType, z.ZodType>;
 
 export type CommandResult<T extends CommandType> = z.infer<(typeof RESULTS)[T]>;

@@ -31,6 +31,12 @@ export const remember = (ctx: Context, handoff: Handoff, what: string): void => 
   ctx.memory.set(keyOf(handoff, what), ctx.now());
 };
 
+/** Milliseconds since it was remembered; undefined: never. */
+export const sinceRemembered = (ctx: Context, handoff: Handoff, what: string): number | undefined => {
+  const at = ctx.memory.get(keyOf(handoff, what));
+  return at === undefined ? undefined : ctx.now() - at;
+};
+
 /** Was it remembered? It is not any more. */
 export const recall = (ctx: Context, handoff: Handoff, what: string): boolean =>
   ctx.memory.delete(keyOf(handoff, what));

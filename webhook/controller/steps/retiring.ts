@@ -8,6 +8,7 @@ import { proveRestoreWebhook, writeRestoreConfig } from '../restore-config.ts';
 import { stamp } from '../transition.ts';
 import { adopting } from './adopting.ts';
 import { isSourceDead } from './dead.ts';
+import { LINGER_GRACE_S, unfinished } from './forward.ts';
 import { forget } from './memory.ts';
 import { all, enterStep, findPod, type StepFunction, type StepResult, tolerant, wait } from './step.ts';
 import { prepare } from './warming.ts';
@@ -40,7 +41,8 @@ const sendAway = async (
 ): Promise<StepResult> => {
   const { namespace } = migration.metadata;
   const { claim, source } = handoff;
-  if (!isLeaving(pod)) await ctx.cluster.deletePod(namespace, source.name, uidOf(pod), 1);
+  const grace = handoff.mode === 'replay' ? LINGER_GRACE_S : 1;
+  if (!isLeaving(pod)) await ctx.cluster.deletePod(namespace, source.name, uidOf(pod), grace);
   const kill = async () =>
     ctx.agents
       .of(source.node)
@@ -72,6 +74,9 @@ export const retiring: StepFunction = async (ctx, migration, handoff) => {
     // Nobody is to be restored any more: from here on the set's pod starts as any other.
     else await writeRestoreConfig(ctx, migration);
   }
+  // What it has begun to answer it may end.
+  const left = pod === undefined ? 0 : unfinished(ctx, handoff);
+  if (left > 0) return wait(left);
   if (pod !== undefined) return sendAway(ctx, migration, handoff, pod);
   await clean(ctx, migration, handoff);
   // Its bound counts from when the name is free.

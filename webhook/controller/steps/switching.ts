@@ -1,19 +1,21 @@
 /**
  * Mode replay, where the source's app still answers: Services turn to the copy before they turn away from the source, so that
- * no request finds nobody. First the copy is ready in every Service that selects it, then the source is told to be unready,
- * and it goes when no Service sends anything to it any more.
+ * no request finds nobody. First the copy is ready in every Service that selects it, then the source is told to be unready and
+ * to pass on to the copy whoever still comes, and it goes. Where it cannot pass on, it goes when no Service sends anything to
+ * it any more.
  */
-import type { V1Pod } from '@kubernetes/client-node';
+import type { V1Pod, V1Service } from '@kubernetes/client-node';
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
 import type { Context } from '../context.ts';
 import { isReadyIn, publishesAlways, selecting } from '../endpoints.ts';
 import { isReady, serves } from '../pods.ts';
 import { afterCopyLost } from './committed.ts';
-import { once, sinceSeen } from './memory.ts';
+import { passingOn, passNobodyOn } from './forward.ts';
+import { sinceSeen } from './memory.ts';
 import { retire } from './retire.ts';
 import { findPod, type StepFunction, type StepResult, sinceEntered, uidOfRef, wait } from './step.ts';
 
-const POLL_MS = 100;
+const POLL_MS = 50;
 const TELL_AFTER_MS = 5_000;
 /** An app that never becomes ready again must not keep the source for ever. */
 const READY_WITHIN_MS = 60_000;
@@ -41,11 +43,15 @@ const awaitReady = async (ctx: Context, handoff: Handoff, copy: V1Pod): Promise<
 };
 
 /** undefined: no Service sends to it any more, and kube-proxy has had its moment. */
-const awaitUnready = async (ctx: Context, handoff: Handoff, source: V1Pod): Promise<StepResult | undefined> => {
-  const namespace = source.metadata?.namespace ?? '';
-  const services = selecting(await ctx.cluster.services(namespace), source).filter((one) => !publishesAlways(one));
+const awaitUnready = async (
+  ctx: Context,
+  handoff: Handoff,
+  source: V1Pod,
+  selected: readonly V1Service[],
+): Promise<StepResult | undefined> => {
+  const services = selected.filter((one) => !publishesAlways(one));
   if (services.length === 0) return undefined;
-  const slices = await ctx.cluster.endpointSlices(namespace);
+  const slices = await ctx.cluster.endpointSlices(source.metadata?.namespace ?? '');
   const sent = services.some((service) => isReadyIn(slices, service, source));
   if (sent && sinceSeen(ctx, handoff, 'retired') < UNREADY_WITHIN_MS) return wait(POLL_MS);
   const left = Math.max(
@@ -59,18 +65,21 @@ const turnAway = async (
   ctx: Context,
   migration: StatefulMigration,
   handoff: Handoff,
+  copy: V1Pod,
 ): Promise<StepResult | undefined> => {
   const source = await findPod(ctx, migration.metadata.namespace, handoff.source);
   if (!serves(source, handoff.source)) return undefined;
   // A source nobody reaches leaves the Services with its pod.
   const session = ctx.sidecars.session(uidOfRef(handoff.source));
   if (session === undefined) return sinceSeen(ctx, handoff, 'silent') < UNREADY_WITHIN_MS ? wait(POLL_MS) : undefined;
-  // Started anew since, its sidecar is mute: unready already, and it knows of nothing to retire from.
-  if (session.state !== 'mute')
-    await once(ctx, handoff, 'retire', () =>
-      ctx.sidecars.command(uidOfRef(handoff.source), { type: 'retire', claim: handoff.claim }),
-    );
-  return awaitUnready(ctx, handoff, source);
+  const services = selecting(await ctx.cluster.services(migration.metadata.namespace), source);
+  // Started anew since, its sidecar is mute: unready already, and it knows of nothing to retire from or to pass on.
+  if (session.state === 'mute') {
+    await passNobodyOn(ctx, migration, handoff);
+    return awaitUnready(ctx, handoff, source, services);
+  }
+  const passed = await passingOn(ctx, migration, handoff, { source, copy, services });
+  return passed ? undefined : awaitUnready(ctx, handoff, source, services);
 };
 
 export const switching: StepFunction = async (ctx, migration, handoff) => {
@@ -79,6 +88,6 @@ export const switching: StepFunction = async (ctx, migration, handoff) => {
   const waiting = await awaitReady(ctx, handoff, copy);
   if (waiting !== undefined) return waiting;
   sinceSeen(ctx, handoff, 'ready');
-  const turning = await turnAway(ctx, migration, handoff);
+  const turning = await turnAway(ctx, migration, handoff, copy);
   return turning ?? retire(ctx, migration);
 };

@@ -1,0 +1,74 @@
+/**
+ * Whoever still sends to the source's address, because kube-proxy, a DNS cache or the like is behind the slices, is served by the
+ * copy: the source's sidecar passes new connections on to it. Then nobody need be waited for. Nothing relies on it before it is
+ * proven: the sidecar has reached every port of the copy that its app serves, and the agent's rules are in place.
+ */
+import type { V1Pod, V1Service } from '@kubernetes/client-node';
+import type { Forward } from '../../api/control.ts';
+import { ShadowError } from '../../api/errors.ts';
+import type { Handoff, StatefulMigration } from '../../api/migration.ts';
+import type { Context } from '../context.ts';
+import { isOurSidecar, podId } from '../pods.ts';
+import { once, remember, sinceRemembered } from './memory.ts';
+import { uidOfRef } from './step.ts';
+
+/** A connection to a neighbour that takes longer is as good as none. */
+const DIAL_MS = 500;
+/** From SIGTERM on: as long as kube-proxy may be behind (a second by default, and what it takes for its rules). */
+const LINGER_MS = 3_000;
+/** Grace of the pod's deletion: LINGER_MS, a second to close what is open, and some more. Seconds. */
+export const LINGER_GRACE_S = 5;
+/** From the first connection that is passed on. */
+const FINISH_MS = 200;
+
+/** UDP is not passed on; and another's native sidecar (a mesh) has a say in who reaches the app. */
+const isPossible = (source: V1Pod, services: readonly V1Service[]): boolean =>
+  services.every(({ spec }) => (spec?.ports ?? []).every(({ protocol = 'TCP' }) => protocol === 'TCP')) &&
+  (source.spec?.initContainers ?? []).every((one) => isOurSidecar(one) || one.restartPolicy !== 'Always');
+
+/** False: the agent could not. */
+const turn = async (
+  ctx: Context,
+  { metadata }: StatefulMigration,
+  { claim, source }: Handoff,
+  forwards: readonly Forward[],
+): Promise<boolean> => {
+  const pod = podId(metadata.namespace, source);
+  try {
+    await ctx.agents.of(source.node).forward({ claim, epoch: ctx.epoch, pod, forwards: [...forwards] });
+    return true;
+  } catch (error) {
+    if (!(error instanceof ShadowError)) throw error;
+    ctx.log({ err: error, claim }, 'the connections of the source could not be turned');
+    return false;
+  }
+};
+
+/** Tells the source to retire, and to pass on if it can; after a change of leader again, which answers the same. */
+const begin = async (ctx: Context, migration: StatefulMigration, handoff: Handoff, host: string | undefined) => {
+  const { claim, source } = handoff;
+  const forward = host === undefined ? {} : { forward: { host, dialMs: DIAL_MS, lingerMs: LINGER_MS } };
+  const { forwards, why } = await ctx.sidecars.command(uidOfRef(source), { type: 'retire', claim, ...forward });
+  if (why !== undefined) ctx.log({ claim, why }, 'the source cannot pass on: Services are waited for');
+  if (forwards !== undefined && (await turn(ctx, migration, handoff, forwards))) remember(ctx, handoff, 'forwarded');
+};
+
+/** The sidecar was started anew since and passes nobody on: what comes is the app's again. */
+export const passNobodyOn = (ctx: Context, migration: StatefulMigration, handoff: Handoff): Promise<void> =>
+  once(ctx, handoff, 'unforwarded', () => turn(ctx, migration, handoff, []));
+
+/** What the app of the source has begun to answer it may end: milliseconds until it may be killed. */
+export const unfinished = (ctx: Context, handoff: Handoff): number =>
+  Math.max(0, FINISH_MS - (sinceRemembered(ctx, handoff, 'forwarded') ?? FINISH_MS));
+
+/** Whether the source may go since it passes on who comes. */
+export const passingOn = async (
+  ctx: Context,
+  migration: StatefulMigration,
+  handoff: Handoff,
+  { source, copy, services }: { source: V1Pod; copy: V1Pod; services: readonly V1Service[] },
+): Promise<boolean> => {
+  const host = services.length > 0 && isPossible(source, services) ? copy.status?.podIP : undefined;
+  await once(ctx, handoff, 'retire', () => begin(ctx, migration, handoff, host));
+  return sinceRemembered(ctx, handoff, 'forwarded') !== undefined;
+};
