@@ -58,7 +58,7 @@ const serve = async ({ tree, dir, credentials }: Job): Promise<void> => {
   };
   for (const path of ['staged', 'checkpoints', 'taken', 'epochs', 'kubelet/pods'])
     mkdirSync(under(path), { recursive: true });
-  const none = { paused: true, dump: () => Promise.reject(new Error('none')) };
+  const none = { paused: true, arm: () => Promise.reject(new Error('none')) };
   const agent = calls.calls({
     node: node.nodeOf('target', layout, []),
     drivers: { runc: none, kubelet: none },

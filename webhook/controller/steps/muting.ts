@@ -4,11 +4,9 @@
  */
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
 import type { Context } from '../context.ts';
-import { podId } from '../pods.ts';
-import { isFenced } from '../preflight/strategy.ts';
 import { enterCutting } from './cutting.ts';
-import { once } from './memory.ts';
-import { all, answerForGone, enterStep, findPod, type StepFunction, uidOfRef, wait } from './step.ts';
+import { fenceSource } from './replayed.ts';
+import { answerForGone, enterStep, type StepFunction, uidOfRef, wait } from './step.ts';
 
 const MUTE_MS = 8_000;
 
@@ -20,24 +18,11 @@ export const isSettling = (ctx: Context, migration: StatefulMigration, handoff: 
   return true;
 };
 
-/** Mode replay: nothing of the source's app leaves its pod but replies, unless its calls are idempotent. Once per leader. */
-export const fenceSource = (ctx: Context, migration: StatefulMigration, handoff: Handoff): Promise<void> =>
-  once(ctx, handoff, 'fence', async () => {
-    const { claim, source } = handoff;
-    const { namespace } = migration.metadata;
-    if (!isFenced(await findPod(ctx, namespace, source), handoff)) return;
-    await ctx.agents.of(source.node).fence({ claim, epoch: ctx.epoch, pod: podId(namespace, source) });
-  });
-
 export const muting: StepFunction = async (ctx, migration, handoff) => {
   const { claim, source, mode } = handoff;
-  const mute = async () => ctx.sidecars.command(uidOfRef(source), { type: 'mute', claim, timeoutMs: MUTE_MS });
-  if (mode === 'replay') {
-    // In the same breath: what the decision waits for, users wait for.
-    const muted = mute();
-    await all([muted, fenceSource(ctx, migration, handoff)]);
-    return enterStep('Attaching', { carried: (await muted).carried });
-  }
-  if (isSettling(ctx, migration, handoff)) return wait(20);
-  return enterCutting(ctx, handoff, { carried: (await mute()).carried });
+  // The fence takes longer than the mute: first, so that users do not wait for it.
+  if (mode === 'replay') await fenceSource(ctx, migration, handoff);
+  else if (isSettling(ctx, migration, handoff)) return wait(20);
+  const { carried } = await ctx.sidecars.command(uidOfRef(source), { type: 'mute', claim, timeoutMs: MUTE_MS });
+  return mode === 'replay' ? enterStep('Attaching', { carried }) : enterCutting(ctx, handoff, { carried });
 };
