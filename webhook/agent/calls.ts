@@ -96,7 +96,10 @@ const send = async (
     });
     return took(Received.parse(JSON.parse(await putCheckpoint(target, request.claim, request.epoch, archive))), sent);
   } catch (error) {
-    throw asTransferError(error);
+    const known = asTransferError(error);
+    if (base === undefined || known.retryable || known.code !== 'SHADOW_E_TRANSFER') throw known;
+    // Whatever was wrong with what went ahead: the next try goes without it.
+    throw new ShadowError(known.code, 'the memory sent ahead was of no use', { cause: known, retryable: true });
   }
 };
 

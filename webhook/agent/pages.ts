@@ -24,9 +24,34 @@ interface Segment {
   count: number;
 }
 
-/** Of its halves, 53 bits in all: as much as a number holds. A digest of each page costs five times as much, and an app waits. */
-const keyOf = (pages: Buffer, at: number): number =>
-  crc32(pages.subarray(at, at + PAGE / 2)) * 2 ** 21 + (crc32(pages.subarray(at + PAGE / 2, at + PAGE)) >>> 11);
+/** xxHash's second 32-bit prime: odd, so that multiplying by it loses nothing. */
+const PRIME = 0x85ebca77;
+const WORD = 4;
+
+/** Page by page: 53 bits, as much as a number holds. A digest of each page costs three times as much, and an app waits. */
+class Keys {
+  private readonly pages: Buffer;
+  private readonly words: Uint32Array;
+
+  constructor(pages: Buffer) {
+    const aligned = pages.byteOffset % WORD === 0 ? pages : Buffer.from(new Uint8Array(pages).buffer);
+    this.pages = pages;
+    this.words = new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.length / WORD);
+  }
+
+  /**
+   * Two sums over the whole page that have nothing in common: one is linear (what two pages differ in decides alone whether it
+   * tells them apart), the other is not.
+   */
+  at(at: number): number {
+    let product = 0;
+    for (let word = at / WORD, end = (at + PAGE) / WORD; word < end; word += 1) {
+      product = Math.imul(product ^ this.words[word]!, PRIME);
+      product ^= product >>> 15;
+    }
+    return crc32(this.pages.subarray(at, at + PAGE)) * 2 ** 21 + (product >>> 11);
+  }
+}
 
 /** Where the pages of a base are. */
 export class PageIndex {
@@ -35,8 +60,9 @@ export class PageIndex {
   count = 0;
 
   add(pages: Buffer): void {
+    const keys = new Keys(pages);
     for (let at = 0; at + PAGE <= pages.length; at += PAGE) {
-      const key = keyOf(pages, at);
+      const key = keys.at(at);
       if (!this.places.has(key)) this.places.set(key, this.count);
       this.count += 1;
     }
@@ -44,8 +70,9 @@ export class PageIndex {
 
   private segments(pages: Buffer): Segment[] {
     const segments: Segment[] = [];
+    const keys = new Keys(pages);
     for (let at = 0; at < pages.length; at += PAGE) {
-      const base = this.places.get(keyOf(pages, at));
+      const base = this.places.get(keys.at(at));
       const last = segments.at(-1);
       const next = last?.base === undefined ? undefined : last.base + last.count;
       if (last && base === next && (base === undefined) === (last.base === undefined)) last.count += 1;

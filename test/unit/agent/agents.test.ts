@@ -199,7 +199,7 @@ describe('a checkpoint travels', () => {
       mkdirSync(join(source.layout.checkpoints, CLAIM, 'images/app/checkpoint'), { recursive: true });
       writeFileSync(join(source.layout.checkpoints, CLAIM, 'images/app/checkpoint/pages-1.img'), dump);
       const send = () => agent.send({ ...claimed, pod, target: { url, node: 'target' } });
-      await expect(send()).rejects.toMatchObject({ code: 'SHADOW_E_TRANSFER' });
+      await expect(send()).rejects.toMatchObject({ code: 'SHADOW_E_TRANSFER', retryable: true });
       expect(existsSync(staged('app'))).toBe(false);
       expect(await send()).toMatchObject({ bytes: dump.length });
       expect(readFileSync(staged('app/checkpoint/pages-1.img')).equals(dump)).toBe(true);

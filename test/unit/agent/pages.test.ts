@@ -52,6 +52,24 @@ describe('segments', () => {
     }
   });
 
+  test('tell pages apart that have half of their bytes in common', () => {
+    const half = Buffer.alloc(PAGE / 2);
+    const kinds = Array.from({ length: 6000 }, () => randomBytes(PAGE / 2));
+    for (const join of [(own: Buffer) => [half, own], (own: Buffer) => [own, half]]) {
+      const file = Buffer.concat(kinds.flatMap(join));
+      const index = indexOf(file);
+      // One segment a piece: no page is taken for another.
+      for (let at = 0; at < file.length; at += PIECE)
+        expect(index.encode(file.subarray(at, at + PIECE)).length).toBe(12);
+    }
+  });
+
+  test('are the same wherever in memory a page lies', () => {
+    const page = randomBytes(PAGE);
+    const shifted = Buffer.concat([Buffer.alloc(1), page]).subarray(1);
+    expect(encode(page, shifted).length).toBe(12);
+  });
+
   test('cut short, too many, or of a base that is shorter, are an error', () => {
     const base = Buffer.alloc(2 * PAGE, 1);
     const bytes = encode(base, Buffer.concat([base, Buffer.alloc(PAGE, 2)]));
