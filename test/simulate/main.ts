@@ -1,4 +1,4 @@
-/** `npm run simulate -- --seeds N`: see docs/simulate.md. */
+/** `npm run simulate -- --seeds N`: see `--help` and CONTRIBUTING.md. */
 import { runSimulation } from './run.ts';
 
 // Timers of processes that were killed in the middle of something must not keep this one.
