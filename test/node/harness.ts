@@ -122,8 +122,8 @@ let labs = 0;
 export class Lab {
   readonly base = join(tmpdir(), `shadow-node-${randomBytes(3).toString('hex')}`);
   readonly #tag = randomBytes(2).toString('hex');
-  /** No two labs of a run share addresses: those of one before may still be known to the kernel. */
-  readonly #subnet = 200 + ((process.pid + labs++) % 50);
+  /** No two labs of a run share addresses: those of one before may still be known to the kernel. 10.244 is the playground's. */
+  readonly #subnet = 200 + ((process.pid + labs++) % 44);
   readonly #undo: (() => void)[] = [];
   #pods = 0;
 

@@ -11,14 +11,15 @@ import { containersOf, type RunningContainer } from './containers.ts';
 import type { Armed, Driver } from './drivers.ts';
 import { removeTree } from './files.ts';
 import type { Node } from './node.ts';
-import { type Packed, packVolumes } from './volumes.ts';
+import { type Looks, looksOf, packVolumes } from './volumes.ts';
 
 /** Well within the gate's own patience: it is closed by us, not by its end. */
 const ARMED_MS = 15_000;
 
 export interface Arms {
   readonly containers: readonly RunningContainer[];
-  readonly packed: Packed;
+  /** The volumes as they were when they were packed. */
+  readonly packed: Looks;
   readonly dump: Armed;
 }
 
@@ -45,7 +46,8 @@ const arm = async (
   await mkdir(node.at(images), { recursive: true });
   await node.canHurry();
   // What is not written to any more need not be packed while the app stands still.
-  const packed = await packVolumes(node, pod.uid, images);
+  const packed = await looksOf(node, pod.uid);
+  await packVolumes(node, pod.uid, images, packed);
   const dump = await driver.arm({ containers, images, work: join(checkpoint(node, claim), 'work'), pod });
   return { containers, packed, dump };
 };

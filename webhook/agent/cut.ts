@@ -20,7 +20,7 @@ import { isPaused, pause, resume } from './freezer.ts';
 import { applyRules, assertUnturned, fenceRules, forwardRules, removeTable, trackRules } from './network.ts';
 import { type Node, textOf } from './node.ts';
 import { isLoopback, parseTcp } from './sockets.ts';
-import { frozenGeneration, packVolumes, thaw } from './volumes.ts';
+import { frozenGeneration, looksOf, packVolumes, thaw } from './volumes.ts';
 
 type Cut = AgentRequest<'cut'>;
 type CutResult = AgentResponse<'cut'>;
@@ -126,9 +126,10 @@ const cutNow = async (node: Node, driver: Driver, request: Cut, arms: Arms): Pro
   await checkFrozen(node, request);
   const dumping = performance.now();
   if (driver.paused) {
+    const looks = await looksOf(node, request.pod.uid);
     await settleAll([
       dump.dump(),
-      packVolumes(node, request.pod.uid, images, packed),
+      packVolumes(node, request.pod.uid, images, looks, packed),
       // As good beside the dump as before it: nothing moves meanwhile.
       checkBacklog(node, containers),
     ]);
@@ -138,7 +139,7 @@ const cutNow = async (node: Node, driver: Driver, request: Cut, arms: Arms): Pro
     await Promise.all(apps.map((container) => pause(node, container)));
     // Its own deadline may have woken the sidecar in between: then the dump is of a running one.
     await checkFrozen(node, request);
-    await packVolumes(node, request.pod.uid, images, packed);
+    await packVolumes(node, request.pod.uid, images, await looksOf(node, request.pod.uid), packed);
   }
   const dumpMs = since(dumping);
   await thaw(node, request.pod.uid, request.freezeGeneration);

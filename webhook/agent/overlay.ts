@@ -38,10 +38,14 @@ interface Upper {
   whiteouts: string[];
 }
 
+/** What CRIU makes in a container's /tmp while it dumps, and removes again. */
+const CRIUS = /^cr-tmpfs\.\w{6}$/;
+
 const walkUpper = async (upper: string): Promise<Upper> => {
   const found: Upper = { directories: [], files: [], whiteouts: [] };
   const walk = async (relative: string): Promise<void> => {
     for (const entry of await readdir(join(upper, relative), { withFileTypes: true })) {
+      if (CRIUS.test(entry.name)) continue;
       const path = `${relative}/${entry.name}`;
       if (entry.isDirectory()) {
         found.directories.push(path);

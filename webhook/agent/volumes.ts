@@ -56,42 +56,43 @@ const lookOf = async (directory: string, volume: string): Promise<string | undef
 const TYPE = 0o170000n;
 const DIRECTORY = 0o040000n;
 
-/** Each volume as it looked when it was packed. */
-export type Packed = ReadonlyMap<string, string>;
+/** What CRIU makes in a container's /tmp while it dumps, and removes again. */
+const CRIUS = 'cr-tmpfs.??????';
 
 const packVolume = (node: Node, from: string, into: string, volume: string): Promise<void> =>
-  packTree(
-    node,
-    join(from, volume),
-    join(into, `${volume}.tar`),
-    volume === SIDECAR.runVolume
-      ? ['--anchored', `--exclude=./${RUN_FILE.frozen}*`, `--exclude=./${RUN_FILE.thaw}*`, '.']
-      : ['.'],
+  packTree(node, join(from, volume), join(into, `${volume}.tar`), [
+    ...['--anchored', `--exclude=./${CRIUS}`],
+    ...(volume === SIDECAR.runVolume ? [`--exclude=./${RUN_FILE.frozen}*`, `--exclude=./${RUN_FILE.thaw}*`] : []),
+    '.',
+  ]);
+
+/** Each volume as it looks now; undefined: too many files to look at. */
+export type Looks = ReadonlyMap<string, string | undefined>;
+
+/** To be taken while nobody writes, CRIU included. */
+export const looksOf = async (node: Node, podUid: string): Promise<Looks> => {
+  const from = node.at(emptyDirs(node, podUid));
+  const looks = (await namesIn(from)).map(
+    async (volume) => [volume, await lookOf(join(from, volume), volume)] as const,
   );
+  return new Map(await Promise.all(looks));
+};
 
 /**
- * Every volume as one tar under `<to>/emptydir`, without the freeze handshake's files. `before`: what an earlier call has packed
- * there; only what has changed since is packed again.
+ * Volumes as one tar each under `<to>/emptydir`, without the freeze handshake's files; not those that look as they did when an
+ * earlier call packed them there (`before`).
  */
 export const packVolumes = async (
   node: Node,
   podUid: string,
   to: string,
-  before: Packed = new Map(),
-): Promise<Packed> => {
-  const from = emptyDirs(node, podUid);
-  const volumes = await namesIn(node.at(from));
+  looks: Looks,
+  before: Looks = new Map(),
+): Promise<void> => {
   const into = join(to, STAGED.emptyDir);
-  if (volumes.length > 0) await mkdir(node.at(into), { recursive: true });
-  const looks = new Map<string, string>();
-  await settleAll(
-    volumes.map(async (volume) => {
-      const look = await lookOf(node.at(join(from, volume)), volume);
-      if (look === undefined || before.get(volume) !== look) await packVolume(node, from, into, volume);
-      if (look !== undefined) looks.set(volume, look);
-    }),
-  );
-  return looks;
+  if (looks.size > 0) await mkdir(node.at(into), { recursive: true });
+  const changed = [...looks].filter(([volume, look]) => look === undefined || before.get(volume) !== look);
+  await settleAll(changed.map(([volume]) => packVolume(node, emptyDirs(node, podUid), into, volume)));
 };
 
 /** The tars into the copy's volumes of the same names; a volume the copy does not have is an error. */
