@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -319,6 +319,21 @@ describe('a pod of a sidecar and an app, cut and restored by the real runc and C
     expect(started(other.claim)).toEqual([]);
     expect(existsSync(join(on.layout.checkpoints, other.claim))).toBe(false);
     expect(await stateOf(pod)).toMatchObject({ bad: 0, closed: 'no' });
+  });
+
+  test('without a gate nothing is dumped before the cut, and all of it then', async () => {
+    fresh();
+    const { pod } = await lab.source(on);
+    rmSync(join(on.layout.bin, 'gate'), { recursive: true });
+    const claim = newClaim();
+    const request = { ...cutOf(pod, claim, 1), resume: true };
+    await agent.arm(request);
+    const images = join(on.layout.checkpoints, claim.claim, 'images/app/checkpoint');
+    expect(readdirSync(images)).toEqual([]);
+    expect(existsSync(join(on.layout.checkpoints, claim.claim, 'work/app/dump.log'))).toBe(false);
+    await freeze(pod, 1);
+    await agent.cut(request);
+    expect(readdirSync(images)).toContain('inventory.img');
   });
 
   test('an agent that dies within a cut finds the pod standing still and sets it going', async () => {

@@ -27,6 +27,12 @@ const exists = (file: string): Promise<boolean> =>
     () => false,
   );
 
+/** Past a gate that is not there the dump would be made at once, of an app that runs. */
+const requireGate = async (node: Node, before: string): Promise<void> => {
+  const found = (await node.run('sh', ['-c', 'command -v criu'], { before })).trim();
+  if (found !== join(before, 'criu')) throw new Error(`criu is ${found}`);
+};
+
 /** `directory`: the gate's own, on the node. Resolves when the command stands at the gate; rejects when it does not get there. */
 export const atGate = async (
   node: Node,
@@ -34,15 +40,16 @@ export const atGate = async (
   command: string,
   args: readonly string[],
 ): Promise<Gate> => {
+  const before = join(node.layout.bin, GATE_BIN);
   const fifo = join(directory, 'go');
   await mkdir(node.at(directory), { recursive: true });
-  await node.run('mkfifo', ['-m', '600', fifo]);
+  await Promise.all([requireGate(node, before), node.run('mkfifo', ['-m', '600', fifo])]);
   // Both ends: opening does not wait for the other side, and when this process dies the reader sees the end.
   const file = await open(node.at(fifo), constants.O_RDWR | constants.O_NONBLOCK);
   const env = { SHADOW_GATE: directory };
   let ended = false;
   const running = node
-    .run(command, args, { urgent: true, before: join(node.layout.bin, GATE_BIN), env })
+    .run(command, args, { urgent: true, before, env })
     .finally(async () => {
       ended = true;
       await file.close();

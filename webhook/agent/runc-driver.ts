@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { ShadowError } from '../api/errors.ts';
 import type { RunningContainer } from './containers.ts';
 import type { Armed, Driver, Dump } from './drivers.ts';
-import { settleAll } from './files.ts';
+import { removeTree, settleAll } from './files.ts';
 import { atGate, type Gate } from './gate.ts';
 import { CommandError, type Node, textOf } from './node.ts';
 import { changedFiles } from './overlay.ts';
@@ -27,14 +27,17 @@ const checkpointArgs = (node: Node, container: RunningContainer, images: string,
 const armOne = async (node: Node, container: RunningContainer, dump: Dump): Promise<Armed> => {
   const images = join(dump.images, container.name, 'checkpoint');
   const work = join(dump.work, container.name);
-  await Promise.all([images, work].map((directory) => mkdir(node.at(directory), { recursive: true })));
+  const begin = () => Promise.all([images, work].map((directory) => mkdir(node.at(directory), { recursive: true })));
+  await begin();
   const args = checkpointArgs(node, container, images, work);
   const { runc } = node.layout;
-  const gate: Gate = await atGate(node, join(work, 'gate'), runc, args).catch(() => ({
-    // Not every runc comes by there: then all of it is started within the pause.
-    open: async () => void (await node.run(runc, args, { urgent: true })),
-    close: async () => undefined,
-  }));
+  // Not every runc comes by there: then all of it is started within the pause, and nothing of the try stays.
+  const ungated = async (): Promise<Gate> => {
+    await removeTree(node.at(images));
+    await begin();
+    return { open: async () => void (await node.run(runc, args, { urgent: true })), close: async () => undefined };
+  };
+  const gate = await atGate(node, join(work, 'gate'), runc, args).catch(ungated);
   const failed = async (error: unknown): Promise<never> => {
     const lines = errorLines((await textOf(node.at(join(work, 'dump.log')))) ?? '');
     const detail = lines || (error instanceof CommandError ? error.stderr.trim().slice(-500) : String(error));
