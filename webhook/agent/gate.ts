@@ -48,12 +48,10 @@ export const atGate = async (
   const file = await open(node.at(fifo), constants.O_RDWR | constants.O_NONBLOCK);
   const env = { SHADOW_GATE: directory };
   let ended = false;
-  const running = node
-    .run(command, args, { urgent: true, before, env })
-    .finally(async () => {
-      ended = true;
-      await file.close();
-    });
+  const running = node.run(command, args, { urgent: true, before, env }).finally(async () => {
+    ended = true;
+    await file.close();
+  });
   running.catch(() => undefined);
   const say = async (word: string): Promise<unknown> => (ended ? undefined : file.write(`${word}\n`));
   const gate: Gate = {
