@@ -62,13 +62,19 @@ const uids = ({ status }: StatefulMigration): { source: string; copy: string } =
   return { source: first?.source.uid ?? '', copy: first?.copy.uid ?? '' };
 };
 
-/** The copy never says that it is ready: the migration stays between the mute and the commit. */
-const holdBeforeCommit = async (): Promise<() => void> => {
+/** From that step on the copy says nothing any more, least of all that it is ready: no commit comes before what the test does. */
+const holdCopy = async (at: 'Replaying' | 'Muting'): Promise<() => void> => {
   let pids: number[] = [];
-  const found = await atMoment(bed, { pod: POD, handoff: 0, step: 'Replaying' }, (migration) => {
+  const find = (migration: StatefulMigration): void => {
     pids = pidsOf(uids(migration).copy, SIDECAR);
-  });
-  const held = await atMoment(bed, { pod: POD, handoff: 0, step: 'Muting' }, () => void signal(pids, 'SIGSTOP'));
+  };
+  const hold = (migration: StatefulMigration): void => {
+    if (pids.length === 0) find(migration);
+    signal(pids, 'SIGSTOP');
+  };
+  // Found ahead: the steps after it are short.
+  const found = await atMoment(bed, { pod: POD, handoff: 0, step: 'Replaying' }, at === 'Replaying' ? hold : find);
+  const held = await atMoment(bed, { pod: POD, handoff: 0, step: 'Muting' }, hold);
   return () => {
     found.disarm();
     held.disarm();
@@ -119,7 +125,7 @@ const expectUndone = (migration: StatefulMigration | undefined, exit: number): v
 it('its sidecar is killed when it is mute, before the commit: undone, and a fresh process of the app serves', async () => {
   const home = await nodeOf(bed, POD);
   const before = await instances(bed, SPEC);
-  const release = await holdBeforeCommit();
+  const release = await holdCopy('Muting');
   let from = 0;
   const armed = await atMoment(bed, { pod: POD, handoff: 0, step: 'Attaching' }, (migration) => {
     from = performance.now();
@@ -192,17 +198,17 @@ it("its node's power is cut after the commit: the copy has all, and the pod gets
   expect(await instances(bed, SPEC)).toEqual(before);
 });
 
-const BEFORE: readonly { step: Step; mute: boolean }[] = [
-  { step: 'Replaying', mute: false },
-  { step: 'Attaching', mute: true },
+const BEFORE: readonly { step: Step; held: 'Replaying' | 'Muting' }[] = [
+  { step: 'Replaying', held: 'Replaying' },
+  { step: 'Attaching', held: 'Muting' },
 ];
 
 it.each(BEFORE)(
   "its node's power is cut in $step, before the commit: undone, and it serves when the node is back",
-  async ({ step, mute }) => {
+  async ({ step, held }) => {
     const home = (await nodeOf(bed, POD)) as NodeName;
     const { uid } = (await getPod(bed.kube, bed.namespace, POD))!.metadata!;
-    const release = mute ? await holdBeforeCommit() : () => undefined;
+    const release = await holdCopy(held);
     let from = 0;
     let cut: Promise<void> | undefined;
     const armed = await atMoment(bed, { pod: POD, handoff: 0, step }, () => {
