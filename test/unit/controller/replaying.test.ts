@@ -26,6 +26,13 @@ describe('a copy has caught up', () => {
     expect(hasCaughtUp({ record: record(entries) }, { play: play(change) })).toBe(expected);
   });
 
+  it('as far as it can, once its lag has not become less for five seconds: two seconds at its pace', () => {
+    const told = { play: play({ lag: 40, rate: 20 }) };
+    expect(hasCaughtUp({ record: record(100) }, told, 4_999)).toBe(false);
+    expect(hasCaughtUp({ record: record(100) }, told, 5_000)).toBe(true);
+    expect(hasCaughtUp({ record: record(100) }, { play: play({ lag: 41, rate: 20 }) }, 60_000)).toBe(false);
+  });
+
   it('not while either says nothing', () => {
     expect(hasCaughtUp({ record: undefined }, { play: play({}) })).toBe(false);
     expect(hasCaughtUp({ record: record(100) }, { play: undefined })).toBe(false);

@@ -165,7 +165,8 @@ export const play = (world: World, copy: Sidecar): void => {
   const { attached, lag } = copy.play;
   const ended = source.state === 'mute';
   world.behind -= ended ? 0 : 1;
-  const left = world.behind >= 0 ? lag : lag >> 1;
+  // More than what is taken of a lag that stays.
+  const left = world.behind >= 0 ? 1000 : lag >> 1;
   copy.play = { ...copy.play, received: source.entries, attached: true, lag: ended ? 0 : left, ended };
   if (attached && ended && world.behind < 0) copy.state = 'replayed';
 };

@@ -27,6 +27,16 @@ export const sinceSeen = (ctx: Context, handoff: Handoff, what: string): number 
   return ctx.now() - first;
 };
 
+/** Milliseconds since this was lower than ever before. */
+export const sinceLowest = (ctx: Context, handoff: Handoff, what: string, value: number): number => {
+  const key = keyOf(handoff, `lowest ${what}`);
+  if (value < (ctx.memory.get(key) ?? Number.POSITIVE_INFINITY)) {
+    ctx.memory.set(key, value);
+    remember(ctx, handoff, what);
+  }
+  return sinceRemembered(ctx, handoff, what) ?? 0;
+};
+
 export const remember = (ctx: Context, handoff: Handoff, what: string): void => {
   ctx.memory.set(keyOf(handoff, what), ctx.now());
 };

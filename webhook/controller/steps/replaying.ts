@@ -8,7 +8,7 @@ import type { Context, Session } from '../context.ts';
 import { linkPair } from '../link.ts';
 import { foreignContainer, serves } from '../pods.ts';
 import { stamp } from '../transition.ts';
-import { recall, sinceSeen } from './memory.ts';
+import { recall, sinceLowest, sinceSeen } from './memory.ts';
 import { enterStep, findPod, type StepFunction, uidOfRef, wait } from './step.ts';
 
 const ATTACH_MS = 12_000;
@@ -84,11 +84,26 @@ const LAG_SECONDS = 0.1;
 const UNDER_WAY = 20;
 const UNDER_WAY_SECONDS = 0.5;
 
-/** Is so little left that the source may fall mute? Never before the copy has its connections open. Pure. */
-export const hasCaughtUp = ({ record }: Pick<Session, 'record'>, { play }: Pick<Session, 'play'>): boolean => {
+/**
+ * A lag that has not become less for so long will not: what an app does by the clock, its copy does later by the time that it
+ * was not there. So much of it is taken instead; its users wait about as long as StopAndCopy would make them.
+ */
+const STALE_MS = 5_000;
+const STALE_SECONDS = 2;
+
+/**
+ * Is so little left that the source may fall mute? Never before the copy has its connections open. `staleMs`: for so long the
+ * lag has not been less than ever before. Pure.
+ */
+export const hasCaughtUp = (
+  { record }: Pick<Session, 'record'>,
+  { play }: Pick<Session, 'play'>,
+  staleMs = 0,
+): boolean => {
   if (record === undefined || play === undefined || !play.attached) return false;
+  const seconds = staleMs >= STALE_MS ? STALE_SECONDS : LAG_SECONDS;
   return (
-    play.lag <= Math.max(LAG, LAG_SECONDS * play.rate) &&
+    play.lag <= Math.max(LAG, seconds * play.rate) &&
     record.entries - play.received <= Math.max(UNDER_WAY, UNDER_WAY_SECONDS * play.rate)
   );
 };
@@ -116,7 +131,8 @@ export const replaying: StepFunction = async (ctx, migration, handoff) => {
     return wait(50);
   }
   const replay = replayOf(origin, session, ctx.now());
-  if (hasCaughtUp(origin, session)) return enterStep('Muting', replay === undefined ? {} : { replay });
+  const staleMs = replay === undefined ? 0 : sinceLowest(ctx, handoff, 'lag', replay.lag);
+  if (hasCaughtUp(origin, session, staleMs)) return enterStep('Muting', replay === undefined ? {} : { replay });
   const told = Date.parse(handoff.replay?.at ?? handoff.entered.Replaying ?? '');
   const due = replay !== undefined && !(ctx.now() - told < TELL_MS);
   return { kind: 'wait', ms: 100, ...(due ? { seen: { replay } } : {}) };
