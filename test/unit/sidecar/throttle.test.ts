@@ -210,6 +210,21 @@ describe('the throttle', () => {
     expect(shares[2150]).toBe(1);
   });
 
+  it('lets go of a source whose copy is behind by the clock: it does not come nearer, however slow the source is', () => {
+    const throttle = new Throttle();
+    const shares: number[] = [];
+    for (let now = 0; now < 6000; now += REPORT_MS) {
+      // Fifty things a second, whatever is handed out, and three tenths of a second late.
+      throttle.report(now, { lag: 15, played: now / 20 }, { owed: 1000, deliveries: 300 }, 5);
+      shares.push(throttle.share);
+    }
+    expect(Math.min(...shares)).toBeLessThan(1);
+    expect(shares.slice(Math.ceil(1500 / REPORT_MS))).toEqual(shares.slice(Math.ceil(1500 / REPORT_MS)).map(() => 1));
+    // Really behind, it is helped again.
+    throttle.report(6000, { lag: 60, played: 300 }, { owed: 1000, deliveries: 300 }, 5);
+    expect(throttle.share).toBeLessThan(1);
+  });
+
   it('lets go of a source whose copy says nothing any more', () => {
     const throttle = new Throttle();
     for (let now = 0; now <= 400; now += 40)

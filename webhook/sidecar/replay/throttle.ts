@@ -29,6 +29,11 @@ const LEAST_PACE_MS = 200;
 const SILENT_MS = 600;
 /** A copy that has played nothing for so long is not waited for: it may have diverged, and users wait meanwhile. */
 const STANDSTILL_MS = 300;
+/**
+ * Slowed for PACE_MS, the lag has fallen by less than this share of what it should have: it is not for the copy to make up (what
+ * an app does by the clock, its copy does later by the time that it was not there), and users wait in vain.
+ */
+const IN_VAIN = 0.25;
 /** Most deliveries the credit grows to, in milliseconds at the present rate; and at least so many. */
 const BURST_MS = 100;
 const BURST = 2;
@@ -36,6 +41,7 @@ const BURST = 2;
 interface Report {
   readonly at: number;
   readonly played: number;
+  readonly lag: number;
 }
 
 /** What the record holds: by it what a copy owes (see `lags`) is counted in deliveries. */
@@ -53,6 +59,9 @@ export class Throttle {
   private best = 0;
   private rate = 0;
   private progressedAt = 0;
+  private closedAt = 0;
+  /** A lag that slowing the source did nothing about. */
+  private vain = -1;
   /** No report tells a pace yet. */
   private braced = false;
   /** When credit was first given, and last. */
@@ -79,11 +88,12 @@ export class Throttle {
   ): void {
     const last = this.reports.at(-1);
     if (!last || played > last.played) this.progressedAt = now;
-    this.reports.push({ at: now, played });
+    this.reports.push({ at: now, played, lag });
     while (this.reports.length > 2 && now - this.reports[1]!.at >= PACE_MS) this.reports.shift();
     const pace = this.pace();
     // What the copy has not received yet is no lag in its eyes. How fast it is is known once it has played for a while.
     if (this.braced && pace === 0) return;
+    if (this.braced) this.closedAt = now;
     this.braced = false;
     const bound = this.share < 1 ? UNTIL : FROM;
     const converged = lag <= Math.max(bound.entries, (pace * bound.ms) / 1000);
@@ -92,12 +102,29 @@ export class Throttle {
       return;
     }
     if (pace === 0) return;
+    if (this.inVain(now, lag, pace)) {
+      this.open();
+      return;
+    }
     const share = Math.min(1, Math.max(LEAST, 1 - (lag * 1000) / (WITHIN_MS * pace)));
-    if (this.share === 1) this.close(share, held);
+    if (this.share === 1) {
+      this.close(share, held);
+      this.closedAt = now;
+    }
     this.share = share;
     const deliveries = recorded.owed > 0 ? (pace * recorded.deliveries) / recorded.owed : 0;
     if (now - this.reports[0]!.at >= LEAST_PACE_MS || this.best === 0) this.best = Math.max(this.best, deliveries);
     this.rate = this.atLeast(share * deliveries);
+  }
+
+  /** Until it is twice as much, and some more. */
+  private inVain(now: number, lag: number, pace: number): boolean {
+    if (lag <= 2 * this.vain + FROM.entries && this.vain >= 0) return true;
+    this.vain = -1;
+    if (this.share === 1 || now - this.closedAt < PACE_MS) return false;
+    const fallen = Math.max(...this.reports.map((report) => report.lag)) - lag;
+    if (fallen < (IN_VAIN * (1 - this.share) * pace * PACE_MS) / 1000) this.vain = lag;
+    return this.vain >= 0;
   }
 
   /** What the app holds was handed to it ahead: by the time it has done that, the next one is due. */
