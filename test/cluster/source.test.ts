@@ -118,7 +118,7 @@ const expectUndone = (migration: StatefulMigration | undefined, exit: number): v
   expect(migration && decisionOf(migration)).toBe('abort');
   expect({ exit, phase: migration?.status?.phase }).toEqual({ exit: 1, phase: 'Failed' });
   expect(migration?.status?.error?.code).toMatch(
-    /^SHADOW_E_(SOURCE_LOST|SIDECAR_UNREACHABLE|AGENT_UNREACHABLE|RECORD|MUTE)$/,
+    /^SHADOW_E_(SOURCE_LOST|SIDECAR_UNREACHABLE|AGENT_UNREACHABLE|ATTACH|RECORD|MUTE)$/,
   );
 };
 
