@@ -3,6 +3,7 @@
  * lost with it, as that of any pod, and every message is applied by whoever starts in its place. After it the copy has all;
  * what the source had not settled yet the broker hands out again, and how much that is, is printed.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { getPod } from '../../scripts/demonstration/kube.ts';
 import { longestGapMs } from '../../scripts/demonstration/oracle.ts';
@@ -15,6 +16,7 @@ import {
   closeBed,
   deployApp,
   finish,
+  installed,
   instances,
   migrateAway,
   nodeOf,
@@ -54,6 +56,9 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   for (const node of ['node-1', 'node-2'] as const) await powerOn(node);
+  // The kubelet tells only now which of its containers are gone.
+  await sleep(10_000);
+  await installed(bed.kube);
   await closeBed(bed);
 });
 

@@ -29,10 +29,18 @@ export interface Bed {
 }
 
 /** A namespace from nothing: what a killed run left in it goes first. */
+/** All of it: a test before may have cut a node's power, and a pod made while no webhook is there is not injected. */
+export const installed = (kube: Kube): Promise<unknown> =>
+  until('kubectl-shadow to be up', 120_000, async () => {
+    const { items } = await kube.apps.listNamespacedDeployment({ namespace: 'shadow-system' });
+    return items.every(({ spec, status }) => (status?.availableReplicas ?? 0) >= (spec?.replicas ?? 1));
+  });
+
 export const openBed = async (namespace: string): Promise<Bed> => {
   const kubeconfig = kubeconfigPath();
   if (!(await reachable(kubeconfig))) await ensureUp({ log: (line) => console.error(line) });
   const kube = kubeFrom(kubeconfig);
+  await installed(kube);
   await deleteNamespace(kube, namespace);
   await apply(kube, [namespaceObject(namespace)]);
   const broker = await connect(brokerUrl());
