@@ -1,9 +1,9 @@
 /** What this node is, for preflight. */
-import { access } from 'node:fs/promises';
 import { arch, release } from 'node:os';
 import { join } from 'node:path';
 import type { AgentResponse } from '../api/agent.ts';
 import { freeBytes } from './claims.ts';
+import { exists } from './files.ts';
 import { type Node, textOf } from './node.ts';
 
 /** The first thing in a tool's output that looks like a version: "containerd github.com/… v2.3.7 abc" → 2.3.7. Pure. */
@@ -31,10 +31,7 @@ export const facts = async (node: Node): Promise<AgentResponse<'node'>> => {
     versionOf(node, 'criu'),
     textOf(join(node.layout.proc, 'cpuinfo')),
     freeBytes(node),
-    access(node.at(join(node.layout.bin, HANDLER))).then(
-      () => true,
-      () => false,
-    ),
+    exists(node.at(join(node.layout.bin, HANDLER))),
   ]);
   return {
     ...{ node: node.name, arch: arch(), kernel: release(), containerd, runc, criu },

@@ -1,6 +1,6 @@
 /** Small file operations with the guarantees the claim directories need. */
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isMissing } from './node.ts';
 
@@ -11,6 +11,12 @@ export const writeWhole = async (file: string, content: string, mode = 0o644): P
   await writeFile(fresh, content, { mode });
   await rename(fresh, file);
 };
+
+export const exists = (file: string): Promise<boolean> =>
+  access(file).then(
+    () => true,
+    () => false,
+  );
 
 export const namesIn = async (directory: string): Promise<string[]> => {
   try {

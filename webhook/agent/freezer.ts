@@ -2,10 +2,11 @@
  * Pausing by the container's freezer cgroup: what `runc pause` does, without starting a program (tens of milliseconds each,
  * within the pause). runc sees the container as paused, dumps it, and CRIU leaves it frozen.
  */
-import { access, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RunningContainer } from './containers.ts';
+import { exists } from './files.ts';
 import { isMissing, type Node, textOf } from './node.ts';
 
 type Frozen = Pick<RunningContainer, 'cgroup' | 'name'>;
@@ -13,14 +14,8 @@ type Frozen = Pick<RunningContainer, 'cgroup' | 'name'>;
 const FREEZE_MS = 2000;
 const REWRITE_EVERY = 25;
 
-const versionOf = async (directory: string): Promise<1 | 2> => {
-  try {
-    await access(join(directory, 'freezer.state'));
-    return 1;
-  } catch {
-    return 2;
-  }
-};
+const versionOf = async (directory: string): Promise<1 | 2> =>
+  (await exists(join(directory, 'freezer.state'))) ? 1 : 2;
 
 const isFrozen = async (directory: string, version: 1 | 2): Promise<boolean> =>
   version === 1

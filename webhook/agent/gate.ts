@@ -3,9 +3,10 @@
  * until the container stands still. What is started before the pause is not waited for within it.
  */
 import { constants } from 'node:fs';
-import { access, mkdir, open } from 'node:fs/promises';
+import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { exists } from './files.ts';
 import type { Node } from './node.ts';
 
 /** Directory of the gate's `criu` under the node's bin. */
@@ -20,12 +21,6 @@ export interface Gate {
   /** It ends without having touched the container. */
   close(): Promise<void>;
 }
-
-const exists = (file: string): Promise<boolean> =>
-  access(file).then(
-    () => true,
-    () => false,
-  );
 
 /** Past a gate that is not there the dump would be made at once, of an app that runs. */
 const requireGate = async (node: Node, before: string): Promise<void> => {

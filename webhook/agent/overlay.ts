@@ -38,8 +38,9 @@ interface Upper {
   whiteouts: string[];
 }
 
-/** What CRIU makes in a container's /tmp while it dumps, and removes again. */
+/** What CRIU makes in a container's /tmp while it dumps, and removes again: its name, and as tar's pattern. */
 const CRIUS = /^cr-tmpfs\.\w{6}$/;
+export const CRIUS_PATTERN = 'cr-tmpfs.??????';
 
 const walkUpper = async (upper: string): Promise<Upper> => {
   const found: Upper = { directories: [], files: [], whiteouts: [] };

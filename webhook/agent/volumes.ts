@@ -5,7 +5,7 @@ import { RUN_FILE, SIDECAR } from '../api/names.ts';
 import { STAGED } from '../api/staging.ts';
 import { namesIn, settleAll, writeWhole } from './files.ts';
 import { type Node, textOf } from './node.ts';
-import { packTree } from './overlay.ts';
+import { CRIUS_PATTERN, packTree } from './overlay.ts';
 
 const emptyDirs = (node: Node, podUid: string): string =>
   join(node.layout.kubelet, 'pods', podUid, 'volumes', 'kubernetes.io~empty-dir');
@@ -56,12 +56,9 @@ const lookOf = async (directory: string, volume: string): Promise<string | undef
 const TYPE = 0o170000n;
 const DIRECTORY = 0o040000n;
 
-/** What CRIU makes in a container's /tmp while it dumps, and removes again. */
-const CRIUS = 'cr-tmpfs.??????';
-
 const packVolume = (node: Node, from: string, into: string, volume: string): Promise<void> =>
   packTree(node, join(from, volume), join(into, `${volume}.tar`), [
-    ...['--anchored', `--exclude=./${CRIUS}`],
+    ...['--anchored', `--exclude=./${CRIUS_PATTERN}`],
     ...(volume === SIDECAR.runVolume ? [`--exclude=./${RUN_FILE.frozen}*`, `--exclude=./${RUN_FILE.thaw}*`] : []),
     '.',
   ]);

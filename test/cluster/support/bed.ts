@@ -28,7 +28,6 @@ export interface Bed {
   loads: Load[];
 }
 
-/** A namespace from nothing: what a killed run left in it goes first. */
 /** All of it: a test before may have cut a node's power, and a pod made while no webhook is there is not injected. */
 export const installed = (kube: Kube): Promise<unknown> =>
   until('kubectl-shadow to be up', 120_000, async () => {
@@ -36,6 +35,7 @@ export const installed = (kube: Kube): Promise<unknown> =>
     return items.every(({ spec, status }) => (status?.availableReplicas ?? 0) >= (spec?.replicas ?? 1));
   });
 
+/** A namespace from nothing: what a killed run left in it goes first. */
 export const openBed = async (namespace: string): Promise<Bed> => {
   const kubeconfig = kubeconfigPath();
   if (!(await reachable(kubeconfig))) await ensureUp({ log: (line) => console.error(line) });
