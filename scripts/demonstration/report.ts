@@ -1,5 +1,6 @@
 /** The demonstration's result, as JSON and as a table a person reads. */
 import Table from 'cli-table3';
+import { PHASES } from '../../webhook/api/migration.ts';
 import type { Verdict } from './oracle.ts';
 
 /** Of one migration. The counts are of the whole run: a message is lost or repeated once and for all. */
@@ -45,9 +46,10 @@ export const proofOf = (migrations: MigrationProof[]): Proof => ({
 });
 
 const phases = (proof: MigrationProof): string =>
-  Object.entries(proof.phaseSeconds)
-    .map(([phase, seconds]) => `${phase} ${seconds.toFixed(2)}`)
-    .join('\n');
+  PHASES.flatMap((phase) => {
+    const seconds = proof.phaseSeconds[phase];
+    return seconds === undefined ? [] : [`${phase} ${seconds.toFixed(2)}`];
+  }).join('\n');
 
 export const table = (proof: Proof): string => {
   const perMigration = new Table({

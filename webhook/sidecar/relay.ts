@@ -5,6 +5,7 @@ import { asShadowError, ShadowError } from '../api/errors.ts';
 import { attachOver } from './attach.ts';
 import { BlindRelay } from './blind.ts';
 import { Connection, type ConnectionEvents, type Log } from './connection.ts';
+import { lull } from './lull.ts';
 import { OldUpstreams } from './old-upstreams.ts';
 import { Patience } from './patience.ts';
 import { RelayReplay, type ReplayRelay } from './replay/relay-replay.ts';
@@ -288,6 +289,7 @@ export class SessionRelay implements Relay {
 
   async mute(timeoutMs: number): Promise<MuteResult> {
     if (this.holding && this.every('mute')) return this.muteResult();
+    if (this.replay.recording) await lull(() => this.muteResult().carried, this.watch);
     this.refuseUnfit('SHADOW_E_MUTE');
     const losses = this.losses;
     this.holding = true;

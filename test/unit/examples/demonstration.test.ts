@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { due } from '../../../manifests/examples/producer/producer.ts';
 import { goSeconds } from '../../../scripts/demonstration/migrate.ts';
 import { probeReport } from '../../../scripts/demonstration/prober.ts';
-import { comparison, joined, type MigrationProof, proofOf } from '../../../scripts/demonstration/report.ts';
+import { comparison, joined, type MigrationProof, proofOf, table } from '../../../scripts/demonstration/report.ts';
 import { until } from '../../../scripts/demonstration/until.ts';
 
 const good: MigrationProof = {
@@ -53,6 +53,11 @@ describe('the proof', () => {
     const lines = comparison([swap, stop]).split('\n');
     expect(lines.find((line) => line.includes('longest gap'))).toMatch(/20 \/ 30.*2000 \/ 2000/);
     expect(lines.find((line) => line.includes('exact'))).toMatch(/yes.*NO/);
+  });
+
+  it('shows the phases in the order of their course', () => {
+    const shown = table(proofOf([{ ...good, phaseSeconds: { Finalizing: 3, Checkpointing: 1, Pending: 2 } }]));
+    expect(shown).toMatch(/Pending 2\.00[\s\S]*Checkpointing 1\.00[\s\S]*Finalizing 3\.00/);
   });
 
   it('reads Go durations, and no others', () => {
