@@ -3,8 +3,9 @@
  *
  * It consumes `<TOPIC>.in` with PREFETCH and manual acks, one message at a time: works on it for WORK_MS, puts it into its
  * memory, publishes its output to the exchange `<TOPIC>.out`, waits for the broker's confirm, acks. The test declares both.
- * On PORT, GET / answers 503 until it consumes, GET /state everything it remembers. It goes by AMQP_URL, and does about its
- * connection whatever its client does by itself: reconnect, and count that in `reconnects`, or end with code 1.
+ * On PORT, GET / answers 200 once it consumes and not before, GET /state all it remembers (`WorkerSnapshot`). It goes by
+ * AMQP_URL, and does about its connection whatever its client does by itself: reconnect, and count that in `reconnects`, or
+ * end with code 1.
  */
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';

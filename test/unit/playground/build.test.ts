@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { obtain, type Recipe, sweep } from '../../../scripts/playground/build/cache.ts';
-import { canFetchToolchains, kubeGoMod } from '../../../scripts/playground/build/recipes.ts';
+import { canFetchToolchains } from '../../../scripts/playground/build/go.ts';
+import { kubeGoMod } from '../../../scripts/playground/build/recipes.ts';
 import { ShadowError } from '../../../webhook/api/errors.ts';
 
 let cache = '';

@@ -1,4 +1,5 @@
-"""A stateful consumer with pika's blocking connection: one message at a time, state in memory, no reconnect."""
+"""pika's blocking connection: the same thread consumes, publishes and heartbeats; it does not reconnect.
+The contract is told in ../worker.ts."""
 import datetime
 import hashlib
 import http.server
@@ -14,6 +15,7 @@ import uuid
 import pika
 
 topic = os.environ["TOPIC"]
+work_seconds = float(os.environ.get("WORK_MS", "5")) / 1000
 name = socket.gethostname()
 memory = {
     "consumer": name,
@@ -25,6 +27,7 @@ memory = {
     "list": [],
     "redelivered": 0,
     "received": [],
+    "reconnects": 0,
     "ticks": 0,
 }
 
@@ -45,13 +48,13 @@ class Tell(http.server.BaseHTTPRequestHandler):
 def handle(channel, method, _properties, body):
     seq = json.loads(body)["seq"]
     memory["received"].append(seq)
-    time.sleep(0.005)
+    time.sleep(work_seconds)
     memory["hash"] = hashlib.sha256(bytes.fromhex(memory["hash"]) + body).hexdigest()
     memory["list"].append(seq)
     memory["count"] += 1
     memory["last"] = seq
     memory["redelivered"] += 1 if method.redelivered else 0
-    output = {"consumer": name, "seq": seq, "index": memory["count"]}
+    output = {"consumer": name, "seq": seq, "index": memory["count"], "instance": memory["instance"]}
     # With confirms on, a blocking channel returns once the broker has it, and raises if not.
     channel.basic_publish(topic + ".out", "", json.dumps(output).encode(), pika.BasicProperties(delivery_mode=2))
     channel.basic_ack(method.delivery_tag)
@@ -61,9 +64,11 @@ signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 connection = pika.BlockingConnection(pika.URLParameters(os.environ["AMQP_URL"]))
 channel = connection.channel()
 channel.confirm_delivery()
-channel.basic_qos(prefetch_count=20)
+channel.basic_qos(prefetch_count=int(os.environ.get("PREFETCH", "20")))
 channel.basic_consume(topic + ".in", handle)
-threading.Thread(target=http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Tell).serve_forever, daemon=True).start()
+# Not before it consumes: an answer says that it is ready.
+port = int(os.environ.get("PORT", "8080"))
+threading.Thread(target=http.server.ThreadingHTTPServer(("0.0.0.0", port), Tell).serve_forever, daemon=True).start()
 print("consuming", flush=True)
 try:
     channel.start_consuming()
