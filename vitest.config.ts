@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-/** unit: no I/O beyond the file system. broker: a real RabbitMQ on loopback. node: a real runc and CRIU. cluster: the playground. */
+/** unit: no I/O beyond the file system. broker: a real RabbitMQ on loopback; broker-4: version 4. node: a real runc and CRIU. cluster: the playground. */
 const serial = { fileParallelism: false, pool: 'forks' as const };
 
 export default defineConfig({
@@ -13,6 +13,16 @@ export default defineConfig({
           include: ['test/broker/**/*.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 120_000,
+          ...serial,
+        },
+      },
+      {
+        test: {
+          name: 'broker-4',
+          include: ['test/broker/**/*.test.ts'],
+          env: { SHADOW_TEST_RABBITMQ: '4' },
+          testTimeout: 60_000,
+          hookTimeout: 600_000,
           ...serial,
         },
       },
