@@ -5,16 +5,18 @@ import type { V1Node, V1NodeList } from '@kubernetes/client-node';
 import { ShadowError } from '../../webhook/api/errors.ts';
 import { importEverywhere } from '../images/import.ts';
 import { pauseImage } from '../images/ours.ts';
+import { brokerReady, brokerSeries, restartBroker, startBroker } from './broker.ts';
 import { obtainParts, type Parts, type Say } from './build/parts.ts';
 import { clean, readSysctl } from './clean.ts';
 import { type Host, PKI } from './config.ts';
-import { apiGet, applyBase, brokerReady, startBroker, startControlPlane } from './control.ts';
+import { apiGet, applyBase, startControlPlane } from './control.ts';
 import { loadImages } from './deploy.ts';
 import { checkHost } from './host.ts';
 import { NODES, type NodeName, RUN } from './layout.ts';
 import { buildNetwork } from './network.ts';
 import { containerdReady, initPid, layOutNode, startNode } from './node.ts';
 import { writePki } from './pki.ts';
+import { installation, type Series } from './rabbitmq.ts';
 import { poll, run } from './run.ts';
 import { emptyState, isAlive, makeDir, readState, type State, writeState } from './state.ts';
 
@@ -68,9 +70,9 @@ const nodesReady = async (): Promise<void> => {
   if (!ready) throw new ShadowError('SHADOW_E_INTERNAL', `the nodes do not get ready, logs in ${join(RUN, 'logs')}`);
 };
 
-const startAll = async (state: State, parts: Parts, host: Host, say: Say): Promise<void> => {
+const startAll = async (state: State, parts: Parts, host: Host, rabbitmq: Series, say: Say): Promise<void> => {
   for (const node of NODES) layOutNode(state, node, parts, host);
-  await Promise.all([writePki(PKI), buildNetwork().then(() => startBroker(state))]);
+  await Promise.all([writePki(PKI), buildNetwork().then(() => startBroker(state, rabbitmq))]);
   say('network and certificates are there');
   await startControlPlane(state, parts);
   say('API server is up');
@@ -108,12 +110,20 @@ const linkKubectl = async (state: State, parts: Parts): Promise<void> => {
   symlinkSync(join(parts.kubernetes, 'kubectl'), link);
 };
 
-/** From whatever is there to a healthy cluster with our images on its nodes. Harmless on a healthy one; anything else is cleaned away first. */
-export const bringUp = async (say: Say): Promise<Parts> => {
+/**
+ * From whatever is there to a healthy cluster with our images on its nodes. Harmless on a healthy one, where only a broker of
+ * another series than asked for is replaced; anything else is cleaned away first.
+ */
+export const bringUp = async (say: Say, rabbitmq?: Series): Promise<Parts> => {
   const host = await checkHost(say);
   const parts = await obtainParts(say);
+  if (rabbitmq !== undefined) await installation(rabbitmq);
   if (await isHealthy(30_000)) {
     say('the playground is up already');
+    if (rabbitmq !== undefined && rabbitmq !== brokerSeries()) {
+      await restartBroker(rabbitmq);
+      say(`RabbitMQ is now of series ${rabbitmq}`);
+    }
     await loadImages(say);
     return parts;
   }
@@ -126,6 +136,6 @@ export const bringUp = async (say: Say): Promise<Parts> => {
   for (const path of ['/run/netns', '/run/mount']) makeDir(state, path);
   writeFileSync(join(RUN, 'parts.json'), JSON.stringify(parts));
   await linkKubectl(state, parts);
-  await startAll(state, parts, host, say);
+  await startAll(state, parts, host, rabbitmq ?? '3', say);
   return parts;
 };

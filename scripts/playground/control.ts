@@ -1,7 +1,6 @@
-/** The control plane, CoreDNS and the broker: plain processes in network namespaces of their own. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+/** The control plane and CoreDNS: plain processes in a network namespace of their own. */
+import { readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { ShadowError } from '../../webhook/api/errors.ts';
 import type { Parts } from './build/parts.ts';
@@ -13,18 +12,12 @@ import {
   etcdArgs,
   PKI,
   proxyArgs,
-  rabbitmqConf,
   schedulerArgs,
 } from './config.ts';
-import { ADDRESS, API_URL, BROKER, KUBECONFIG, LOGS, NETNS, netnsPath, RUN } from './layout.ts';
-import { must, poll, type Ran, run, start, tail } from './run.ts';
-import { record, type State } from './state.ts';
-
-const inNetns = (netns: string): string[] => ['nsenter', `--net=${netnsPath(netns)}`];
-
-const launch = (state: State, netns: string, name: string, argv: string[], env: Record<string, string> = {}): void => {
-  record(state, name, start([...inNetns(netns), ...argv], join(LOGS, `${name}.log`), env));
-};
+import { launch } from './launch.ts';
+import { ADDRESS, API_URL, KUBECONFIG, LOGS, NETNS, RUN } from './layout.ts';
+import { must, poll, tail } from './run.ts';
+import type { State } from './state.ts';
 
 /** One GET of the API server as admin; undefined when it does not answer with 200. */
 export const apiGet = (path: string): Promise<string | undefined> =>
@@ -67,51 +60,3 @@ export const applyBase = async (parts: Parts): Promise<void> => {
     input: JSON.stringify(baseObjects()),
   });
 };
-
-const BROKER_DIR = join(RUN, 'broker');
-
-/**
- * RabbitMQ apart from any other on the machine: own network namespace (so own epmd), name, cookie and directories.
- * Busy waiting of Erlang's schedulers is off: it would burn a core beside what is measured.
- */
-const brokerEnv = (): Record<string, string> => ({
-  HOME: BROKER_DIR,
-  RABBITMQ_NODENAME: BROKER.nodename,
-  RABBITMQ_CONF_ENV_FILE: join(BROKER_DIR, 'none'),
-  RABBITMQ_CONFIG_FILE: join(BROKER_DIR, 'rabbitmq.conf'),
-  RABBITMQ_ENABLED_PLUGINS_FILE: join(BROKER_DIR, 'enabled_plugins'),
-  RABBITMQ_MNESIA_BASE: join(BROKER_DIR, 'mnesia'),
-  RABBITMQ_LOG_BASE: join(BROKER_DIR, 'log'),
-  RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '+sbwt none +sbwtdcpu none +sbwtdio none',
-});
-
-const PROGRAMS = '/usr/lib/rabbitmq/bin';
-
-export const startBroker = (state: State): void => {
-  mkdirSync(BROKER_DIR, { recursive: true });
-  writeFileSync(join(BROKER_DIR, 'rabbitmq.conf'), rabbitmqConf());
-  writeFileSync(join(BROKER_DIR, 'enabled_plugins'), '[].\n');
-  // Started by us, not by Erlang as a daemon: so it is known and goes with the rest.
-  launch(state, NETNS.broker, 'epmd', ['epmd'], brokerEnv());
-  launch(state, NETNS.broker, 'rabbitmq', [join(PROGRAMS, 'rabbitmq-server')], brokerEnv());
-};
-
-const answers = (host: string, port: number): Promise<true | undefined> =>
-  new Promise((resolve) => {
-    const socket = connect({ host, port, timeout: 1000 });
-    const end = (answer: true | undefined) => {
-      socket.destroy();
-      resolve(answer);
-    };
-    socket.on('connect', () => end(true));
-    socket.on('timeout', () => end(undefined));
-    socket.on('error', () => end(undefined));
-  });
-
-export const brokerReady = async (): Promise<void> => {
-  if ((await poll(60_000, 200, () => answers(ADDRESS.broker, BROKER.port))) === undefined)
-    throw new ShadowError('SHADOW_E_INTERNAL', `RabbitMQ does not come up\n${tail(join(LOGS, 'rabbitmq.log'))}`);
-};
-
-export const rabbitmqctl = (args: readonly string[]): Promise<Ran> =>
-  run([...inNetns(NETNS.broker), join(PROGRAMS, 'rabbitmqctl'), ...args], { env: brokerEnv() });

@@ -9,10 +9,11 @@ import { install } from './deploy.ts';
 import { ADDRESS, BROKER, KUBECONFIG, type NodeName, RUN } from './layout.ts';
 import { alone } from './lock.ts';
 import { initPid, powerOn as powerOnNode } from './node.ts';
+import type { Series } from './rabbitmq.ts';
 
 export { importImage } from '../images/import.ts';
 export { buildImage } from '../images/oci.ts';
-export { rabbitmqctl } from './control.ts';
+export { brokerSeries, rabbitmqctl, restartBroker } from './broker.ts';
 export type { NodeName } from './layout.ts';
 export { nodeExec, powerCut } from './node.ts';
 export { importEverywhere };
@@ -33,12 +34,14 @@ export interface UpOptions {
   readonly log: (line: string) => void;
   /** false: the bare cluster, without kubectl-shadow in it. */
   readonly install?: boolean;
+  /** Which RabbitMQ; default: the one it has, at first the machine's. */
+  readonly rabbitmq?: Series | undefined;
 }
 
 /** A healthy playground with our images and components in it; quick when it is there already. */
-export const ensureUp = ({ log, install: withInstall = true }: UpOptions): Promise<void> =>
+export const ensureUp = ({ log, install: withInstall = true, rabbitmq }: UpOptions): Promise<void> =>
   alone(log, async () => {
-    await bringUp(log);
+    await bringUp(log, rabbitmq);
     if (withInstall) await install(log);
   });
 

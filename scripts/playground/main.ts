@@ -4,6 +4,7 @@ import { hideBin } from 'yargs/helpers';
 import { asShadowError, ShadowError } from '../../webhook/api/errors.ts';
 import { isNodeName, KUBECONFIG, NODES } from './layout.ts';
 import { down, ensureUp, powerCut, powerOn } from './lib.ts';
+import { SERIES, type Series } from './rabbitmq.ts';
 import { printStatus } from './status.ts';
 
 const needRoot = (): void => {
@@ -16,10 +17,10 @@ const clock = (): ((line: string) => void) => {
   return (line) => console.log(`${((performance.now() - start) / 1000).toFixed(1).padStart(6)} s  ${line}`);
 };
 
-const up = async (install: boolean): Promise<void> => {
+const up = async (install: boolean, rabbitmq: Series | undefined): Promise<void> => {
   needRoot();
   const say = clock();
-  await ensureUp({ log: say, install });
+  await ensureUp({ log: say, install, rabbitmq });
   say(`up; export KUBECONFIG=${KUBECONFIG}`);
 };
 
@@ -49,8 +50,11 @@ try {
     .command(
       'up',
       'build what is missing, start the cluster and install kubectl-shadow',
-      (args) => args.option('install', { type: 'boolean', default: true, describe: '--no-install: the bare cluster' }),
-      (args) => up(args.install),
+      (args) =>
+        args
+          .option('install', { type: 'boolean', default: true, describe: '--no-install: the bare cluster' })
+          .option('rabbitmq', { choices: SERIES, describe: "its broker: 3, the machine's package, or 4, a newer one" }),
+      (args) => up(args.install, args.rabbitmq),
     )
     .command('down', 'end it and leave nothing behind', {}, takeDown)
     .command(

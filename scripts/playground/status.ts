@@ -1,6 +1,7 @@
 /** `playground status`. */
 import { readFileSync } from 'node:fs';
 import Table from 'cli-table3';
+import { brokerSeries } from './broker.ts';
 import { getNodes, isHealthy } from './cluster.ts';
 import { NODES, VERSION } from './layout.ts';
 import { initPid } from './node.ts';
@@ -54,7 +55,7 @@ export const printStatus = async (): Promise<void> => {
     partTable.push([name, process.pid, isAlive(process) ? 'running' : 'ended', memoryOf(process.pid)]);
   console.log(partTable.toString());
   console.log(
-    `versions: ${Object.entries(VERSION)
+    `versions: ${Object.entries({ ...VERSION, rabbitmq: brokerSeries() })
       .map((pair) => pair.join(' '))
       .join(', ')}`,
   );

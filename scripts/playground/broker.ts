@@ -1,0 +1,95 @@
+/** The playground's RabbitMQ: a plain process, of either series, in a network namespace of its own. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { ShadowError } from '../../webhook/api/errors.ts';
+import { rabbitmqConf } from './config.ts';
+import { inNetns, launch } from './launch.ts';
+import { ADDRESS, BROKER, LOGS, NETNS, RUN } from './layout.ts';
+import { installation, isSeries, type Series } from './rabbitmq.ts';
+import { poll, type Ran, run, tail } from './run.ts';
+import { isAlive, readState, type State } from './state.ts';
+
+const DIR = join(RUN, 'broker');
+const SERIES_FILE = join(DIR, 'series');
+
+/** Of the broker that was started last. */
+export const brokerSeries = (): Series => {
+  try {
+    const said = readFileSync(SERIES_FILE, 'utf8');
+    return isSeries(said) ? said : '3';
+  } catch {
+    return '3';
+  }
+};
+
+/**
+ * RabbitMQ apart from any other on the machine: own network namespace (so own epmd), name, cookie and directories; `dir` is
+ * where it finds them. Its data is not for another series. Busy waiting of Erlang's schedulers is off: it would burn a core
+ * beside what is measured.
+ */
+const environment = (dir: string, series: Series): Record<string, string> => ({
+  HOME: dir,
+  RABBITMQ_NODENAME: BROKER.nodename,
+  RABBITMQ_CONF_ENV_FILE: join(dir, 'none'),
+  RABBITMQ_CONFIG_FILE: join(dir, 'rabbitmq.conf'),
+  RABBITMQ_ENABLED_PLUGINS_FILE: join(dir, 'enabled_plugins'),
+  RABBITMQ_MNESIA_BASE: join(dir, `data-${series}`),
+  RABBITMQ_LOG_BASE: join(dir, 'log'),
+  RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '+sbwt none +sbwtdcpu none +sbwtdio none',
+});
+
+export const startBroker = async (state: State, series: Series): Promise<void> => {
+  const { inside, call } = await installation(series);
+  mkdirSync(DIR, { recursive: true });
+  writeFileSync(join(DIR, 'rabbitmq.conf'), rabbitmqConf());
+  writeFileSync(join(DIR, 'enabled_plugins'), '[].\n');
+  writeFileSync(SERIES_FILE, series);
+  const env = environment(inside(DIR), series);
+  // Started by us, not by Erlang as a daemon: so it is known and goes with the rest.
+  launch(state, NETNS.broker, 'epmd', call(DIR, 'epmd'), env);
+  launch(state, NETNS.broker, 'rabbitmq', call(DIR, 'rabbitmq-server'), env);
+};
+
+/** As an operator does: its clients are told, what is durable is on the disk. */
+export const stopBroker = async (state: State): Promise<void> => {
+  for (const name of ['rabbitmq', 'epmd']) {
+    const found = state.processes[name];
+    if (found === undefined || !isAlive(found)) continue;
+    process.kill(found.pid, 'SIGTERM');
+    if ((await poll(60_000, 50, () => (isAlive(found) ? undefined : true))) === undefined)
+      throw new ShadowError('SHADOW_E_INTERNAL', `${name} does not end\n${tail(join(LOGS, `${name}.log`))}`);
+  }
+};
+
+const answers = (host: string, port: number): Promise<true | undefined> =>
+  new Promise((resolve) => {
+    const socket = connect({ host, port, timeout: 1000 });
+    const end = (answer: true | undefined) => {
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.on('connect', () => end(true));
+    socket.on('timeout', () => end(undefined));
+    socket.on('error', () => end(undefined));
+  });
+
+export const brokerReady = async (): Promise<void> => {
+  if ((await poll(60_000, 200, () => answers(ADDRESS.broker, BROKER.port))) === undefined)
+    throw new ShadowError('SHADOW_E_INTERNAL', `RabbitMQ does not come up\n${tail(join(LOGS, 'rabbitmq.log'))}`);
+};
+
+/** The same broker again, or one of the other series with data of its own in its place. Resolves when it answers. */
+export const restartBroker = async (series: Series = brokerSeries()): Promise<void> => {
+  const state = readState();
+  await stopBroker(state);
+  await startBroker(state, series);
+  await brokerReady();
+};
+
+export const rabbitmqctl = async (args: readonly string[]): Promise<Ran> => {
+  const series = brokerSeries();
+  const { inside, call } = await installation(series);
+  const argv = [...inNetns(NETNS.broker), ...call(DIR, 'rabbitmqctl', ...args)];
+  return run(argv, { env: environment(inside(DIR), series) });
+};
