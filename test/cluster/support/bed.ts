@@ -12,7 +12,7 @@ import {
 } from '../../../scripts/demonstration/kube.ts';
 import { type Migrated, migrate, type PluginResult, runPlugin } from '../../../scripts/demonstration/migrate.ts';
 import { until } from '../../../scripts/demonstration/until.ts';
-import { brokerUrl, ensureUp, kubeconfigPath } from '../../../scripts/playground/lib.ts';
+import { brokerUrl, ensureUp, kubeconfigPath, restartBroker } from '../../../scripts/playground/lib.ts';
 import type { Strategy } from '../../../webhook/api/migration.ts';
 import type { AppSnapshot } from '../apps/worker/app.ts';
 import { type AppSpec, appSet, namespaceObject, podNames, statePorts } from './apps.ts';
@@ -43,10 +43,21 @@ export const openBed = async (namespace: string): Promise<Bed> => {
   await installed(kube);
   await deleteNamespace(kube, namespace);
   await apply(kube, [namespaceObject(namespace)]);
+  return { kube, kubeconfig, namespace, ...(await connectBroker()), loads: [] };
+};
+
+const connectBroker = async (): Promise<Pick<Bed, 'broker' | 'channel'>> => {
   const broker = await connect(brokerUrl());
   // What breaks shows in the verdict.
   broker.on('error', (error: Error) => console.error(`broker: ${error.message}`));
-  return { kube, kubeconfig, namespace, broker, channel: await broker.createChannel(), loads: [] };
+  return { broker, channel: await broker.createChannel() };
+};
+
+/** The broker goes and comes back; with it the bed's own connection, but none of a load that has not left. */
+export const restartUnder = async (bed: Bed): Promise<void> => {
+  await bed.broker.close();
+  await restartBroker();
+  Object.assign(bed, await connectBroker());
 };
 
 export const closeBed = async (bed: Bed | undefined): Promise<void> => {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Channel, ChannelModel } from 'amqplib';
 import { Producer } from '../../../manifests/examples/producer/producer.ts';
 import { judge, type SeenOutput, type Verdict } from '../../../scripts/demonstration/oracle.ts';
-import { collectOutputs } from '../../../scripts/demonstration/outputs.ts';
+import { collectOutputs, collectorOf } from '../../../scripts/demonstration/outputs.ts';
 import { until } from '../../../scripts/demonstration/until.ts';
 import type { AppSnapshot } from '../apps/worker/app.ts';
 
@@ -118,9 +118,20 @@ export class Load {
   readonly ticks: number[];
   readonly calls: number[];
   readonly producer: Producer;
+  readonly #topic: string;
+  #channel: Channel;
   #running: Promise<void> | undefined;
 
-  private constructor(producer: Producer, outputs: SeenOutput[], ticks: number[], calls: number[]) {
+  private constructor(
+    topic: string,
+    channel: Channel,
+    producer: Producer,
+    outputs: SeenOutput[],
+    ticks: number[],
+    calls: number[],
+  ) {
+    this.#topic = topic;
+    this.#channel = channel;
     this.producer = producer;
     this.outputs = outputs;
     this.ticks = ticks;
@@ -133,6 +144,8 @@ export class Load {
     const producer = new Producer(await broker.createConfirmChannel(), { rate, burst }, 64, input);
     const channel = await broker.createChannel();
     return new Load(
+      topic,
+      channel,
       producer,
       await collectOutputs(channel, output),
       await collectTicks(channel, ticks),
@@ -153,6 +166,19 @@ export class Load {
   async stop(): Promise<void> {
     this.producer.stop();
     await this.#running;
+  }
+
+  /** Sends and reads no more, so that the broker may go; whatever is said meanwhile waits in the queue of outputs. */
+  async leave(): Promise<void> {
+    await this.stop();
+    // Not close: what is on its way would be dropped, and it needs no ack.
+    await this.#channel.cancel(collectorOf(names(this.#topic).output));
+  }
+
+  /** Reads on, over another connection. */
+  async rejoin(broker: ChannelModel): Promise<void> {
+    this.#channel = await broker.createChannel();
+    await collectOutputs(this.#channel, names(this.#topic).output, this.outputs);
   }
 
   /** Stops, waits until all is answered and at rest, and judges. */
