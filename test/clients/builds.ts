@@ -43,7 +43,7 @@ const JAVA = ['pom.xml', 'Worker.java'];
  */
 const JAVA_BUILD = `set -e
 mvn -q -B dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$1/app"
-javac --release 17 -Xlint:all -Werror -cp "$1/app/*" -d "$1/app" Worker.java
+javac --release 17 -Xlint:all,-path -Werror -cp "$1/app/*" -d "$1/app" Worker.java
 modules=$(jdeps --multi-release 17 --ignore-missing-deps --print-module-deps --recursive --class-path "$1/app/*" "$1/app")
 jlink --add-modules "$modules" --strip-java-debug-attributes --no-header-files --no-man-pages --output "$1/runtime"`;
 

@@ -1,5 +1,5 @@
 /** RabbitMQ 4.x: Debian's package of a newer suite with all it needs down to the C library, unpacked into a root of its own. */
-import { existsSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ShadowError } from '../../../webhook/api/errors.ts';
 import type { Recipe } from './cache.ts';
@@ -23,7 +23,15 @@ const WANTED: readonly string[] = [
   'util-linux',
 ];
 
-/** What their install scripts, which are not run, would have left. */
+/** What their install scripts, which are not run, would have left: directories, links, files. */
+const DIRECTORIES: readonly string[] = ['dev', 'etc', 'proc', 'srv', 'tmp'];
+const LINKS: Readonly<Record<string, string>> = {
+  bin: 'usr/bin',
+  lib: 'usr/lib',
+  lib64: 'usr/lib64',
+  sbin: 'usr/sbin',
+  'usr/bin/sh': 'dash',
+};
 const FILES: Readonly<Record<string, string>> = {
   '/etc/hosts': '127.0.0.1 localhost\n',
   '/etc/nsswitch.conf': 'hosts: files dns\n',
@@ -38,7 +46,7 @@ export const unpackOrder = (archives: readonly string[]): string[] =>
 export const rabbitmq4 = (): Recipe => ({
   name: 'rabbitmq',
   version: VERSION,
-  recipe: JSON.stringify([SUITE, WANTED, FILES]),
+  recipe: JSON.stringify([SUITE, WANTED, DIRECTORIES, LINKS, FILES]),
   build: async (shop) => {
     const { work, out, step } = shop;
     const status = join(work, 'status');
@@ -57,7 +65,8 @@ export const rabbitmq4 = (): Recipe => ({
     if (!packages.some((name) => name.startsWith(`rabbitmq-server_${VERSION}`)))
       throw new ShadowError('SHADOW_E_BUILD', `${SUITE} no longer has RabbitMQ ${VERSION}: ${packages.join(' ')}`);
     for (const name of packages) await step(['dpkg-deb', '-x', join(archives, name), out]);
+    for (const path of DIRECTORIES) mkdirSync(join(out, path), { recursive: true });
+    for (const [path, to] of Object.entries(LINKS)) if (!existsSync(join(out, path))) symlinkSync(to, join(out, path));
     for (const [path, text] of Object.entries(FILES)) writeFileSync(join(out, path), text);
-    if (!existsSync(join(out, 'usr/bin/sh'))) symlinkSync('dash', join(out, 'usr/bin/sh'));
   },
 });
