@@ -24,10 +24,7 @@ it.each(CLIENTS.map((name) => [name, CLIENT[name].title] as const))(
     const url = `amqp://guest:guest@127.0.0.2:${harness.broker.port}/%2f`;
     const worker = await startWorker(name, { url, topic, port: await freePort() });
     onTestFinished(() => worker.stop());
-    const ready = until('it to consume', 30_000, () => worker.state());
-    const { instance } = await ready.catch((error: Error) => {
-      throw new Error(worker.said(), { cause: error });
-    });
+    const { instance } = await until('it to consume', 30_000, () => worker.state());
 
     const load = await Load.open(outside, topic, { rate: RATE });
     load.start();

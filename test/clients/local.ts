@@ -5,11 +5,10 @@ import { CLIENT, type ClientName } from './clients.ts';
 import type { WorkerSnapshot } from './worker.ts';
 
 export interface Worker {
-  /** What it remembers; fails while it does not answer. */
+  /** What it remembers; fails while it does not consume. */
   state(): Promise<WorkerSnapshot>;
   /** What it has said so far. */
   said(): string;
-  readonly exited: () => boolean;
   /** SIGKILL: nothing it would do at its end is asked for. */
   stop(): Promise<void>;
 }
@@ -42,11 +41,12 @@ export const startWorker = async (name: ClientName, { url, topic, port }: Worker
   const calledOff = guard({ pid: child.pid!, after: ['true'], directories: [] });
   return {
     state: async () => {
+      if (exited) throw new Error(`it has ended:\n${said}`);
       const response = await fetch(`http://127.0.0.1:${port}/state`, { signal: AbortSignal.timeout(5000) });
+      if (!response.ok) throw new Error(`it does not consume:\n${said}`);
       return (await response.json()) as WorkerSnapshot;
     },
     said: () => said,
-    exited: () => exited,
     stop: async () => {
       child.kill('SIGKILL');
       await end;

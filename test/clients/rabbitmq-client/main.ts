@@ -11,7 +11,13 @@ connection.on('connection', connected);
 connection.on('error', (error: Error) => console.log(error.message));
 const publisher = connection.createPublisher({ confirm: true });
 
-const options = { queue: settings.input, qos: { prefetchCount: settings.prefetch }, concurrency: 1 };
+const options = {
+  queue: settings.input,
+  // It asks for its queue before it consumes; as it is, and not as another one.
+  queueOptions: { passive: true },
+  qos: { prefetchCount: settings.prefetch },
+  concurrency: 1,
+};
 const consumer = connection.createConsumer(options, async ({ body, redelivered = false }) => {
   // It parses JSON before it hands it over; written as JSON again, it is what the producer wrote.
   const input = { body: Buffer.from(JSON.stringify(body)), redelivered };
