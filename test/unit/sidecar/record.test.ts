@@ -2,14 +2,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Channel } from '../../../webhook/sidecar/channel.ts';
-import { Splitter } from '../../../webhook/sidecar/frames.ts';
+import { FRAME, Splitter } from '../../../webhook/sidecar/frames.ts';
 import { METHOD } from '../../../webhook/sidecar/methods.ts';
 import { contentOf, correlationOf, PublishDigest, requestDigest } from '../../../webhook/sidecar/replay/content.ts';
 import { Decoder, type Entry, encodeEntry, type Published } from '../../../webhook/sidecar/replay/entries.ts';
 import { type Made, Publishes } from '../../../webhook/sidecar/replay/publishes.ts';
 import { Recorder } from '../../../webhook/sidecar/replay/recorder.ts';
 import { Received, RecordStream } from '../../../webhook/sidecar/replay/stream.ts';
-import { content, method, octet, short, text } from './model/frames.ts';
+import { content, frame, method, octet, short, text } from './model/frames.ts';
 
 const at = { connection: fc.integer({ min: 0, max: 2 ** 32 - 1 }), channel: fc.integer({ min: 0, max: 65535 }) };
 const tag = fc.integer({ min: 0, max: 2 ** 48 - 1 });
@@ -144,6 +144,47 @@ describe('contents', () => {
     );
   });
 });
+
+describe('digests of publishes that some clients put the time on', () => {
+  const TIME = 0x0040;
+  const [TYPE, ID] = [0x0020, 0x0080];
+  const at = (time: bigint): Buffer => {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigUInt64BE(time);
+    return bytes;
+  };
+  const of = (flags: number, properties: readonly Buffer[], body = 'x'): string => {
+    const made = new PublishDigest(method(1, METHOD.basicPublish, short(0), text('e'), text('k'), octet(0)));
+    const size = Buffer.concat([Buffer.alloc(7), octet(body.length)]);
+    const frames = [frame(FRAME.header, 1, Buffer.concat([short(60), short(0), size, short(flags), ...properties]))];
+    if (body !== '') frames.push(frame(FRAME.body, 1, Buffer.from(body)));
+    for (const piece of new Splitter().push(Buffer.concat(frames))) made.add(piece);
+    return made.done().digest;
+  };
+  const time = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
+
+  it('are the same at any two times, and others when anything else is', () => {
+    const before = [text('text/plain'), octet(2), text('c'), text('replies'), text('60000'), text('id')];
+    const flags = 0x8000 | 0x1000 | 0x0400 | 0x0200 | 0x0100 | ID | TIME | TYPE;
+    fc.assert(
+      fc.property(time, time, fc.constantFrom('', 'body'), (one, other, body) => {
+        expect(of(TIME, [at(one)], body)).toBe(of(TIME, [at(other)], body));
+        const now = of(flags, [...before, at(one), text('type')], body);
+        expect(now).toBe(of(flags, [...before, at(other), text('type')], body));
+        expect(now).not.toBe(of(flags, [...before, at(one), text('kind')], body));
+        expect(now).not.toBe(of(flags, [...before.slice(1), text('other'), at(one), text('type')], body));
+        // Whether there is a time is the app's word.
+        expect(of(TIME, [at(one)], body)).not.toBe(of(0, [], body));
+      }),
+    );
+  });
+
+  it('count every other property that may hold the same bytes', () => {
+    expect(of(TYPE, [text('1234567')])).not.toBe(of(TYPE, [text('7654321')]));
+    expect(of(ID, [text('1234567')])).not.toBe(of(ID, [text('7654321')]));
+  });
+});
+
 const long = (value: number): Buffer => {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32BE(value);

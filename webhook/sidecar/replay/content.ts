@@ -6,33 +6,56 @@ import { DIGEST } from './entries.ts';
 
 /** Class, weight, body size, property flags. */
 const FLAGS_AT = 12;
-/** Bits of the property flags before the correlation-id, highest first, and how each property is laid out. */
-const BEFORE_CORRELATION = [
+/** The properties up to the timestamp, by their bits in the flags, highest first, and how each is laid out. */
+const PROPERTIES = [
   [15, 'short string'],
   [14, 'short string'],
   [13, 'table'],
   [12, 'octet'],
   [11, 'octet'],
+  [10, 'short string'],
+  [9, 'short string'],
+  [8, 'short string'],
+  [7, 'short string'],
+  [6, 'timestamp'],
 ] as const;
 const CORRELATION_BIT = 10;
+const TIMESTAMP_BIT = 6;
+const TIMESTAMP_BYTES = 8;
 
-/** The correlation-id in a content header's payload; '' if there is none, or if it is no header. */
-export const correlationOf = (header: Buffer): string => {
-  if (header.length < FLAGS_AT + 2) return '';
+/** Where in a content header's payload the property of a bit begins; undefined if there is none, or if it is no header. */
+const find = (header: Buffer, wanted: number): number | undefined => {
+  if (header.length < FLAGS_AT + 2) return undefined;
   const flags = header.readUInt16BE(FLAGS_AT);
-  if ((flags & (1 << CORRELATION_BIT)) === 0) return '';
+  if ((flags & (1 << wanted)) === 0) return undefined;
   let at = FLAGS_AT;
   // Bit 0: one more word of flags follows.
   while (at + 2 <= header.length && (header.readUInt16BE(at) & 1) !== 0) at += 2;
   at += 2;
-  for (const [bit, layout] of BEFORE_CORRELATION) {
+  for (const [bit, layout] of PROPERTIES) {
+    if (bit === wanted) break;
     if ((flags & (1 << bit)) === 0) continue;
     if (layout === 'octet') at += 1;
     else if (layout === 'short string') at += 1 + (header[at] ?? 0);
     else at += 4 + (at + 4 <= header.length ? header.readUInt32BE(at) : 0);
   }
-  const length = header[at];
-  return length === undefined ? '' : header.toString('latin1', at + 1, at + 1 + length);
+  return at;
+};
+
+/** The correlation-id in a content header's payload; '' if there is none, or if it is no header. */
+export const correlationOf = (header: Buffer): string => {
+  const at = find(header, CORRELATION_BIT);
+  const length = at === undefined ? undefined : header[at];
+  return at === undefined || length === undefined ? '' : header.toString('latin1', at + 1, at + 1 + length);
+};
+
+/**
+ * All of a content header's payload but the time that a client has put on the message: two copies of an app say the same at
+ * different times, and some clients note when without being asked.
+ */
+const timeless = (header: Buffer): Buffer => {
+  const at = find(header, TIMESTAMP_BIT);
+  return at === undefined ? header : Buffer.concat([header.subarray(0, at), header.subarray(at + TIMESTAMP_BYTES)]);
 };
 
 /** The part of a frame's payload that a piece holds. */
@@ -47,11 +70,12 @@ export interface Digests {
   readonly correlation: string;
 }
 
-/** Follows one publish of the app, piece by piece: neither frame boundaries nor the channel count. */
+/** Follows one publish of the app, piece by piece: neither frame boundaries, nor the channel, nor its timestamp count. */
 export class PublishDigest {
   private readonly whole = createHash('sha256');
   private readonly body = createHash('sha256');
-  private header: Buffer[] = [];
+  private readonly header: Buffer[] = [];
+  private headed = false;
 
   constructor(method: Buffer) {
     // Exchange, key and flags; before them a reserved number.
@@ -60,12 +84,23 @@ export class PublishDigest {
 
   add(piece: Piece): void {
     const payload = payloadOf(piece);
+    if (piece.type !== FRAME.body) {
+      this.header.push(Buffer.from(payload));
+      return;
+    }
+    this.head();
     this.whole.update(payload);
-    if (piece.type === FRAME.body) this.body.update(payload);
-    else this.header.push(Buffer.from(payload));
+    this.body.update(payload);
+  }
+
+  /** The header is whole once the body begins, or nothing more comes. */
+  private head(): void {
+    if (!this.headed) this.whole.update(timeless(Buffer.concat(this.header)));
+    this.headed = true;
   }
 
   done(): Digests {
+    this.head();
     return {
       digest: shortened(this.whole.digest(), DIGEST.publish),
       body: shortened(this.body.digest(), DIGEST.body),
