@@ -15,6 +15,16 @@ import {
 const harness = useBroker();
 const numberOf = (message: ConsumeMessage): number => Number(message.content.toString());
 
+const answerToHttp = async (host: string): Promise<string> => {
+  const socket = net.connect(harness.broker.port, host);
+  // It may reset the connection after its answer.
+  socket.on('error', () => undefined);
+  socket.write('GET / HTTP/1.0\r\n\r\n');
+  const [answer] = (await once(socket, 'data')) as [Buffer];
+  socket.destroy();
+  return answer.toString('latin1');
+};
+
 describe('the relay', () => {
   it('passes confirms, returns, gets and large messages byte for byte', async () => {
     const client = await harness.app();
@@ -131,12 +141,10 @@ describe('the relay', () => {
       socket.write(Buffer.from(bytes, 'latin1'));
       await closed;
     }
-    const http = net.connect(harness.broker.port, '127.0.0.2');
-    http.write('GET / HTTP/1.0\r\n\r\n');
-    const [answer] = (await once(http, 'data')) as [Buffer];
-    // The broker's own answer to a protocol it does not know.
-    expect(answer.toString('latin1')).toBe('AMQP\x00\x00\x09\x01');
-    http.destroy();
+    // The broker's own answer to a protocol it does not know: the newest it does know, another one in each version.
+    const [own, ours] = await Promise.all(['127.0.0.1', '127.0.0.2'].map(answerToHttp));
+    expect(own).toMatch(/^AMQP/);
+    expect(ours).toBe(own);
     await channel.assertQueue('garbage');
   });
 
