@@ -72,7 +72,8 @@ describe.each(SERIES)('RabbitMQ %s:', (series) => {
     await load.flowing();
     for (const strategy of ['ShadowPodSwap', 'StopAndCopy'] as const) {
       const { exit, stderr, migration, target } = await migrateAway(here, pod, strategy);
-      expect({ strategy, exit, stderr, ...migration?.status }).toMatchObject({ exit: 0, phase: 'Completed', strategy });
+      const said = JSON.stringify([stderr, migration?.status]);
+      expect({ exit, ...migration?.status }, said).toMatchObject({ exit: 0, phase: 'Completed', strategy });
       expect(await nodeOf(here, pod)).toBe(target);
       await load.flowing();
     }
