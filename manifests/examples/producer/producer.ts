@@ -19,7 +19,7 @@ export class Producer {
   readonly bodies = new Map<number, Buffer>();
   /** Sequence numbers the broker confirmed. */
   readonly confirmed = new Set<number>();
-  readonly #channel: ConfirmChannel;
+  #channel: ConfirmChannel;
   readonly #pace: Pace;
   readonly #payload: string;
   readonly #exchange: string;
@@ -45,8 +45,9 @@ export class Producer {
   /** Resolves after stop() and when every message sent is confirmed or refused. */
   async run(): Promise<void> {
     const start = performance.now();
+    const before = this.sent;
     while (this.#running) {
-      const target = due(this.#pace, performance.now() - start);
+      const target = before + due(this.#pace, performance.now() - start);
       while (this.sent < target) this.#publish();
       await sleep(2);
     }
@@ -55,6 +56,12 @@ export class Producer {
 
   stop(): void {
     this.#running = false;
+  }
+
+  /** May run again, over another channel, with the numbers that follow. After run() has ended. */
+  moveTo(channel: ConfirmChannel): void {
+    this.#channel = channel;
+    this.#running = true;
   }
 
   #publish(): void {

@@ -1,4 +1,5 @@
 /** What a cluster test stands on: the playground, a namespace of its own, the broker. */
+import { once } from 'node:events';
 import { type Channel, type ChannelModel, connect } from 'amqplib';
 import {
   apply,
@@ -53,10 +54,11 @@ const connectBroker = async (): Promise<Pick<Bed, 'broker' | 'channel'>> => {
   return { broker, channel: await broker.createChannel() };
 };
 
-/** The broker goes and comes back; with it the bed's own connection, but none of a load that has not left. */
+/** The broker goes and comes back; with it the bed's own connection, but none of a load. */
 export const restartUnder = async (bed: Bed): Promise<void> => {
-  await bed.broker.close();
+  const gone = once(bed.broker, 'close');
   await restartBroker();
+  await gone;
   Object.assign(bed, await connectBroker());
 };
 

@@ -1,6 +1,6 @@
 /** Messages for one app, what it answers, and the verdict. Runs in the test, straight at the broker. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Channel, ChannelModel } from 'amqplib';
+import type { Channel, ChannelModel, ConfirmChannel } from 'amqplib';
 import { Producer } from '../../../manifests/examples/producer/producer.ts';
 import { judge, type SeenOutput, type Verdict } from '../../../scripts/demonstration/oracle.ts';
 import { collectOutputs, collectorOf } from '../../../scripts/demonstration/outputs.ts';
@@ -113,6 +113,11 @@ export const secondVoices = (outputs: readonly SeenOutput[]): number => {
   return count;
 };
 
+/** What it sends over a channel that has closed is an error. */
+const endWith = (channel: ConfirmChannel, producer: Producer): void => {
+  channel.on('close', () => producer.stop());
+};
+
 export class Load {
   readonly outputs: SeenOutput[];
   readonly ticks: number[];
@@ -141,7 +146,9 @@ export class Load {
   /** On the topic's queues, which declareTopic made. */
   static async open(broker: ChannelModel, topic: string, { rate, burst = 1 }: LoadOptions): Promise<Load> {
     const { input, output, ticks, calls } = names(topic);
-    const producer = new Producer(await broker.createConfirmChannel(), { rate, burst }, 64, input);
+    const sending = await broker.createConfirmChannel();
+    const producer = new Producer(sending, { rate, burst }, 64, input);
+    endWith(sending, producer);
     const channel = await broker.createChannel();
     return new Load(
       topic,
@@ -168,17 +175,21 @@ export class Load {
     await this.#running;
   }
 
-  /** Sends and reads no more, so that the broker may go; whatever is said meanwhile waits in the queue of outputs. */
-  async leave(): Promise<void> {
-    await this.stop();
+  /** Reads no more, so that the broker may go: what is said waits in the queue of outputs. It sends until the broker has gone. */
+  async deafen(): Promise<void> {
     // Not close: what is on its way would be dropped, and it needs no ack.
     await this.#channel.cancel(collectorOf(names(this.#topic).output));
   }
 
-  /** Reads on, over another connection. */
+  /** Sends and reads on, over another connection; of what it sent last it knows only what the broker has confirmed. */
   async rejoin(broker: ChannelModel): Promise<void> {
+    await this.stop();
     this.#channel = await broker.createChannel();
     await collectOutputs(this.#channel, names(this.#topic).output, this.outputs);
+    const sending = await broker.createConfirmChannel();
+    this.producer.moveTo(sending);
+    endWith(sending, this.producer);
+    this.start();
   }
 
   /** Stops, waits until all is answered and at rest, and judges. */
