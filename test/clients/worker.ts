@@ -2,7 +2,8 @@
  * The contract of a client's worker, and what those in Node.js share. The ones in other languages keep it in their own words.
  *
  * It consumes `<TOPIC>.in` with PREFETCH and manual acks, one message at a time: works on it for WORK_MS, puts it into its
- * memory, publishes its output to the exchange `<TOPIC>.out`, waits for the broker's confirm, acks. The test declares both.
+ * memory, publishes its output to the exchange `<TOPIC>.out`, again as often as the broker refuses it, waits for the broker's
+ * confirm, acks. The test declares both.
  * On PORT, GET / answers 200 once it consumes and not before, GET /state all it remembers (`WorkerSnapshot`). It goes by
  * AMQP_URL, and does about its connection whatever its client does by itself: reconnect, and count that in `reconnects`, or
  * end with code 1.
@@ -43,6 +44,8 @@ export const settings = {
   workMs: Number(process.env.WORK_MS ?? 5),
 } as const;
 
+const AGAIN_MS = 20;
+
 export const exit = (why: string, code: number): never => {
   console.log(JSON.stringify({ at: new Date().toISOString(), why }));
   process.exit(code);
@@ -78,6 +81,19 @@ export const work = async (input: Input): Promise<Output> => {
   await sleep(settings.workMs);
   const seq = seqOf(input);
   return { consumer, seq, index: state.apply(seq, input.body, input.redelivered), instance };
+};
+
+/** `publish` fails when the broker refuses: what it says after a loss of what it may not have had. */
+export const confirmed = async (publish: () => Promise<unknown>): Promise<void> => {
+  for (;;) {
+    const error = await publish().then(
+      () => undefined,
+      (refused: Error) => refused,
+    );
+    if (error === undefined) return;
+    console.log(`published again: ${error.message}`);
+    await sleep(AGAIN_MS);
+  }
 };
 
 /** One after the other, in the order of the calls; a failure ends the process. */

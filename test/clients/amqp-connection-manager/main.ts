@@ -4,7 +4,7 @@
  */
 import { connect } from 'amqp-connection-manager';
 import type { ConsumeMessage } from 'amqplib';
-import { connected, type Input, inOrder, settings, started, take, work } from '../worker.ts';
+import { confirmed, connected, type Input, inOrder, settings, started, take, work } from '../worker.ts';
 
 const connection = connect([settings.url]);
 connection.on('connect', connected);
@@ -16,7 +16,8 @@ channel.on('error', (error: Error) => console.log(error.message));
 const inputOf = ({ content, fields }: ConsumeMessage): Input => ({ body: content, redelivered: fields.redelivered });
 
 const handle = inOrder(async (message: ConsumeMessage) => {
-  await channel.publish(settings.output, '', await work(inputOf(message)), { persistent: true });
+  const output = await work(inputOf(message));
+  await confirmed(() => channel.publish(settings.output, '', output, { persistent: true }));
   channel.ack(message);
 });
 

@@ -1,6 +1,17 @@
 /** amqplib: one channel for all; it does not reconnect. */
 import { type ConfirmChannel, type ConsumeMessage, connect } from 'amqplib';
-import { connected, exit, type Input, inOrder, type Output, settings, started, take, work } from '../worker.ts';
+import {
+  confirmed,
+  connected,
+  exit,
+  type Input,
+  inOrder,
+  type Output,
+  settings,
+  started,
+  take,
+  work,
+} from '../worker.ts';
 
 const connection = await connect(settings.url);
 connected();
@@ -18,7 +29,8 @@ const publish = (on: ConfirmChannel, output: Output): Promise<void> =>
 const inputOf = ({ content, fields }: ConsumeMessage): Input => ({ body: content, redelivered: fields.redelivered });
 
 const handle = inOrder(async (message: ConsumeMessage) => {
-  await publish(channel, await work(inputOf(message)));
+  const output = await work(inputOf(message));
+  await confirmed(() => publish(channel, output));
   channel.ack(message);
 });
 

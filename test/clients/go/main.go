@@ -148,14 +148,13 @@ func main() {
 	log.Fatal("connection closed")
 }
 
-// publish returns once the broker has it.
+// publish returns once the broker has it; what it refuses is published again.
 func publish(channel *amqp.Channel, exchange string, message amqp.Publishing) {
 	ctx := context.Background()
-	confirm, err := channel.PublishWithDeferredConfirmWithContext(ctx, exchange, "", false, false, message)
-	must(err)
-	acked, err := confirm.WaitContext(ctx)
-	must(err)
-	if !acked {
-		log.Fatal("refused by the broker")
+	for acked := false; !acked; {
+		confirm, err := channel.PublishWithDeferredConfirmWithContext(ctx, exchange, "", false, false, message)
+		must(err)
+		acked, err = confirm.WaitContext(ctx)
+		must(err)
 	}
 }

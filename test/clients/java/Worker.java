@@ -83,8 +83,9 @@ public final class Worker {
     take(seq);
     Thread.sleep(workMs);
     byte[] output = apply(seq, delivery).getBytes(StandardCharsets.UTF_8);
-    channel.basicPublish(exchange, "", new BasicProperties.Builder().deliveryMode(2).build(), output);
-    channel.waitForConfirmsOrDie(CONFIRM_TIMEOUT_MS);
+    BasicProperties persistent = new BasicProperties.Builder().deliveryMode(2).build();
+    do channel.basicPublish(exchange, "", persistent, output);
+    while (!channel.waitForConfirms(CONFIRM_TIMEOUT_MS));
     channel.basicAck(delivery.getEnvelope().getDeliveryTag(), false);
   }
 

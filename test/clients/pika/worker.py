@@ -45,6 +45,16 @@ class Tell(http.server.BaseHTTPRequestHandler):
         pass
 
 
+def publish(channel, body):
+    # With confirms on, a blocking channel returns once the broker has it, and raises if it refuses.
+    while True:
+        try:
+            channel.basic_publish(topic + ".out", "", body, pika.BasicProperties(delivery_mode=2))
+            return
+        except pika.exceptions.NackError:
+            print("published again", flush=True)
+
+
 def handle(channel, method, _properties, body):
     seq = json.loads(body)["seq"]
     memory["received"].append(seq)
@@ -55,8 +65,7 @@ def handle(channel, method, _properties, body):
     memory["last"] = seq
     memory["redelivered"] += 1 if method.redelivered else 0
     output = {"consumer": name, "seq": seq, "index": memory["count"], "instance": memory["instance"]}
-    # With confirms on, a blocking channel returns once the broker has it, and raises if not.
-    channel.basic_publish(topic + ".out", "", json.dumps(output).encode(), pika.BasicProperties(delivery_mode=2))
+    publish(channel, json.dumps(output).encode())
     channel.basic_ack(method.delivery_tag)
 
 

@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events';
 import { Connection } from 'rabbitmq-client';
-import { connected, settings, started, take, work } from '../worker.ts';
+import { confirmed, connected, settings, started, take, work } from '../worker.ts';
 
 const connection = new Connection(settings.url);
 connection.on('connection', connected);
@@ -22,7 +22,8 @@ const consumer = connection.createConsumer(options, async ({ body, redelivered =
   // It parses JSON before it hands it over; written as JSON again, it is what the producer wrote.
   const input = { body: Buffer.from(JSON.stringify(body)), redelivered };
   take(input);
-  await publisher.send({ exchange: settings.output, routingKey: '', durable: true }, await work(input));
+  const output = await work(input);
+  await confirmed(() => publisher.send({ exchange: settings.output, routingKey: '', durable: true }, output));
   // Returned from here, it acks.
 });
 consumer.on('error', (error: Error) => console.log(error.message));
