@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { serviceKey } from '../../../webhook/admission/brokers.ts';
-import { isHostName, mentionsOf, rewritten } from '../../../webhook/admission/mentions.ts';
+import { isHostName, mentionsOf } from '../../../webhook/admission/mentions.ts';
+import { rewritten } from '../../../webhook/admission/rewrite.ts';
 
 const label = fc.stringMatching(/^[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?$/);
 const host = fc.oneof(
@@ -37,7 +38,7 @@ test('a host in an AMQP URL is found wherever it stands, and replaced there and 
           [name, port ?? 5672],
           [name, port ?? 5672],
         ]);
-        const after = rewritten(container, (found) => (found === name ? '127.0.0.9' : undefined));
+        const after = rewritten(container, (_, found) => (found === name ? '127.0.0.9' : undefined));
         const replaced = `${before}amqp://${user}127.0.0.9${port === null ? '' : `:${port}`}${end}`;
         expect(after).toEqual({
           ...container,
