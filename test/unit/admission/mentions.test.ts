@@ -51,6 +51,65 @@ test('a host in an AMQP URL is found wherever it stands, and replaced there and 
   );
 });
 
+test('an amqps URL, of one host or several, becomes amqp on loopback with its port told, and nothing else of it changes', () => {
+  const hosts = fc.uniqueArray(
+    fc.oneof(
+      host,
+      fc.ipV6().filter((each) => !each.includes('.')),
+    ),
+    { minLength: 1, maxLength: 3 },
+  );
+  const port = fc.option(fc.integer({ min: 1, max: 65535 }));
+  fc.assert(
+    fc.property(
+      hosts,
+      port,
+      userinfo,
+      tail,
+      prefix,
+      fc.constantFrom('', 'py'),
+      (names, number, user, end, before, py) => {
+        const authority = (list: readonly string[], at: number | null): string =>
+          list.map((name) => (name.includes(':') ? `[${name}]` : name) + (at === null ? '' : `:${at}`)).join(',');
+        const url = `${before}${py}amqps://${user}${authority(names, number)}${end}`;
+        const container = { name: 'app', args: [url, names[0]!] };
+        const { mentions, clusters } = mentionsOf([container]);
+        expect(mentions.map((each) => [each.scheme, each.host, each.port])).toEqual(
+          names.map((name) => ['amqps', name, number ?? 5671]),
+        );
+        expect(clusters.map((cluster) => cluster.length)).toEqual(names.length > 1 ? [names.length] : []);
+        const led = names.map((_, i) => `127.0.0.${i + 1}`);
+        const after = rewritten(container, (scheme, found) =>
+          scheme === 'amqps' ? led[names.indexOf(found)] : undefined,
+        );
+        expect(after.args).toEqual([`${before}${py}amqp://${user}${authority(led, number ?? 5671)}${end}`, names[0]]);
+        // A URL has one scheme: if one host of it can't be led, none is.
+        if (names.length > 1)
+          expect(rewritten(container, (_, found) => (found === names[0] ? '127.0.0.1' : undefined))).toEqual(container);
+        expect(rewritten(container, (scheme) => (scheme === 'amqp' ? '127.0.0.1' : undefined))).toEqual(container);
+      },
+    ),
+    { numRuns: 500 },
+  );
+});
+
+test.each([
+  ['amqp://h1,amqp://h2', [['h1', 'h2']]],
+  ['amqp://u@h1/v amqp://u@h2:5673/v', [['h1', 'h2']]],
+  ['["amqps://h1", "amqps://h2"]', [['h1', 'h2']]],
+  ['amqp://u@h1,h2:5673/v', [['h1', 'h2']]],
+  // Two brokers, by what they are for.
+  ['--from amqp://h1 --to amqp://h2', []],
+  ['amqp://u@h1/v,amqp://other@h2/v', []],
+  ['amqp://h1/v,amqp://h2/w', []],
+  ['amqp://h1,amqps://h2', []],
+  ['amqp://h1', []],
+])('nodes of one cluster in %s: %j', (text, expected) => {
+  const { clusters, mentions } = mentionsOf([{ name: 'c', env: [{ name: 'X', value: text }] }]);
+  expect(clusters.map((cluster) => cluster.map((mention) => mention.host))).toEqual(expected);
+  expect(mentions.map((mention) => mention.host)).toEqual(text.includes('h2') ? ['h1', 'h2'] : ['h1']);
+});
+
 test.each([
   'AMQP_HOST',
   'RABBITMQ_HOSTNAME',
