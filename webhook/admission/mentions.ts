@@ -13,6 +13,8 @@ export interface Mention {
   where: string;
   /** A parameter of the URL by which the client speaks TLS whatever the scheme. */
   tlsOption?: string;
+  /** The URL has parameters of a client certificate, or of SASL EXTERNAL, which is nothing without one. */
+  asksForClient?: true;
 }
 
 export interface Findings {
@@ -30,6 +32,8 @@ const SUFFIX = 'host(?:s|_?names?)?|addr(?:ess(?:es)?)?|servers?|endpoints?|node
 const HOST_NAME = new RegExp(`(?:^|[_.-])(?:(${SURE})|${MAYBE})(?:[_.-]+[a-z0-9]+)*[_.-]*(?:${SUFFIX})$`, 'i');
 export const OTHER_BROKERS = /kafka|mqtt|pulsar|nats|redis|activemq|artemis|sqs|zookeeper/i;
 const TLS_OPTION = /[?&]((?:ssl|tls)[a-z_]*)=/i;
+/** RabbitMQ's URI query parameters (https://www.rabbitmq.com/docs/uri-query-parameters). */
+const CLIENT_OPTION = /[?&](?:certfile=|keyfile=|auth_mechanism=external)/i;
 /** A host that is known by one of these alone is no AMQP broker of this pod. */
 const OTHER_PORTS = [...BLIND_PORTS, ...BLIND_TLS_PORTS].filter((port) => port !== AMQPS_PORT);
 
@@ -41,6 +45,7 @@ const ofUrl = ({ scheme, hosts, tail }: AmqpUrl, where: string): Mention[] => {
     scheme,
     where,
     ...(tlsOption !== undefined && { tlsOption }),
+    ...(CLIENT_OPTION.test(tail) && { asksForClient: true as const }),
   }));
 };
 

@@ -43,6 +43,12 @@ export const checkTls = (pod: V1Pod, containers: readonly V1Container[], mention
     );
   checkSettings(containers, first.host);
   const named = pod.metadata?.annotations?.[ANNOTATION.brokerTls];
+  const client = mentions.find(({ scheme, asksForClient }) => scheme === 'amqps' && asksForClient);
+  if (client && named === PUBLIC_CAS)
+    refuse(
+      `the URL in ${client.where} stands for a client certificate, and ${ANNOTATION.brokerTls}: ${PUBLIC_CAS} holds none`,
+      `put the certificate (tls.crt, tls.key) into a Secret, and annotate the pod template ${ANNOTATION.brokerTls}=SECRET`,
+    );
   if (named === undefined) refuse(`${first.where} names amqps://${first.host}, and no CA to trust it by`);
   else if (named !== PUBLIC_CAS && !SECRET_NAME.test(named))
     refuse(`annotation ${ANNOTATION.brokerTls}: "${named}" is no name of a Secret, and not ${PUBLIC_CAS}`);
