@@ -13,7 +13,7 @@ import { guard } from './guard.ts';
 const run = promisify(execFile);
 const BIN = '/usr/lib/rabbitmq/bin';
 
-const freePort = async (): Promise<number> => {
+export const freePort = async (): Promise<number> => {
   const server = net.createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as net.AddressInfo;
@@ -40,16 +40,52 @@ export interface QueueState {
 
 export interface RabbitMQ {
   readonly port: number;
+  /** Where it speaks TLS; 0: nowhere. */
+  readonly tlsPort: number;
   /** rabbitmqctl, quiet. */
   ctl(...args: string[]): Promise<string>;
   queues(): Promise<QueueState[]>;
   stop(): Promise<void>;
 }
 
+export interface Listening {
+  /** Paths of PEM files. Clients may show a certificate; a user is then its common name (SASL EXTERNAL). */
+  readonly tls?: { readonly ca: string; readonly cert: string; readonly key: string };
+  /** On ::1 as well, same port. */
+  readonly ipv6?: boolean;
+  readonly plugins?: readonly string[];
+  /** Further lines of rabbitmq.conf. */
+  readonly config?: readonly string[];
+}
+
+const configOf = ({ tls, ipv6, config = [] }: Listening, port: number, tlsPort: number): string[] => [
+  'disk_free_limit.absolute = 10MB',
+  ...(ipv6 ? [`listeners.tcp.1 = 127.0.0.1:${port}`, `listeners.tcp.2 = ::1:${port}`] : []),
+  ...(tls
+    ? [
+        `listeners.ssl.1 = 127.0.0.1:${tlsPort}`,
+        ...(ipv6 ? [`listeners.ssl.2 = ::1:${tlsPort}`] : []),
+        `ssl_options.cacertfile = ${tls.ca}`,
+        `ssl_options.certfile = ${tls.cert}`,
+        `ssl_options.keyfile = ${tls.key}`,
+        'ssl_options.verify = verify_peer',
+        'ssl_options.fail_if_no_peer_cert = false',
+        'ssl_cert_login_from = common_name',
+        'auth_mechanisms.1 = PLAIN',
+        'auth_mechanisms.2 = EXTERNAL',
+      ]
+    : []),
+  ...config,
+];
+
 /** `directories`: others that are to go when this process is killed. */
-export const startRabbitMQ = async (directories: readonly string[] = []): Promise<RabbitMQ> => {
+export const startRabbitMQ = async (
+  directories: readonly string[] = [],
+  listening: Listening = {},
+): Promise<RabbitMQ> => {
   const home = await mkdtemp(path.join(tmpdir(), 'shadow-rabbitmq-'));
   const port = await freePort();
+  const tlsPort = listening.tls ? await freePort() : 0;
   const env = {
     PATH: process.env.PATH ?? '',
     LANG: 'C.UTF-8',
@@ -69,8 +105,9 @@ export const startRabbitMQ = async (directories: readonly string[] = []): Promis
     // Idle schedulers must not spin: the machine has other work.
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '+sbwt none +sbwtdcpu none +sbwtdio none',
   };
-  await writeFile(path.join(home, 'plugins'), '[].\n');
-  await writeFile(path.join(home, 'rabbitmq.conf'), 'disk_free_limit.absolute = 10MB\n');
+  const plugins = [...(listening.plugins ?? []), ...(listening.tls ? ['rabbitmq_auth_mechanism_ssl'] : [])];
+  await writeFile(path.join(home, 'plugins'), `[${plugins.join(',')}].\n`);
+  await writeFile(path.join(home, 'rabbitmq.conf'), `${configOf(listening, port, tlsPort).join('\n')}\n`);
   const log: string[] = [];
   const epmd = ['/usr/bin/epmd', '-port', env.ERL_EPMD_PORT, '-kill'];
   const server: ChildProcess = spawn(`${BIN}/rabbitmq-server`, [], { env, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -99,7 +136,7 @@ export const startRabbitMQ = async (directories: readonly string[] = []): Promis
   };
 
   const deadline = Date.now() + 90_000;
-  while (!(await accepts(port))) {
+  while (!(await accepts(port)) || (tlsPort !== 0 && !(await accepts(tlsPort)))) {
     if (exited || Date.now() > deadline) {
       await stop();
       throw new Error(`RabbitMQ did not start:\n${log.join('').slice(-4000)}`);
@@ -108,6 +145,7 @@ export const startRabbitMQ = async (directories: readonly string[] = []): Promis
   }
   return {
     port,
+    tlsPort,
     ctl,
     queues: async () =>
       JSON.parse(

@@ -199,7 +199,7 @@ describe('a connection that does not speak AMQP 0-9-1', () => {
   const SASL_1 = Buffer.from('AMQP\x03\x01\x00\x00', 'latin1');
   const AMQP_0_9 = Buffer.from('AMQP\x01\x01\x00\x09', 'latin1');
   // PeerProperties, version 1, correlation 1, no properties.
-  const STREAM = Buffer.from('0000000c0011000100000001000000', 'hex');
+  const STREAM = Buffer.from('0000000c001100010000000100000000', 'hex');
   const CLIENT_HELLO = Buffer.from('160301', 'hex');
   const HTTP = Buffer.from('GET / HTTP/1.1');
   it.each([

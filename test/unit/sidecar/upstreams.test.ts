@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
+import { BLIND_PORTS, BLIND_TLS_PORTS } from '../../../webhook/api/names.ts';
+import { hazardOfPort } from '../../../webhook/sidecar/blind.ts';
 import { type Broker, doorsOf } from '../../../webhook/sidecar/doors.ts';
 import { type Host, Hosts, inOrder, nameOf } from '../../../webhook/sidecar/hosts.ts';
 import { readTrust, tlsOptions } from '../../../webhook/sidecar/trust.ts';
@@ -79,6 +81,12 @@ describe('the doors of the relay', () => {
       ['127.0.0.2', 5671, 'other', true, true],
     ]);
   });
+});
+
+test('of the ports relayed blind, those of the management alone may lose their connections in a handoff', () => {
+  const harmless = [...BLIND_PORTS, ...BLIND_TLS_PORTS].filter((port) => hazardOfPort(port) === undefined);
+  expect(harmless).toEqual([15672, 15671]);
+  expect(hazardOfPort(5552)).toBe('a connection to port 5552, whose protocol is relayed blind');
 });
 
 describe('what a broker is trusted by', () => {
