@@ -3,6 +3,7 @@ import type { V1Container, V1Pod } from '@kubernetes/client-node';
 import { asShadowError, ShadowError } from '../api/errors.ts';
 import { AMQP_PORT, AMQPS_PORT, ANNOTATION, LABEL, PORT } from '../api/names.ts';
 import { planBrokers } from './brokers.ts';
+import { keysOf, withKeys } from './keys.ts';
 import { isNative, sidecarOf } from './pods.ts';
 import { type Replacement, rewritten } from './rewrite.ts';
 import { sidecarContainer, sidecarVolumes } from './sidecar.ts';
@@ -64,8 +65,12 @@ const injected = (pod: V1Pod, { image, namespace, ipv6 = false }: InjectOptions)
   const spec = pod.spec!;
   const { amqp, amqps } = plan.rewrites;
   const replace: Replacement = (scheme, host) => plan.rewrites[scheme].get(host);
-  const led = <T extends V1Container[] | undefined>(list: T): T =>
-    amqp.size + amqps.size > 0 ? (list?.map((c) => (isNative(c) ? c : rewritten(c, replace))) as T) : list;
+  const keys = keysOf(pod, [...spec.containers, ...(spec.initContainers ?? []).filter((each) => !isNative(each))]);
+  const changed = (container: V1Container): V1Container => {
+    const keyed = withKeys(container, keys);
+    return amqp.size + amqps.size > 0 ? rewritten(keyed, replace) : keyed;
+  };
+  const led = (list: readonly V1Container[]): V1Container[] => list.map((c) => (isNative(c) ? c : changed(c)));
   const volumes = sidecarVolumes(plan.secret);
   const own = volumes.map(({ name }) => name);
   if (spec.volumes?.some(({ name }) => own.includes(name))) refuse(`a volume of it is called ${own.join(' or ')}`);

@@ -32,6 +32,8 @@ export const ANNOTATION = {
   brokers: `${DOMAIN}/brokers`,
   /** User: what the sidecar trusts an `amqps` broker by: the name of a Secret (see TLS_FILE), or `Public` for the well-known CAs. */
   brokerTls: `${DOMAIN}/broker-tls`,
+  /** User: `NAME=key[,NAME=key]`: env NAME, from a Secret or ConfigMap, takes that key of it in an injected pod. */
+  keys: `${DOMAIN}/keys`,
   /** User: `true` has the first broker's name lead to ::1 as well, for apps that look for IPv6 alone. */
   ipv6: `${DOMAIN}/ipv6`,
   /** User: `messages` (all effects are broker messages) or `idempotent`. */
