@@ -11,6 +11,7 @@ import { SessionRelay } from '../../webhook/sidecar/relay.ts';
 import { connectTls } from '../../webhook/sidecar/upstream.ts';
 import { type Authority, newAuthority } from './support/certificates.ts';
 import { handOff } from './support/clone.ts';
+import { startDns } from './support/dns.ts';
 import { publishNumbers, range, sleep, until } from './support/harness.ts';
 import { freePort, type RabbitMQ, startRabbitMQ } from './support/rabbitmq.ts';
 
@@ -163,11 +164,12 @@ describe('a broker over TLS', () => {
     // Well-known CAs do not know ours.
     await started({}, join(dir, 'no such'));
     await expect(client(url)).rejects.toThrow();
-    const renamed = net.createServer((socket) => socket.pipe(net.connect(broker.tlsPort, '127.0.0.1')).pipe(socket));
-    await new Promise<void>((resolve) => renamed.listen(0, '127.0.0.3', resolve));
-    ends.push(() => renamed.close());
-    const { port } = renamed.address() as net.AddressInfo;
-    await expect(connectTls('127.0.0.3', port, trust())).rejects.toThrow(/altnames/);
+    // Both lead to the broker; one of them is in its certificate.
+    const a = [[127, 0, 0, 1]];
+    const dns = await startDns({ 'mq.test': { a }, 'other.test': { a } });
+    ends.push(() => dns.stop());
+    await expect(connectTls('other.test', broker.tlsPort, trust(), dns.conf)).rejects.toThrow(/altnames/);
+    (await connectTls('mq.test', broker.tlsPort, trust(), dns.conf)).destroy();
     (await connectTls('127.0.0.1', broker.tlsPort, trust())).destroy();
     await expect(connectTls('127.0.0.1', broker.tlsPort, secret('half', { 'tls.key': 'x' }))).rejects.toThrow(
       'tls.crt',

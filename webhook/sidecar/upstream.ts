@@ -32,9 +32,12 @@ const secured = async (address: string, port: number, host: string, trust: Trust
   return opened(socket, 'secureConnect', address, port);
 };
 
-const first = async (host: string, dial: (address: string) => Promise<net.Socket>): Promise<net.Socket> => {
+const first = async (
+  addresses: readonly string[],
+  dial: (address: string) => Promise<net.Socket>,
+): Promise<net.Socket> => {
   let failure: unknown;
-  for (const address of await resolve(host)) {
+  for (const address of addresses) {
     try {
       return await dial(address);
     } catch (error) {
@@ -44,11 +47,14 @@ const first = async (host: string, dial: (address: string) => Promise<net.Socket
   throw failure;
 };
 
-export const connectUpstream = (host: string, port: number): Promise<net.Socket> =>
-  first(host, (address) => connect(address, port));
+export const connectUpstream = async (host: string, port: number): Promise<net.Socket> =>
+  first(await resolve(host), (address) => connect(address, port));
 
-/** `dir`: where the Secret is mounted, if there is one. Rejects, too, when the broker can't be trusted. */
-export const connectTls = async (host: string, port: number, dir: string): Promise<net.Socket> => {
+/**
+ * `dir`: where the Secret is mounted, if there is one; `resolvConf`: for tests. Rejects, too, when the broker can't be
+ * trusted.
+ */
+export const connectTls = async (host: string, port: number, dir: string, resolvConf?: string): Promise<net.Socket> => {
   const trust = await readTrust(dir);
-  return first(host, (address) => secured(address, port, host, trust));
+  return first(await resolve(host, resolvConf), (address) => secured(address, port, host, trust));
 };
