@@ -138,7 +138,7 @@ export const planBrokers = (pod: V1Pod, { namespace, ipv6 }: PlanOptions): Plan 
       mentions[0] ? `${mentions[0].where} names the pod itself` : untold.join('; '),
     );
   }
-  checkTls(pod, containers, outside);
+  checkTls(pod, containers, outside, named !== undefined);
   const assigned = assign({ mentions: outside, clusters, untold }, namespace, named !== undefined);
   const plan: Plan = { ...assigned, secret: secretOf(pod, outside) };
   const lost = [...plan.rewrites.amqp.keys()].find((host) => !seen.mentions.some((mention) => mention.host === host));

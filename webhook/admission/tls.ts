@@ -29,7 +29,12 @@ const checkSettings = (containers: readonly V1Container[], host: string): void =
  * Throws SHADOW_E_TLS where an app would go on speaking TLS, so that the sidecar could read nothing, and where nothing says by
  * what a broker is to be trusted.
  */
-export const checkTls = (pod: V1Pod, containers: readonly V1Container[], mentions: readonly Mention[]): void => {
+export const checkTls = (
+  pod: V1Pod,
+  containers: readonly V1Container[],
+  mentions: readonly Mention[],
+  annotated: boolean,
+): void => {
   for (const { scheme, port, host, where } of mentions)
     if (scheme !== 'amqps' && port === AMQPS_PORT)
       refuse(`${where} names ${host} with port ${port}, but that the app speaks TLS is told elsewhere`, plainly(host));
@@ -41,7 +46,8 @@ export const checkTls = (pod: V1Pod, containers: readonly V1Container[], mention
       `the URL in ${option.where} holds ${option.tlsOption}, which stands for TLS by itself`,
       plainly(option.host),
     );
-  checkSettings(containers, first.host);
+  // Who names the broker by annotation has seen to it; a setting may be about another port of it.
+  if (!annotated) checkSettings(containers, first.host);
   const named = pod.metadata?.annotations?.[ANNOTATION.brokerTls];
   const client = mentions.find(({ scheme, asksForClient }) => scheme === 'amqps' && asksForClient);
   if (client && named === PUBLIC_CAS)
