@@ -1,0 +1,172 @@
+/** npm run bench:sidecar: see options.ts. */
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus, release, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startRabbitMQ } from '../../test/broker/support/rabbitmq.ts';
+import { bundle } from '../bundle.ts';
+import { CEILING_MODES, type Ceiling, type CeilingMode, takeCeiling } from './ceiling.ts';
+import { markdown } from './markdown.ts';
+import { type Options, parse, USAGE, UsageError } from './options.ts';
+import { obtainParts, type Parts, VERSION } from './parts.ts';
+import { plot } from './plot.ts';
+import { type Report, verdictsOf } from './report.ts';
+import { type Mode, type Sample, turned } from './rows.ts';
+import { takeSample } from './sample.ts';
+
+const say = (line: string): void => {
+  process.stderr.write(`${line}\n`);
+};
+
+const why = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** As in the image; set aside, since a build elsewhere empties dist/. */
+const bundleSidecar = async (dir: string): Promise<string> => {
+  const { failed } = await bundle();
+  const broken = failed.find((line) => line.includes('webhook/sidecar'));
+  if (broken !== undefined) throw new Error(`the sidecar does not bundle: ${broken}`);
+  const to = join(dir, 'sidecar.cjs');
+  copyFileSync(join(import.meta.dirname, '../../dist/sidecar.cjs'), to);
+  return to;
+};
+
+type Failures = { run: number; row: string; mode: string; error: string }[];
+
+const attempt = async <T>(
+  into: T[],
+  failures: Failures,
+  of: { run: number; row: string; mode: string },
+  take: () => Promise<T>,
+  tell: (taken: T) => string,
+): Promise<void> => {
+  const name = `run ${of.run + 1}, ${of.row}, ${of.mode}`;
+  try {
+    const taken = await take();
+    into.push(taken);
+    say(`${name}: ${tell(taken)}`);
+  } catch (error) {
+    failures.push({ ...of, error: why(error) });
+    say(`${name}: NOT MEASURED: ${why(error)}`);
+  }
+};
+
+const tellSample = ({ received, latency, middle }: Sample): string =>
+  `${received.toFixed(0)} msg/s, median ${latency.median} µs, p99 ${latency.p99} µs${
+    middle ? `, ${middle.cpuPerMillion.toFixed(2)} CPU s / 10⁶ msg, ${(middle.rss / 2 ** 20).toFixed(0)} MiB` : ''
+  }`;
+
+const tellCeiling = ({ bytes, busy }: Ceiling): string =>
+  `${(bytes / 1e9).toFixed(2)} GB/s${busy === undefined ? '' : `, ${busy.toFixed(2)} cores busy`}`;
+
+/** Rows by rows, in each all modes one after the other: what is compared is measured close together. */
+const samplesOf = async (options: Options, parts: Parts, sidecar: string, failures: Failures): Promise<Sample[]> => {
+  const samples: Sample[] = [];
+  if (options.rows.length === 0) return samples;
+  say('starting RabbitMQ');
+  const rabbitmq = await startRabbitMQ();
+  try {
+    const broker = { host: '127.0.0.1', port: rabbitmq.port };
+    const how = { broker, ...parts, bundle: sidecar, seconds: options.seconds };
+    for (let run = 0; run < options.runs; run += 1)
+      for (const row of options.rows)
+        for (const mode of turned<Mode>(options.modes, run))
+          await attempt(
+            samples,
+            failures,
+            { run, row: row.name, mode },
+            () => takeSample(run, row, mode, how),
+            tellSample,
+          );
+  } finally {
+    await rabbitmq.stop();
+  }
+  return samples;
+};
+
+const ceilingsOf = async (options: Options, parts: Parts, sidecar: string, failures: Failures): Promise<Ceiling[]> => {
+  const ceilings: Ceiling[] = [];
+  if (!options.ceiling) return ceilings;
+  const modes = CEILING_MODES.filter((mode) => options.modes.includes(mode === 'session' ? 'sidecar' : mode));
+  for (let run = 0; run < options.runs; run += 1)
+    for (const mode of turned<CeilingMode>(modes, run))
+      await attempt(
+        ceilings,
+        failures,
+        { run, row: 'ceiling', mode },
+        () => takeCeiling(run, mode, options.seconds, { ...parts, bundle: sidecar }),
+        tellCeiling,
+      );
+  return ceilings;
+};
+
+const measure = async (options: Options): Promise<Report> => {
+  const dir = mkdtempSync(join(tmpdir(), 'shadow-bench-'));
+  try {
+    const parts = await obtainParts(say);
+    const sidecar = await bundleSidecar(dir);
+    const failures: Failures = [];
+    const ceilings = await ceilingsOf(options, parts, sidecar, failures);
+    const samples = await samplesOf(options, parts, sidecar, failures);
+    const [cpu] = cpus();
+    return {
+      made: new Date().toISOString(),
+      machine: {
+        ...{
+          cpu: cpu?.model.trim() ?? 'unknown',
+          cores: cpus().length,
+          kernel: release(),
+          node: process.versions.node,
+        },
+        ...{ perfTest: VERSION.perfTest, toxiproxy: VERSION.toxiproxy },
+      },
+      ...{ runs: options.runs, seconds: options.seconds, samples, ceilings, failures },
+    };
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+};
+
+const publish = (report: Report, options: Options): void => {
+  for (const { what, met, measured } of verdictsOf(report))
+    if (met !== undefined) say(`${met ? 'met    ' : 'NOT MET'} ${what}: ${measured?.toPrecision(3)}`);
+  if (options.json) process.stdout.write(`${JSON.stringify(report, undefined, 2)}\n`);
+  if (options.out === undefined) {
+    if (!options.json) process.stdout.write(markdown(report));
+    return;
+  }
+  mkdirSync(options.out, { recursive: true });
+  writeFileSync(join(options.out, 'bench-sidecar.md'), markdown(report));
+  if (report.samples.length > 0) writeFileSync(join(options.out, 'bench-sidecar.svg'), plot(report));
+  say(`written: ${join(options.out, 'bench-sidecar.md')}`);
+};
+
+const main = async (): Promise<number> => {
+  let options: Options | undefined;
+  try {
+    options = parse(process.argv.slice(2));
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    say(`${error.message}\nsee --help`);
+    return 2;
+  }
+  if (options === undefined) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  const report = await measure(options);
+  publish(report, options);
+  return report.failures.length === 0 ? 0 : 1;
+};
+
+// What we started ends with us (processes.ts, and the broker's guard).
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.on(signal, () => process.exit(128 + (signal === 'SIGINT' ? 2 : 15)));
+
+main().then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    say(why(error));
+    process.exitCode = 1;
+  },
+);
