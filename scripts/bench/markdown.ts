@@ -131,7 +131,7 @@ const failures = ({ failures }: Report): string[] =>
     : [
         '## Not measured',
         '',
-        ...failures.map(({ run, row, mode, error }) => `- run ${run}, ${row}, ${mode}: ${error.split('\n')[0]}`),
+        ...failures.map(({ run, row, mode, error }) => `- run ${run + 1}, ${row}, ${mode}: ${error.split('\n')[0]}`),
         '',
       ];
 

@@ -6,6 +6,7 @@ import { installPackages } from '../playground/build/debian.ts';
 import { goProgram, obtainPart, type Say } from '../playground/build/parts.ts';
 import { TOOLCHAIN } from '../playground/build/recipes.ts';
 import { cacheDir } from '../playground/layout.ts';
+import { run } from '../playground/run.ts';
 
 export const VERSION = { perfTest: '2.20.0', logback: '1.2.13', toxiproxy: '2.5.0' } as const;
 
@@ -57,11 +58,16 @@ const toxiproxy = (go: string): Recipe => ({
 
 const isCached = (recipe: Recipe): boolean => existsSync(join(cacheDir(), entryName(recipe)));
 
-/** Installs what is missing on the machine (rabbitmq-server, Java; Maven and Go if something is to be fetched or built). */
+/** Package of a program that is not there; whichever the machine has, however it came there, is as good. */
+const packageOf = async (program: string, name: string): Promise<string[]> =>
+  (await run(['sh', '-c', `command -v ${program}`])).code === 0 ? [] : [name];
+
+/** Installs what is missing on the machine: RabbitMQ, Java; Maven and Go if something is to be fetched or built. */
 export const obtainParts = async (say: Say): Promise<Parts> => {
   sweep(cacheDir());
-  const maven = isCached(perfTest()) ? [] : ['maven'];
-  await installPackages(['default-jre-headless', 'rabbitmq-server', ...maven], join(cacheDir(), 'apt.log'), say);
+  const java = await packageOf('java', 'default-jre-headless');
+  const maven = isCached(perfTest()) ? [] : await packageOf('mvn', 'maven');
+  await installPackages(['rabbitmq-server', ...java, ...maven], join(cacheDir(), 'apt.log'), say);
   const jars = await obtainPart(perfTest(), say);
   // Which Go builds it is no part of what it is.
   const proxy = await obtainPart(toxiproxy(isCached(toxiproxy('go')) ? 'go' : await goProgram(say)), say);
