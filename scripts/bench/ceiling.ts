@@ -2,7 +2,6 @@
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import net from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Session } from '../../webhook/sidecar/session.ts';
@@ -201,10 +200,10 @@ export const takeCeiling = async (
   run: number,
   mode: CeilingMode,
   seconds: number,
-  options: Pick<MiddleOptions, 'toxiproxy' | 'bundle'>,
+  options: Pick<MiddleOptions, 'toxiproxy' | 'bundle'> & { readonly scratch: string },
 ): Promise<Ceiling> => {
   if (mode === 'session') return { run, mode, ...throughSession(seconds) };
-  const dir = mkdtempSync(join(tmpdir(), 'shadow-bench-'));
+  const dir = mkdtempSync(join(options.scratch, 'ceiling-'));
   const source = new Source();
   try {
     const broker = { host: HOST, port: await freePort(HOST) };

@@ -29,6 +29,13 @@ const bundleSidecar = async (dir: string): Promise<string> => {
   return to;
 };
 
+interface Tools extends Parts {
+  /** The sidecar's. */
+  readonly bundle: string;
+  /** Directory for all that is only of this run. */
+  readonly scratch: string;
+}
+
 type Failures = { run: number; row: string; mode: string; error: string }[];
 
 const attempt = async <T>(
@@ -58,14 +65,14 @@ const tellCeiling = ({ bytes, busy }: Ceiling): string =>
   `${(bytes / 1e9).toFixed(2)} GB/s${busy === undefined ? '' : `, ${busy.toFixed(2)} cores busy`}`;
 
 /** Rows by rows, in each all modes one after the other: what is compared is measured close together. */
-const samplesOf = async (options: Options, parts: Parts, sidecar: string, failures: Failures): Promise<Sample[]> => {
+const samplesOf = async (options: Options, tools: Tools, failures: Failures): Promise<Sample[]> => {
   const samples: Sample[] = [];
   if (options.rows.length === 0) return samples;
   say('starting RabbitMQ');
   const rabbitmq = await startRabbitMQ();
   try {
     const broker = { host: '127.0.0.1', port: rabbitmq.port };
-    const how = { broker, ...parts, bundle: sidecar, seconds: options.seconds };
+    const how = { broker, ...tools, seconds: options.seconds };
     for (let run = 0; run < options.runs; run += 1)
       for (const row of options.rows)
         for (const mode of turned<Mode>(options.modes, run))
@@ -82,7 +89,7 @@ const samplesOf = async (options: Options, parts: Parts, sidecar: string, failur
   return samples;
 };
 
-const ceilingsOf = async (options: Options, parts: Parts, sidecar: string, failures: Failures): Promise<Ceiling[]> => {
+const ceilingsOf = async (options: Options, tools: Tools, failures: Failures): Promise<Ceiling[]> => {
   const ceilings: Ceiling[] = [];
   if (!options.ceiling) return ceilings;
   const modes = CEILING_MODES.filter((mode) => options.modes.includes(mode === 'session' ? 'sidecar' : mode));
@@ -92,37 +99,30 @@ const ceilingsOf = async (options: Options, parts: Parts, sidecar: string, failu
         ceilings,
         failures,
         { run, row: 'ceiling', mode },
-        () => takeCeiling(run, mode, options.seconds, { ...parts, bundle: sidecar }),
+        () => takeCeiling(run, mode, options.seconds, tools),
         tellCeiling,
       );
   return ceilings;
 };
 
 const measure = async (options: Options): Promise<Report> => {
-  const dir = mkdtempSync(join(tmpdir(), 'shadow-bench-'));
-  try {
-    const parts = await obtainParts(say);
-    const sidecar = await bundleSidecar(dir);
-    const failures: Failures = [];
-    const ceilings = await ceilingsOf(options, parts, sidecar, failures);
-    const samples = await samplesOf(options, parts, sidecar, failures);
-    const [cpu] = cpus();
-    return {
-      made: new Date().toISOString(),
-      machine: {
-        ...{
-          cpu: cpu?.model.trim() ?? 'unknown',
-          cores: cpus().length,
-          kernel: release(),
-          node: process.versions.node,
-        },
-        ...{ perfTest: VERSION.perfTest, toxiproxy: VERSION.toxiproxy },
-      },
-      ...{ runs: options.runs, seconds: options.seconds, samples, ceilings, failures },
-    };
-  } finally {
-    rmSync(dir, { recursive: true, force: true });
-  }
+  const scratch = mkdtempSync(join(tmpdir(), 'shadow-bench-'));
+  // However this process ends.
+  process.on('exit', () => rmSync(scratch, { recursive: true, force: true }));
+  const parts = await obtainParts(say);
+  const tools: Tools = { ...parts, bundle: await bundleSidecar(scratch), scratch };
+  const failures: Failures = [];
+  const ceilings = await ceilingsOf(options, tools, failures);
+  const samples = await samplesOf(options, tools, failures);
+  const [cpu] = cpus();
+  return {
+    made: new Date().toISOString(),
+    machine: {
+      ...{ cpu: cpu?.model.trim() ?? 'unknown', cores: cpus().length, kernel: release(), node: process.versions.node },
+      ...{ perfTest: VERSION.perfTest, toxiproxy: VERSION.toxiproxy },
+    },
+    ...{ runs: options.runs, seconds: options.seconds, samples, ceilings, failures },
+  };
 };
 
 const publish = (report: Report, options: Options): void => {

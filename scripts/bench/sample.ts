@@ -1,6 +1,5 @@
 /** One sample: a fresh middle process, PerfTest through it, and what the middle cost in the measured window. */
 import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import amqp from 'amqplib';
 import { type MiddleOptions, openMiddle } from './middles.ts';
@@ -11,6 +10,8 @@ import { connectionsOf, type Mode, type Row, type Sample } from './rows.ts';
 export interface SampleOptions extends Omit<MiddleOptions, 'dir'> {
   readonly classPath: string;
   readonly seconds: number;
+  /** Directory for files of its own. */
+  readonly scratch: string;
 }
 
 export interface Window {
@@ -40,7 +41,7 @@ const dropQueues = async ({ host, port }: MiddleOptions['broker'], queues: reado
 
 export const takeSample = async (run: number, row: Row, mode: Mode, options: SampleOptions): Promise<Sample> => {
   const { broker, classPath, seconds } = options;
-  const dir = mkdtempSync(join(tmpdir(), 'shadow-bench-'));
+  const dir = mkdtempSync(join(options.scratch, 'sample-'));
   const queues = `bench-${run}-${row.name}-${mode}`;
   try {
     const middle = await openMiddle(mode, { ...options, dir: join(dir, 'middle') });
