@@ -8,7 +8,7 @@ import { TOOLCHAIN } from '../playground/build/recipes.ts';
 import { cacheDir } from '../playground/layout.ts';
 import { run } from '../playground/run.ts';
 
-export const VERSION = { perfTest: '2.20.0', logback: '1.2.13', toxiproxy: '2.5.0' } as const;
+export const VERSION = { perfTest: '2.22.1', logback: '1.5.12', toxiproxy: '2.5.0' } as const;
 
 export interface Parts {
   /** For -cp: all jars of PerfTest. */
