@@ -5,12 +5,13 @@ import { join } from 'node:path';
 import { startRabbitMQ } from '../../test/broker/support/rabbitmq.ts';
 import { bundle } from '../bundle.ts';
 import { CEILING_MODES, type Ceiling, type CeilingMode, takeCeiling } from './ceiling.ts';
+import { CEILING, digestOf, Kept } from './kept.ts';
 import { markdown } from './markdown.ts';
 import { type Options, parse, USAGE, UsageError } from './options.ts';
 import { obtainParts, type Parts, VERSION } from './parts.ts';
 import { plot } from './plot.ts';
 import { type Report, verdictsOf } from './report.ts';
-import { type Mode, type Sample, turned } from './rows.ts';
+import { type Mode, type Row, type Sample, turned } from './rows.ts';
 import { takeSample } from './sample.ts';
 
 const say = (line: string): void => {
@@ -36,11 +37,9 @@ interface Tools extends Parts {
   readonly scratch: string;
 }
 
-type Failures = { run: number; row: string; mode: string; error: string }[];
-
 const attempt = async <T>(
+  kept: Kept,
   into: T[],
-  failures: Failures,
   of: { run: number; row: string; mode: string },
   take: () => Promise<T>,
   tell: (taken: T) => string,
@@ -49,9 +48,10 @@ const attempt = async <T>(
   try {
     const taken = await take();
     into.push(taken);
+    kept.save();
     say(`${name}: ${tell(taken)}`);
   } catch (error) {
-    failures.push({ ...of, error: why(error) });
+    kept.failures.push({ ...of, error: why(error) });
     say(`${name}: NOT MEASURED: ${why(error)}`);
   }
 };
@@ -64,61 +64,75 @@ const tellSample = ({ received, latency, middle }: Sample): string =>
 const tellCeiling = ({ bytes, busy }: Ceiling): string =>
   `${(bytes / 1e9).toFixed(2)} GB/s${busy === undefined ? '' : `, ${busy.toFixed(2)} cores busy`}`;
 
-/** Rows by rows, in each all modes one after the other: what is compared is measured close together. */
-const samplesOf = async (options: Options, tools: Tools, failures: Failures): Promise<Sample[]> => {
-  const samples: Sample[] = [];
-  if (options.rows.length === 0) return samples;
+interface Round {
+  readonly run: number;
+  readonly row: Row;
+  readonly modes: readonly Mode[];
+}
+
+/** Row by row, in each all modes one after the other: what is compared is measured close together. */
+const roundsOf = ({ runs, rows, modes }: Options, kept: Kept): Round[] =>
+  Array.from({ length: runs }, (_, run) => run)
+    .flatMap((run) => rows.map((row) => ({ run, row, modes: turned<Mode>(modes, run) })))
+    .map((round) => ({ ...round, modes: round.modes.filter((mode) => !kept.has(round.run, round.row.name, mode)) }))
+    .filter((round) => round.modes.length > 0);
+
+/** False: some are left for another go. */
+const takeSamples = async (options: Options, tools: Tools, kept: Kept): Promise<boolean> => {
+  const rounds = roundsOf(options, kept);
+  if (rounds.length === 0) return true;
+  if (kept.over) return false;
   say('starting RabbitMQ');
   const rabbitmq = await startRabbitMQ();
   try {
     const broker = { host: '127.0.0.1', port: rabbitmq.port };
     const how = { broker, ...tools, seconds: options.seconds };
-    for (let run = 0; run < options.runs; run += 1)
-      for (const row of options.rows)
-        for (const mode of turned<Mode>(options.modes, run))
-          await attempt(
-            samples,
-            failures,
-            { run, row: row.name, mode },
-            () => takeSample(run, row, mode, how),
-            tellSample,
-          );
+    for (const { run, row, modes } of rounds) {
+      if (kept.over) return false;
+      for (const mode of modes) {
+        const of = { run, row: row.name, mode };
+        await attempt(kept, kept.samples, of, () => takeSample(run, row, mode, how), tellSample);
+      }
+    }
   } finally {
     await rabbitmq.stop();
   }
-  return samples;
+  return true;
 };
 
-const ceilingsOf = async (options: Options, tools: Tools, failures: Failures): Promise<Ceiling[]> => {
-  const ceilings: Ceiling[] = [];
-  if (!options.ceiling) return ceilings;
+const takeCeilings = async (options: Options, tools: Tools, kept: Kept): Promise<boolean> => {
+  if (!options.ceiling) return true;
   const modes = CEILING_MODES.filter((mode) => options.modes.includes(mode === 'session' ? 'sidecar' : mode));
-  for (let run = 0; run < options.runs; run += 1)
-    for (const mode of turned<CeilingMode>(modes, run))
-      await attempt(
-        ceilings,
-        failures,
-        { run, row: 'ceiling', mode },
-        () => takeCeiling(run, mode, options.seconds, tools),
-        tellCeiling,
-      );
-  return ceilings;
+  for (let run = 0; run < options.runs; run += 1) {
+    const left = turned<CeilingMode>(modes, run).filter((mode) => !kept.has(run, CEILING, mode));
+    if (left.length > 0 && kept.over) return false;
+    for (const mode of left) {
+      const take = () => takeCeiling(run, mode, options.seconds, tools);
+      await attempt(kept, kept.ceilings, { run, row: CEILING, mode }, take, tellCeiling);
+    }
+  }
+  return true;
 };
 
-const measure = async (options: Options): Promise<Report> => {
+/** undefined: the time was over before all was measured. */
+const measure = async (options: Options): Promise<Report | undefined> => {
   const scratch = mkdtempSync(join(tmpdir(), 'shadow-bench-'));
   // However this process ends.
   process.on('exit', () => rmSync(scratch, { recursive: true, force: true }));
   const parts = await obtainParts(say);
   const tools: Tools = { ...parts, bundle: await bundleSidecar(scratch), scratch };
-  const failures: Failures = [];
-  const ceilings = await ceilingsOf(options, tools, failures);
-  const samples = await samplesOf(options, tools, failures);
+  const { node } = process.versions;
+  const until = performance.now() + (options.within ?? Number.POSITIVE_INFINITY) * 1000;
+  const terms = { seconds: options.seconds, node, sidecar: digestOf(tools.bundle) };
+  const kept = new Kept(options.resume, terms, until);
+  const complete = (await takeCeilings(options, tools, kept)) && (await takeSamples(options, tools, kept));
+  if (!complete) return undefined;
+  const { samples, ceilings, failures } = kept;
   const [cpu] = cpus();
   return {
     made: new Date().toISOString(),
     machine: {
-      ...{ cpu: cpu?.model.trim() ?? 'unknown', cores: cpus().length, kernel: release(), node: process.versions.node },
+      ...{ cpu: cpu?.model.trim() ?? 'unknown', cores: cpus().length, kernel: release(), node },
       ...{ perfTest: VERSION.perfTest, toxiproxy: VERSION.toxiproxy },
     },
     ...{ runs: options.runs, seconds: options.seconds, samples, ceilings, failures },
@@ -153,6 +167,10 @@ const main = async (): Promise<number> => {
     return 0;
   }
   const report = await measure(options);
+  if (!report) {
+    say(`not all is measured yet: the same again, with --resume ${options.resume}, goes on`);
+    return 3;
+  }
   publish(report, options);
   return report.failures.length === 0 ? 0 : 1;
 };

@@ -145,7 +145,7 @@ export const markdown = (report: Report): string => {
     'between them share these cores. The load is 1 producer and 1 consumer on a classic queue unless said otherwise, with confirms,',
     'and each delivery acknowledged by itself.',
     '',
-    `Each figure is the median of ${runs} runs, in which all modes take turns; ratios and differences are taken within a run, and the`,
+    `Each figure is the median of ${runs === 1 ? '1 run' : `${runs} runs`}, in which all modes take turns; ratios and differences are taken within a run, and the`,
     `median of those is shown. A run measures ${seconds} s after as long a time to warm up, each with a fresh process in the middle. "direct"`,
     'has no middle; "Node.js pipe" is `socket.pipe(socket)` and nothing else. While recording, the record streams to another process,',
     'by TLS, and that process has its part of the same cores; in a cluster it is on another node. CPU and memory are those of the middle.',

@@ -15,11 +15,14 @@ a broker, against a synthetic source and sink. Writes docs/bench-sidecar.md and 
   --modes LIST   only these: ${listed(MODES)}
   --no-ceiling   leave out the part without a broker
   --only-ceiling nothing but that
+  --resume FILE  keep there what is measured, and leave out what it holds already
+  --within N     with --resume: begin no further row after N seconds
   --out DIR      write table and plot there (docs; of a part of rows and modes nothing is written unless this is given)
   --json         print all rows to standard output
   --help         this
 
-Ends with 0: all measured; 1: something could not be measured; 2: bad options. Progress is told on standard error.
+Ends with 0: all measured; 1: something could not be measured; 2: bad options; 3: --within was too short for all.
+Progress is told on standard error.
 `;
 
 /** Its message is for people. */
@@ -34,6 +37,10 @@ export interface Options {
   /** Directory for table and plot; undefined: they are not written. */
   readonly out: string | undefined;
   readonly json: boolean;
+  /** A file. */
+  readonly resume: string | undefined;
+  /** Seconds. */
+  readonly within: number | undefined;
 }
 
 const known = {
@@ -44,6 +51,8 @@ const known = {
   'no-ceiling': { type: 'boolean', default: false },
   'only-ceiling': { type: 'boolean', default: false },
   out: { type: 'string' },
+  resume: { type: 'string' },
+  within: { type: 'string' },
   json: { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h', default: false },
 } as const;
@@ -84,6 +93,9 @@ export const parse = (args: string[]): Options | undefined => {
   if (values['only-ceiling'] && values.rows !== undefined)
     throw new UsageError('--only-ceiling and --rows exclude each other');
   if (values.out === '') throw new UsageError('--out: a directory is missing');
+  if (values.resume === '') throw new UsageError('--resume: a file is missing');
+  if (values.within !== undefined && values.resume === undefined)
+    throw new UsageError('--within without --resume would lose what it measures');
   const rows = values['only-ceiling'] ? [] : chosen(values.rows, 'rows', ROWS, ({ name }) => name);
   const modes = chosen(values.modes, 'modes', MODES, (mode) => mode);
   // A part must not take the place of the whole.
@@ -96,5 +108,7 @@ export const parse = (args: string[]): Options | undefined => {
     ceiling: !values['no-ceiling'],
     out: values.out ?? (whole ? 'docs' : undefined),
     json: values.json,
+    resume: values.resume,
+    within: values.within === undefined ? undefined : count(values.within, 'within', 1, 86_400),
   };
 };

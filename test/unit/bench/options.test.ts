@@ -3,7 +3,8 @@ import { parse, UsageError } from '../../../scripts/bench/options.ts';
 import { MODES, ROWS } from '../../../scripts/bench/rows.ts';
 
 test('all is measured and written unless said otherwise', () => {
-  expect(parse([])).toEqual({ runs: 3, seconds: 8, rows: ROWS, modes: MODES, ceiling: true, out: 'docs', json: false });
+  const all = { rows: ROWS, modes: MODES, ceiling: true, out: 'docs' };
+  expect(parse([])).toEqual({ runs: 3, seconds: 8, ...all, json: false, resume: undefined, within: undefined });
 });
 
 test('a part of it never takes the place of the whole in docs', () => {
@@ -33,8 +34,15 @@ test.each([
   ['one'],
   ['--no-ceiling', '--only-ceiling'],
   ['--only-ceiling', '--rows', 'latency-20'],
+  ['--resume', ''],
+  ['--within', '60'],
+  ['--resume', 'kept.json', '--within', '0'],
 ])('refuses %s %s', (...args) => {
   expect(() => parse(args.filter((arg) => arg !== undefined))).toThrow(UsageError);
+});
+
+test('it can be done in several goes', () => {
+  expect(parse(['--resume', 'kept.json', '--within', '200'])).toMatchObject({ resume: 'kept.json', within: 200 });
 });
 
 test('help is asked for', () => {
