@@ -23,7 +23,7 @@ const MORE: Partial<Record<ErrorCode, string>> = {
   SHADOW_E_UNSUPPORTED:
     'Some things belong to one node or one instance and cannot be taken along: host namespaces (hostPID, hostIPC, hostNetwork), a process namespace shared by the containers, user namespaces (`hostUsers: false`), privileged containers and devices, a runtimeClassName of its own, local PersistentVolumes, sockets bound to the pod IP, unix sockets between containers, MPTCP and io_uring. For io_uring let the container run under `seccompProfile: RuntimeDefault`, which makes Node.js and others fall back to epoll. A postStart hook would run again in the copy: annotate the pod `shadow.ms2m.io/post-start: allow` if it may.',
   SHADOW_E_SESSION:
-    'The message names connection, channel and queue. Give the queue a name and make it durable, not exclusive and not auto-delete; answer to a named queue instead of amq.rabbitmq.reply-to.',
+    'The message names connection, channel and queue. Give the queue a name and make it durable, not exclusive and not auto-delete; answer to a named queue instead of amq.rabbitmq.reply-to. AMQP 1.0, the stream protocol, MQTT, STOMP and TLS that the app speaks itself are relayed blind: the app works, but a connection that the sidecar cannot read cannot be handed over.',
   SHADOW_E_WEBHOOK:
     'The successor of a pod is restored only if the webhook answers, so this is proven by a dry run before the source is touched.',
   SHADOW_E_MUTE:
@@ -44,6 +44,8 @@ const MORE: Partial<Record<ErrorCode, string>> = {
     'From the commit on the copy serves; going back would be another migration. When it has completed, migrate the pod back with `--to`.',
   SHADOW_E_INJECT:
     'Only an explicit `shadow.ms2m.io/inject=true` makes this an error. Under a namespace label such a pod is admitted as it is, with the reason in its annotation `shadow.ms2m.io/status`.',
+  SHADOW_E_TLS:
+    'The sidecar must read what app and broker say, so it speaks TLS to the broker itself, and the app speaks `amqp://` to it, over loopback. For that the URL must stand in env or args (its password may come from a Secret: `amqps://user:$(PASSWORD)@host`), and the annotation `shadow.ms2m.io/broker-tls` must name a Secret with the CA of the broker (`ca.crt`; `tls.crt` and `tls.key` where the broker asks for a client certificate, also for SASL EXTERNAL), or be `Public` for the well-known CAs. The name in the URL must be in the certificate of the broker: it is always verified. An app that is told of TLS apart from the URL (a port 5671, a setting like `RABBITMQ_USE_SSL=true`, `ssl_…` parameters in the URL) would go on speaking it: switch that off and annotate `shadow.ms2m.io/brokers=amqps://HOST`. For a URL that is in a Secret, annotate the same, put the URL into the Secret once more as `amqp://…@HOST:5671` under another key, and annotate `shadow.ms2m.io/keys=ENV=KEY`: a pod with the sidecar takes that key, one without it the old one. As with SHADOW_E_INJECT, only an explicit `shadow.ms2m.io/inject=true` makes this an error.',
   SHADOW_E_IN_USE:
     '`kubectl shadow uninstall --force` removes everything all the same: running migrations are aborted where they can be, injected pods keep their sidecar and run on, and new pods are no longer injected.',
   SHADOW_E_INTERNAL: '`SHADOW_DEBUG=1` before the command adds the stack to the message.',

@@ -2,41 +2,45 @@
 import { isIP } from 'node:net';
 import type { V1HostAlias, V1Pod } from '@kubernetes/client-node';
 import { ShadowError } from '../api/errors.ts';
-import { AMQP_PORT, ANNOTATION } from '../api/names.ts';
-import { type Findings, hostPort, type Mention, mentionsOf } from './mentions.ts';
+import { ANNOTATION } from '../api/names.ts';
+import { fromAnnotation } from './annotated.ts';
+import { type Findings, type Mention, mentionsOf } from './mentions.ts';
 import { isNative } from './pods.ts';
+import { checkTls, secretOf } from './tls.ts';
+import type { Scheme } from './urls.ts';
 
-export interface Broker {
+interface Host {
   host: string;
   port: number;
+}
+
+/** One element of SHADOW_BROKERS; sidecar/doors.ts says what each field does. */
+export interface Broker extends Host {
   /** Loopback address the sidecar listens on; one per broker host. */
   listen: string;
+  listenToo?: string;
+  tls?: true;
+  others?: Host[];
 }
 
 export interface Plan {
   brokers: Broker[];
   aliases: V1HostAlias[];
-  /** Hosts that no alias can catch (IP addresses, a trailing dot) → where the sidecar listens. */
-  rewrites: Map<string, string>;
+  /** Hosts that no alias can catch (IP addresses, a trailing dot), and all of amqps URLs → where the sidecar listens. */
+  rewrites: Record<Scheme, Map<string, string>>;
+  /** What it trusts brokers by that are reached over TLS; undefined: the well-known CAs, or there are none. */
+  secret: string | undefined;
 }
 
-const fromAnnotation = (text: string): Findings => ({
-  mentions: text
-    .split(',')
-    .map((part) => part.trim())
-    .filter((part) => part !== '')
-    .map((part): Mention => {
-      const parsed = hostPort(part);
-      if (!parsed)
-        throw new ShadowError('SHADOW_E_INJECT', `annotation ${ANNOTATION.brokers}: "${part}" is no host[:port]`);
-      const port = parsed.port ?? AMQP_PORT;
-      return { host: parsed.host, port, tls: port === 5671, where: `annotation ${ANNOTATION.brokers}` };
-    }),
-  untold: [],
-});
+export interface PlanOptions {
+  namespace: string;
+  /** Pods of this cluster may have IPv6 alone. */
+  ipv6: boolean;
+}
 
 const isLoopback = (host: string): boolean => /^(localhost\.?|127\.\d+\.\d+\.\d+|::1|0\.0\.0\.0)$/i.test(host);
-const needsRewrite = (host: string): boolean => isIP(host) !== 0 || host.endsWith('.');
+/** hostAliases take DNS-1123 subdomains only. */
+const needsRewrite = (host: string): boolean => isIP(host) !== 0 || host.endsWith('.') || host.includes('_');
 
 /** One key for all spellings of a Service: rabbitmq, rabbitmq.ns, rabbitmq.ns.svc, rabbitmq.ns.svc.cluster.local. */
 export const serviceKey = (host: string, namespace: string): string => {
@@ -47,18 +51,48 @@ export const serviceKey = (host: string, namespace: string): string => {
   return svc === 'svc' ? `${name}.${space}.svc` : host.toLowerCase().replace(/\.$/, '');
 };
 
-const assign = (mentions: readonly Mention[], namespace: string): Plan => {
+const isTls = ({ scheme }: Mention): boolean => scheme === 'amqps';
+
+/** The other members of the first cluster that names it, in the order in which they follow it, round the list. */
+const othersOf = (one: Mention, clusters: readonly Mention[][], keyOf: (mention: Mention) => string): Host[] => {
+  const id = (mention: Mention): string => `${keyOf(mention)} ${mention.port}`;
+  const cluster = clusters.find((each) => each.some((member) => id(member) === id(one))) ?? [];
+  const at = cluster.findIndex((member) => id(member) === id(one));
+  const round = [...cluster.slice(at + 1), ...cluster.slice(0, Math.max(at, 0))];
+  const seen = new Set([id(one)]);
+  return round
+    .filter((member) => !seen.has(id(member)) && seen.add(id(member)))
+    .map(({ host, port }) => ({ host, port }));
+};
+
+/** `annotated`: what stands in URLs is not the whole of it, so the name itself must lead to the sidecar too. */
+const assign = ({ mentions, clusters }: Findings, namespace: string, annotated: boolean): Omit<Plan, 'secret'> => {
   const listens = new Map<string, string>();
-  const plan: Plan = { brokers: [], aliases: [], rewrites: new Map() };
-  for (const { host, port } of mentions) {
-    const key = serviceKey(host, namespace);
+  const plan: Omit<Plan, 'secret'> = { brokers: [], aliases: [], rewrites: { amqp: new Map(), amqps: new Map() } };
+  // The name is verified: over TLS each spelling is a broker of its own.
+  const keyOf = (mention: Mention): string =>
+    isTls(mention) && !annotated ? `amqps://${mention.host}` : serviceKey(mention.host, namespace);
+  for (const mention of mentions) {
+    const { host, port } = mention;
+    const key = keyOf(mention);
     const listen = listens.get(key) ?? `127.0.0.${listens.size + 1}`;
-    if (!listens.has(key)) listens.set(key, listen);
-    if (!plan.brokers.some((broker) => broker.listen === listen && broker.port === port)) {
-      plan.brokers.push({ host, port, listen });
-    }
+    listens.set(key, listen);
+    const known = plan.brokers.find((broker) => broker.listen === listen && broker.port === port);
+    if (known && (known.tls === true) !== isTls(mention))
+      throw new ShadowError('SHADOW_E_TLS', `${mention.where} names ${host}:${port} with TLS and without`);
+    const others = othersOf(mention, clusters, keyOf);
+    if (!known)
+      plan.brokers.push({
+        host,
+        port,
+        listen,
+        ...(isTls(mention) && { tls: true }),
+        ...(others.length > 0 && { others }),
+      });
+    if (isTls(mention)) plan.rewrites.amqps.set(host, listen);
+    if (isTls(mention) && !annotated) continue;
     if (needsRewrite(host)) {
-      plan.rewrites.set(host, listen);
+      plan.rewrites.amqp.set(host, listen);
       continue;
     }
     // hostAliases must be lower case; look-ups in /etc/hosts do not mind the case.
@@ -70,16 +104,33 @@ const assign = (mentions: readonly Mention[], namespace: string): Plan => {
   return plan;
 };
 
+/** lo has one address of IPv6, so one broker can have it: the first. */
+const withIPv6 = (plan: Plan): Plan => {
+  const first = '127.0.0.1';
+  const alias = plan.aliases.find(({ ip }) => ip === first);
+  return {
+    ...plan,
+    brokers: plan.brokers.map((broker) => (broker.listen === first ? { ...broker, listenToo: '::1' } : broker)),
+    aliases: [...plan.aliases, ...(alias ? [{ ...alias, ip: '::1' }] : [])],
+  };
+};
+
+const checkAliases = (pod: V1Pod, { aliases }: Plan): void => {
+  const taken = (pod.spec!.hostAliases ?? []).flatMap(({ hostnames }) => hostnames ?? []);
+  const clash = aliases.flatMap(({ hostnames }) => hostnames!).find((host) => taken.includes(host));
+  if (clash) throw new ShadowError('SHADOW_E_INJECT', `hostAliases of the pod already name ${clash}`);
+};
+
 /**
- * The annotation, where there is one, is the whole truth. Throws SHADOW_E_NO_BROKER, or SHADOW_E_INJECT for brokers that
- * cannot be relayed.
+ * The annotation, where there is one, is the whole truth. Throws SHADOW_E_NO_BROKER, or SHADOW_E_TLS and SHADOW_E_INJECT for
+ * brokers that cannot be relayed.
  */
-export const planBrokers = (pod: V1Pod, namespace: string): Plan => {
+export const planBrokers = (pod: V1Pod, { namespace, ipv6 }: PlanOptions): Plan => {
   const spec = pod.spec!;
-  const ordinary = (spec.initContainers ?? []).filter((container) => !isNative(container));
-  const seen = mentionsOf([...spec.containers, ...ordinary]);
+  const containers = [...spec.containers, ...(spec.initContainers ?? []).filter((container) => !isNative(container))];
+  const seen = mentionsOf(containers);
   const named = pod.metadata?.annotations?.[ANNOTATION.brokers];
-  const { mentions, untold } = named === undefined ? seen : fromAnnotation(named);
+  const { mentions, clusters, untold } = named === undefined ? seen : fromAnnotation(named);
   const outside = mentions.filter(({ host }) => !isLoopback(host));
   if (outside.length === 0) {
     throw new ShadowError(
@@ -87,18 +138,15 @@ export const planBrokers = (pod: V1Pod, namespace: string): Plan => {
       mentions[0] ? `${mentions[0].where} names the pod itself` : untold.join('; '),
     );
   }
-  const tls = outside.find((mention) => mention.tls);
-  if (tls)
-    throw new ShadowError('SHADOW_E_INJECT', `${tls.where} uses amqps://${tls.host}, which this release cannot relay`);
-  const plan = assign(outside, namespace);
-  const lost = [...plan.rewrites.keys()].find((host) => !seen.mentions.some((mention) => mention.host === host));
+  checkTls(pod, containers, outside, named !== undefined);
+  const assigned = assign({ mentions: outside, clusters, untold }, namespace, named !== undefined);
+  const plan: Plan = { ...assigned, secret: secretOf(pod, outside) };
+  const lost = [...plan.rewrites.amqp.keys()].find((host) => !seen.mentions.some((mention) => mention.host === host));
   if (lost)
     throw new ShadowError(
       'SHADOW_E_INJECT',
       `broker ${lost} is named in no env or argument of the pod, so it cannot be replaced`,
     );
-  const taken = (spec.hostAliases ?? []).flatMap(({ hostnames }) => hostnames ?? []);
-  const clash = plan.aliases.flatMap(({ hostnames }) => hostnames!).find((host) => taken.includes(host));
-  if (clash) throw new ShadowError('SHADOW_E_INJECT', `hostAliases of the pod already name ${clash}`);
-  return plan;
+  checkAliases(pod, plan);
+  return ipv6 || pod.metadata?.annotations?.[ANNOTATION.ipv6] === 'true' ? withIPv6(plan) : plan;
 };

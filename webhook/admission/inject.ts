@@ -1,16 +1,19 @@
 /** Injection: an opted-in pod with the sidecar. Pure; fed its own output it changes nothing. */
 import type { V1Container, V1Pod } from '@kubernetes/client-node';
 import { asShadowError, ShadowError } from '../api/errors.ts';
-import { AMQP_PORT, ANNOTATION, LABEL, PORT } from '../api/names.ts';
+import { AMQP_PORT, AMQPS_PORT, ANNOTATION, LABEL, PORT } from '../api/names.ts';
 import { planBrokers } from './brokers.ts';
-import { rewritten } from './mentions.ts';
+import { keysOf, withKeys } from './keys.ts';
 import { isNative, sidecarOf } from './pods.ts';
-import { SIDECAR_VOLUMES, sidecarContainer } from './sidecar.ts';
+import { type Replacement, rewritten } from './rewrite.ts';
+import { sidecarContainer, sidecarVolumes } from './sidecar.ts';
 
 export interface InjectOptions {
   image: string;
   /** Of the request: the object itself need not carry it. */
   namespace: string;
+  /** Pods of this cluster may have IPv6 alone. */
+  ipv6?: boolean;
 }
 
 export interface Injection {
@@ -32,7 +35,8 @@ const check = (pod: V1Pod): void => {
   if (pod.metadata?.ownerReferences?.some(({ kind }) => kind === 'Job')) refuse('it belongs to a Job');
   for (const { name, ports } of spec.containers) {
     for (const { containerPort } of ports ?? []) {
-      if (containerPort === AMQP_PORT) refuse(`container ${name} declares port ${AMQP_PORT}: it is a broker itself`);
+      if (containerPort === AMQP_PORT || containerPort === AMQPS_PORT)
+        refuse(`container ${name} declares port ${containerPort}: it is a broker itself`);
       if (containerPort === PORT.health)
         refuse(`container ${name} declares port ${PORT.health}, which the sidecar uses`);
     }
@@ -55,16 +59,22 @@ const annotated = (pod: V1Pod, status: string): V1Pod => ({
   metadata: { ...pod.metadata, annotations: { ...pod.metadata?.annotations, [ANNOTATION.status]: status } },
 });
 
-const injected = (pod: V1Pod, { image, namespace }: InjectOptions): V1Pod => {
+const injected = (pod: V1Pod, { image, namespace, ipv6 = false }: InjectOptions): V1Pod => {
   check(pod);
-  const plan = planBrokers(pod, namespace);
+  const plan = planBrokers(pod, { namespace, ipv6 });
   const spec = pod.spec!;
-  const replace = (host: string): string | undefined => plan.rewrites.get(host);
-  const led = <T extends V1Container[] | undefined>(list: T): T =>
-    plan.rewrites.size > 0 ? (list?.map((c) => (isNative(c) ? c : rewritten(c, replace))) as T) : list;
-  const own = SIDECAR_VOLUMES.map(({ name }) => name);
+  const { amqp, amqps } = plan.rewrites;
+  const replace: Replacement = (scheme, host) => plan.rewrites[scheme].get(host);
+  const keys = keysOf(pod, [...spec.containers, ...(spec.initContainers ?? []).filter((each) => !isNative(each))]);
+  const changed = (container: V1Container): V1Container => {
+    const keyed = withKeys(container, keys);
+    return amqp.size + amqps.size > 0 ? rewritten(keyed, replace) : keyed;
+  };
+  const led = (list: readonly V1Container[]): V1Container[] => list.map((c) => (isNative(c) ? c : changed(c)));
+  const volumes = sidecarVolumes(plan.secret);
+  const own = volumes.map(({ name }) => name);
   if (spec.volumes?.some(({ name }) => own.includes(name))) refuse(`a volume of it is called ${own.join(' or ')}`);
-  const sidecar = sidecarContainer(pod, plan.brokers, image);
+  const sidecar = sidecarContainer(pod, plan, image);
   const after = annotated(pod, 'injected');
   return {
     ...after,
@@ -74,7 +84,7 @@ const injected = (pod: V1Pod, { image, namespace }: InjectOptions): V1Pod => {
       containers: led(withSeccomp(pod)),
       // First: everything after it, other init containers too, finds the broker's name served.
       initContainers: [sidecar, ...led(spec.initContainers ?? [])],
-      volumes: [...(spec.volumes ?? []), ...SIDECAR_VOLUMES],
+      volumes: [...(spec.volumes ?? []), ...volumes],
       ...(plan.aliases.length > 0 && { hostAliases: [...(spec.hostAliases ?? []), ...plan.aliases] }),
     },
   };

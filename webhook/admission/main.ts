@@ -1,5 +1,6 @@
 /** shadow-webhook: admission over HTTPS with a certificate of our own CA, which it owns and renews while it runs. */
 import { createServer, type Server } from 'node:https';
+import { isIPv6 } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KubeConfig } from '@kubernetes/client-node';
 import { NAMESPACE, PORT } from '../api/names.ts';
@@ -78,6 +79,8 @@ const main = async (env: NodeJS.ProcessEnv): Promise<void> => {
   const app = admissionApp({
     image,
     namespace: env.SHADOW_NAMESPACE ?? NAMESPACE,
+    // The family a cluster has one address of is its first; its pods may have no other.
+    ipv6: isIPv6(env.KUBERNETES_SERVICE_HOST ?? ''),
     migrations: kube.migrations,
     onInjected: (namespace) => tell(kube, state, log, namespace),
     onSkipped: (pod, namespace, reason) => {

@@ -1,4 +1,4 @@
-/** What injection adds to a pod: the container and its two volumes. Pure. */
+/** What injection adds to a pod: the container and its volumes. Pure. */
 import type {
   V1Container,
   V1EnvVar,
@@ -7,8 +7,8 @@ import type {
   V1SecurityContext,
   V1Volume,
 } from '@kubernetes/client-node';
-import { BLIND_PORTS, CA, PORT, SIDECAR, TOKEN_AUDIENCE } from '../api/names.ts';
-import type { Broker } from './brokers.ts';
+import { BLIND_PORTS, BLIND_TLS_PORTS, CA, PORT, SIDECAR, TOKEN_AUDIENCE } from '../api/names.ts';
+import type { Plan } from './brokers.ts';
 
 /** Meets PodSecurity restricted, whatever the pod's own settings are. */
 export const RESTRICTED: V1SecurityContext = {
@@ -41,7 +41,11 @@ const graceOf = (pod: V1Pod): V1EnvVar[] => {
   return seconds === 30 ? [] : [{ name: 'SHADOW_GRACE_SECONDS', value: `${Math.max(1, seconds - 5)}` }];
 };
 
-export const sidecarContainer = (pod: V1Pod, brokers: readonly Broker[], image: string): V1Container => {
+export const sidecarContainer = (
+  pod: V1Pod,
+  { brokers, secret }: Pick<Plan, 'brokers' | 'secret'>,
+  image: string,
+): V1Container => {
   const declared = new Set(pod.spec!.containers.flatMap(({ ports }) => ports?.map((port) => port.containerPort) ?? []));
   return {
     name: SIDECAR.container,
@@ -52,7 +56,10 @@ export const sidecarContainer = (pod: V1Pod, brokers: readonly Broker[], image: 
     env: [
       { name: 'SHADOW_BROKERS', value: JSON.stringify(brokers) },
       // Ports of the broker's hosts that are relayed blind: those the pod does not listen on itself.
-      { name: 'SHADOW_BLIND_PORTS', value: JSON.stringify(BLIND_PORTS.filter((port) => !declared.has(port))) },
+      {
+        name: 'SHADOW_BLIND_PORTS',
+        value: JSON.stringify([...BLIND_PORTS, ...BLIND_TLS_PORTS].filter((port) => !declared.has(port))),
+      },
       ...graceOf(pod),
     ],
     resources: resourcesFor(pod),
@@ -63,11 +70,13 @@ export const sidecarContainer = (pod: V1Pod, brokers: readonly Broker[], image: 
     volumeMounts: [
       { name: SIDECAR.runVolume, mountPath: SIDECAR.runDir },
       { name: SIDECAR.idVolume, mountPath: SIDECAR.idDir, readOnly: true },
+      ...(secret === undefined ? [] : [{ name: SIDECAR.tlsVolume, mountPath: SIDECAR.tlsDir, readOnly: true }]),
     ],
   };
 };
 
-export const SIDECAR_VOLUMES: readonly V1Volume[] = [
+/** `secret`: with the CA of the brokers that are reached over TLS, and the client's certificate. */
+export const sidecarVolumes = (secret: string | undefined): V1Volume[] => [
   { name: SIDECAR.runVolume, emptyDir: {} },
   {
     name: SIDECAR.idVolume,
@@ -83,4 +92,5 @@ export const SIDECAR_VOLUMES: readonly V1Volume[] = [
       ],
     },
   },
+  ...(secret === undefined ? [] : [{ name: SIDECAR.tlsVolume, secret: { secretName: secret } }]),
 ];

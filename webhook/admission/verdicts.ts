@@ -2,7 +2,7 @@
 import type { V1Pod } from '@kubernetes/client-node';
 import { asShadowError, ShadowError } from '../api/errors.ts';
 import type { StatefulMigration } from '../api/migration.ts';
-import { inject } from './inject.ts';
+import { type InjectOptions, inject } from './inject.ts';
 import { sidecarOf } from './pods.ts';
 import { asRestoreTarget } from './restore.ts';
 import { answeredProbe, isProbe } from './restore-config.ts';
@@ -15,6 +15,8 @@ export interface Surroundings {
   image: string;
   /** Ours. */
   namespace: string;
+  /** Pods of this cluster may have IPv6 alone. */
+  ipv6?: boolean;
   /** Read from the API server itself: a cache could be behind the very write that matters. */
   migrations(namespace: string): Promise<readonly StatefulMigration[]>;
   /** Waited for, so it is bounded; best effort, never within a dry run. */
@@ -23,9 +25,15 @@ export interface Surroundings {
   onSkipped(pod: V1Pod, namespace: string, reason: string): void;
 }
 
+const optionsOf = ({ namespace }: Question, { image, ipv6 = false }: Surroundings): InjectOptions => ({
+  image,
+  namespace,
+  ipv6,
+});
+
 export const injectVerdict = async (question: Question, around: Surroundings): Promise<Verdict> => {
   const pod = podOf(question.object);
-  const { outcome, pod: after, reason } = inject(pod, { image: around.image, namespace: question.namespace });
+  const { outcome, pod: after, reason } = inject(pod, optionsOf(question, around));
   if (!question.dryRun && outcome === 'injected') await around.onInjected(question.namespace);
   if (!question.dryRun && outcome === 'skipped') around.onSkipped(pod, question.namespace, reason ?? '');
   return changed(pod, after, reason === undefined ? [] : [`kubectl-shadow: not injected: ${reason}`]);
@@ -34,7 +42,7 @@ export const injectVerdict = async (question: Question, around: Surroundings): P
 /** The order of the two mutating webhooks is not ours to choose: the successor is injected here if it is not yet. */
 const injectedForRestore = async (pod: V1Pod, question: Question, around: Surroundings): Promise<V1Pod> => {
   if (sidecarOf(pod)) return pod;
-  const { outcome, pod: after, reason } = inject(pod, { image: around.image, namespace: question.namespace });
+  const { outcome, pod: after, reason } = inject(pod, optionsOf(question, around));
   if (outcome !== 'injected') throw new ShadowError('SHADOW_E_NOT_INJECTED', reason ?? pod.metadata?.name ?? '');
   if (!question.dryRun) await around.onInjected(question.namespace);
   return after;

@@ -61,7 +61,7 @@ export const CATALOGUE = {
   },
   SHADOW_E_SESSION: {
     message: 'the pod uses an AMQP feature that cannot be handed over',
-    hint: 'exclusive, server-named, auto-delete and reply-to queues, single active consumers and transactions live with one connection only',
+    hint: 'exclusive, server-named, auto-delete and reply-to queues, single active consumers and transactions live with one connection only; other protocols than AMQP 0-9-1 pass, unread',
   },
   SHADOW_E_SIDECAR_UNREACHABLE: {
     message: 'the sidecar does not answer the controller',
@@ -124,6 +124,10 @@ export const CATALOGUE = {
   SHADOW_E_NO_BROKER: {
     message: 'no broker was found in the pod',
     hint: 'name it by the annotation shadow.ms2m.io/brokers=host:port',
+  },
+  SHADOW_E_TLS: {
+    message: 'the broker is reached over TLS in a way the sidecar cannot take over',
+    hint: 'give the app an amqps:// URL in env or args, and annotate its pod template shadow.ms2m.io/broker-tls=SECRET',
   },
   SHADOW_E_INJECT: {
     message: 'the pod cannot be injected',

@@ -25,8 +25,17 @@ export const LABEL = {
 export const ANNOTATION = {
   /** Set by the webhook: `injected` or `skipped: <reason>`. Its presence makes injection idempotent. */
   status: `${DOMAIN}/status`,
-  /** User: brokers of this pod, `host[:port][,host[:port]]`, where env does not tell. */
+  /**
+   * User: brokers of this pod, where env does not tell: `[scheme://]host[:port]`, several with commas between them. Hosts of
+   * one cluster have `|` between them. `amqps://`: the sidecar speaks TLS to it, and the app none.
+   */
   brokers: `${DOMAIN}/brokers`,
+  /** User: what the sidecar trusts an `amqps` broker by: the name of a Secret (see TLS_FILE), or `Public` for the well-known CAs. */
+  brokerTls: `${DOMAIN}/broker-tls`,
+  /** User: `NAME=key[,NAME=key]`: env NAME, from a Secret or ConfigMap, takes that key of it in an injected pod. */
+  keys: `${DOMAIN}/keys`,
+  /** User: `true` has the first broker's name lead to ::1 as well, for apps that look for IPv6 alone. */
+  ipv6: `${DOMAIN}/ipv6`,
   /** User: `messages` (all effects are broker messages) or `idempotent`. */
   effects: `${DOMAIN}/effects`,
   /** User: `false` keeps the webhook from setting seccompProfile RuntimeDefault. */
@@ -83,9 +92,14 @@ export const PORT = {
   metrics: 9464,
 } as const;
 
-/** Broker ports relayed as AMQP 0-9-1, and those relayed blind. */
+/** Broker ports relayed as AMQP 0-9-1 (the second where the URL says so), and those relayed blind. */
 export const AMQP_PORT = 5672;
+export const AMQPS_PORT = 5671;
 export const BLIND_PORTS: readonly number[] = [15672, 5552, 1883, 61613];
+/** The same and AMQP over TLS: an app that speaks TLS itself to a broker whose name is led to the sidecar must reach it. */
+export const BLIND_TLS_PORTS: readonly number[] = [AMQPS_PORT, 15671, 5551, 8883, 61614];
+/** The value of ANNOTATION.brokerTls that is no Secret: none has upper-case letters. */
+export const PUBLIC_CAS = 'Public';
 
 export const SIDECAR = {
   container: 'shadow-sidecar',
@@ -97,7 +111,16 @@ export const SIDECAR = {
   /** Projected volume mounted in the sidecar only: files uid, name, namespace, token, ca.crt (optional). */
   idVolume: 'shadow-id',
   idDir: '/shadow/id',
+  /** The Secret that ANNOTATION.brokerTls names, mounted in the sidecar only. */
+  tlsVolume: 'shadow-tls',
+  tlsDir: '/shadow/tls',
 } as const;
+
+/**
+ * Keys of that Secret, PEM; those of a kubernetes.io/tls Secret as cert-manager makes it. No `ca`: the well-known CAs count.
+ * `cert` and `key`: the client's, both or none.
+ */
+export const TLS_FILE = { ca: 'ca.crt', cert: 'tls.crt', key: 'tls.key' } as const;
 
 /**
  * Files in the sidecar's run directory; the agent sees them on the node under

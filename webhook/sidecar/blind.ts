@@ -1,11 +1,16 @@
-/** Other ports of the broker (management, streams, MQTT, STOMP): bytes both ways, nothing understood. */
+/** Connections whose protocol is not ours to read (management, streams, MQTT, STOMP, TLS): bytes both ways, nothing understood. */
 import type net from 'node:net';
+import { AMQPS_PORT } from '../api/names.ts';
 
 /** Ports where a connection is a session with the broker, that a copy would lose; others (management) are asked anew. */
-const SESSION_PORTS: readonly number[] = [5552, 1883, 61613];
+const SESSION_PORTS: readonly number[] = [5552, 5551, 1883, 8883, 61613, 61614, AMQPS_PORT];
+
+/** Why a connection to this port can't be handed over; undefined: it may be lost. */
+export const hazardOfPort = (port: number): string | undefined =>
+  SESSION_PORTS.includes(port) ? `a connection to port ${port}, whose protocol is relayed blind` : undefined;
 
 interface Pair {
-  readonly port: number;
+  readonly hazard: string | undefined;
   readonly app: net.Socket;
   upstream: net.Socket | undefined;
 }
@@ -19,13 +24,11 @@ export class BlindRelay {
   }
 
   hazards(): string[] {
-    return [...this.pairs]
-      .filter((pair) => SESSION_PORTS.includes(pair.port))
-      .map((pair) => `a connection to port ${pair.port}, whose protocol is relayed blind`);
+    return [...this.pairs].flatMap(({ hazard }) => hazard ?? []);
   }
 
-  accept(app: net.Socket, port: number, connect: () => Promise<net.Socket>): void {
-    const pair: Pair = { port, app, upstream: undefined };
+  accept(app: net.Socket, hazard: string | undefined, connect: () => Promise<net.Socket>): void {
+    const pair: Pair = { hazard, app, upstream: undefined };
     this.pairs.add(pair);
     app.on('error', () => undefined);
     app.on('close', () => {

@@ -39,8 +39,9 @@ const consumerHazards = (consumer: Consumer, wires: Wires): string[] => {
   return hazards;
 };
 
-export const hazardsOf = (id: number, blind: boolean, wires: Wires): string[] => {
-  if (blind) return [`connection ${id}: does not speak AMQP 0-9-1`];
+/** `spoken`: of a connection that is relayed blind, what it does. */
+export const hazardsOf = (id: number, spoken: string | undefined, wires: Wires): string[] => {
+  if (spoken !== undefined) return [`connection ${id}: ${spoken}`];
   const hazards: string[] = [];
   if (wires.renewedSecret) hazards.push(`connection ${id}: renewed its secret, so its handshake can't be repeated`);
   for (const [queue, traits] of wires.queues)

@@ -2,28 +2,31 @@
 import net from 'node:net';
 import type { MuteResult, SessionReport, Settlement } from '../api/control.ts';
 import { asShadowError, ShadowError } from '../api/errors.ts';
+import { SIDECAR } from '../api/names.ts';
 import { attachOver } from './attach.ts';
-import { BlindRelay } from './blind.ts';
+import { BlindRelay, hazardOfPort } from './blind.ts';
 import { Connection, type ConnectionEvents, type Log } from './connection.ts';
+import { type Broker, type Door, doorsOf } from './doors.ts';
+import { type Host, Hosts, nameOf } from './hosts.ts';
 import { lull } from './lull.ts';
 import { OldUpstreams } from './old-upstreams.ts';
 import { Patience } from './patience.ts';
+import { SPEAKS_TLS } from './protocols.ts';
 import { RelayReplay, type ReplayRelay } from './replay/relay-replay.ts';
 import { Session } from './session.ts';
-import { connectUpstream } from './upstream.ts';
+import { Undecided } from './undecided.ts';
+import { connectTls, connectUpstream } from './upstream.ts';
 import { Watch } from './watch.ts';
 
-export interface Broker {
-  readonly host: string;
-  readonly port: number;
-  readonly listen: string;
-}
+export type { Broker } from './doors.ts';
 
 export interface RelayOptions {
   brokers: readonly Broker[];
   blindPorts: readonly number[];
   log: Log;
-  /** How a broker is reached; by DNS and TCP if not given. */
+  /** Where the Secret of the brokers' TLS is mounted, if there is one; SIDECAR.tlsDir if not given. */
+  tlsDir?: string;
+  /** How a broker is reached; by DNS, TCP and TLS if not given. */
   connectUpstream?: (host: string, port: number) => Promise<net.Socket>;
 }
 
@@ -80,7 +83,9 @@ export class SessionRelay implements Relay {
   private readonly servers: net.Server[] = [];
   private readonly blind = new BlindRelay();
   private readonly watch = new Watch();
-  private readonly connect: (host: string, port: number) => Promise<net.Socket>;
+  private readonly undecided = new Undecided();
+  private readonly hosts = new Hosts();
+  private readonly connect: (host: Host, secure: boolean) => Promise<net.Socket>;
   private readonly brokers = new WeakMap<Connection, Broker>();
   private lastId = 0;
   private stopping = false;
@@ -99,31 +104,52 @@ export class SessionRelay implements Relay {
 
   constructor(options: RelayOptions) {
     this.options = options;
-    this.connect = options.connectUpstream ?? connectUpstream;
+    const { tlsDir = SIDECAR.tlsDir } = options;
+    const dial = options.connectUpstream ?? connectUpstream;
+    this.connect = ({ host, port }, secure) => (secure ? connectTls(host, port, tlsDir) : dial(host, port));
   }
 
   async start(): Promise<void> {
-    for (const broker of this.options.brokers) {
-      await this.listen(broker.listen, broker.port, (socket) => this.accept(socket, broker));
-      for (const port of this.options.blindPorts) {
-        const accept = (socket: net.Socket): void =>
-          this.blind.accept(socket, port, () => this.connect(broker.host, port));
-        await this.listen(broker.listen, port, accept).catch((error: unknown) => {
-          // A container of the pod serves that port itself.
-          this.options.log.warn({ port, error: String(error) }, 'port not relayed');
-        });
-      }
+    for (const door of doorsOf(this.options.brokers, this.options.blindPorts)) {
+      await this.listen(door).catch((error: unknown) => {
+        if (!door.optional) throw error;
+        const { address, port } = door;
+        this.options.log.warn({ address, port, error: String(error) }, 'port not relayed');
+      });
     }
     this.replay.watch();
   }
 
-  private async listen(host: string, port: number, accept: (socket: net.Socket) => void): Promise<void> {
+  private async listen({ address, port, broker, blind }: Door): Promise<void> {
+    const accept = (socket: net.Socket): void => {
+      if (blind) this.pass(socket, broker, port, hazardOfPort(port));
+      else if (broker.tls) this.decide(socket, broker);
+      else this.accept(socket, broker);
+    };
     const server = net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, accept);
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen(port, host, resolve);
+      server.listen(port, address, resolve);
     });
     this.servers.push(server);
+  }
+
+  /** Bytes both ways, nothing understood. */
+  private pass(app: net.Socket, broker: Broker, port: number, hazard: string | undefined): void {
+    this.blind.accept(app, hazard, async () => (await this.reach(broker, port, false)).socket);
+  }
+
+  private decide(app: net.Socket, broker: Broker): void {
+    this.undecided.accept(app, (speaksTls) => {
+      if (speaksTls) this.pass(app, broker, broker.port, `a connection to ${nameOf(broker)} ${SPEAKS_TLS}`);
+      else this.accept(app, broker);
+    });
+  }
+
+  /** The broker, or another node of its cluster. */
+  private reach({ host, port, tls, others = [] }: Broker, at = port, secure = tls === true) {
+    const hosts = [{ host, port }, ...others].map((each) => (at === port ? each : { ...each, port: at }));
+    return this.hosts.dial(hosts, (each) => this.connect(each, secure));
   }
 
   async stop(graceMs: number): Promise<void> {
@@ -135,6 +161,7 @@ export class SessionRelay implements Relay {
     this.patience.end();
     this.replay.drop();
     this.blind.drop();
+    this.undecided.drop();
     // By the protocol, so that the app's last settlements are not overtaken by a reset.
     if (graceMs > 0) await this.olds.close();
     this.olds.drop();
@@ -148,7 +175,7 @@ export class SessionRelay implements Relay {
       return;
     }
     this.lastId += 1;
-    const session = new Session(this.lastId, `${broker.host}:${broker.port}`);
+    const session = new Session(this.lastId, nameOf(broker));
     const connection = new Connection(session, app, this.events);
     this.connections.add(connection);
     this.brokers.set(connection, broker);
@@ -207,9 +234,10 @@ export class SessionRelay implements Relay {
     },
   });
 
-  private dial(connection: Connection): Promise<net.Socket> {
-    const { host, port } = this.brokers.get(connection)!;
-    return this.connect(host, port);
+  private async dial(connection: Connection): Promise<net.Socket> {
+    const { socket, host } = await this.reach(this.brokers.get(connection)!);
+    connection.session.broker = nameOf(host);
+    return socket;
   }
 
   /** Gives a connection an upstream, unless it has been told to wait meanwhile. */

@@ -5,6 +5,7 @@
 import { Resolver } from 'node:dns/promises';
 import { readFile } from 'node:fs/promises';
 import net from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface ResolvConf {
   readonly servers: readonly string[];
@@ -44,22 +45,45 @@ export const candidates = (name: string, { search, ndots }: ResolvConf): string[
 const isAbsent = (error: unknown): boolean =>
   error instanceof Error && 'code' in error && (error.code === 'ENOTFOUND' || error.code === 'ENODATA');
 
+interface Answer {
+  readonly addresses: readonly string[];
+  /** Not that there are none, but that they could not be asked for. */
+  readonly failure: unknown;
+}
+
+const answered = (asked: Promise<string[]>): Promise<Answer> =>
+  asked.then(
+    (addresses) => ({ addresses, failure: undefined }),
+    (error: unknown) => ({ addresses: [], failure: isAbsent(error) ? undefined : error }),
+  );
+
+/** How long the addresses of one family wait for those of the other (RFC 8305, section 3). */
+const RESOLUTION_DELAY_MS = 50;
+
+/** Both families, always: a name may have addresses of one that leads nowhere from here. */
+const addressesOf = async (resolver: Resolver, name: string): Promise<Answer> => {
+  const six = answered(resolver.resolve6(name));
+  const four = await answered(resolver.resolve4(name));
+  if (four.addresses.length === 0) {
+    const { addresses, failure } = await six;
+    return { addresses, failure: four.failure ?? failure };
+  }
+  const late = sleep(RESOLUTION_DELAY_MS, { addresses: [], failure: undefined });
+  const { addresses } = await Promise.race([six, late]);
+  return { addresses: [...four.addresses, ...addresses], failure: undefined };
+};
+
 /** Addresses of a host, IPv4 first. Throws the first failure to ask, or that there is no such name. */
 export const resolve = async (host: string, path = '/etc/resolv.conf'): Promise<string[]> => {
   if (net.isIP(host)) return [host];
   const conf = parseResolvConf(await readFile(path, 'utf8'));
   const resolver = new Resolver({ timeout: 1000, tries: 3 });
   if (conf.servers.length > 0) resolver.setServers(conf.servers);
-  let failure: unknown;
+  let cause: unknown;
   for (const name of candidates(host, conf)) {
-    for (const ask of [() => resolver.resolve4(name), () => resolver.resolve6(name)]) {
-      try {
-        const addresses = await ask();
-        if (addresses.length > 0) return addresses;
-      } catch (error) {
-        if (!isAbsent(error)) failure ??= error;
-      }
-    }
+    const { addresses, failure } = await addressesOf(resolver, name);
+    if (addresses.length > 0) return [...addresses];
+    cause ??= failure;
   }
-  throw new Error(`cannot resolve ${host}`, { cause: failure });
+  throw new Error(`cannot resolve ${host}`, { cause });
 };

@@ -15,6 +15,7 @@ import { Handshake } from './handshake.ts';
 import { type ConnectionReport, connectionReport, hazardsOf } from './hazards.ts';
 import { encode, HEARTBEAT, METHOD, methodOf } from './methods.ts';
 import { Muting } from './muting.ts';
+import { spokenBy } from './protocols.ts';
 import type { Settling } from './replay/expectations.ts';
 import type { Made } from './replay/publishes.ts';
 import { Rehearsal } from './replay/rehearsal.ts';
@@ -45,7 +46,8 @@ export interface Actions {
 
 export class Session {
   readonly id: number;
-  readonly broker: string;
+  /** `host:port`, of several hosts the one its connection was made to last. */
+  broker: string;
   phase: Phase = 'opening';
   readonly wires: Wires;
   readonly handshake = new Handshake();
@@ -62,6 +64,8 @@ export class Session {
   rehearsal: Rehearsal | undefined;
   private readonly muting: Muting;
   private lost: string | undefined;
+  /** Blind: what it is, for people. */
+  private spoken = '';
   private appGone = false;
   private appSplitter = new Splitter();
   private brokerSplitter = new Splitter();
@@ -117,8 +121,7 @@ export class Session {
       const before = this.handshake.header;
       const taken = this.handshake.takeHeader(chunk);
       if (taken === 'other') {
-        this.phase = 'blind';
-        this.wires.toBroker.raw(Buffer.concat([before, chunk]));
+        this.goBlind(Buffer.concat([before, chunk]));
         return;
       }
       rest = taken;
@@ -126,6 +129,12 @@ export class Session {
     }
     if (rest) for (const piece of this.appSplitter.push(rest)) this.appPiece(piece);
     this.advance();
+  }
+
+  private goBlind(first: Buffer): void {
+    this.phase = 'blind';
+    this.spoken = spokenBy(first);
+    this.wires.toBroker.raw(first);
   }
 
   private appPiece(piece: Piece): void {
@@ -152,7 +161,10 @@ export class Session {
 
   fromBroker(chunk: Buffer): void {
     // A broker that refuses the protocol header answers with its own.
-    if (this.phase === 'opening' && this.brokerSplitter.untouched && chunk[0] === 0x41) this.phase = 'blind';
+    if (this.phase === 'opening' && this.brokerSplitter.untouched && chunk[0] === 0x41) {
+      this.phase = 'blind';
+      this.spoken = 'speaks AMQP 0-9-1 to a broker that does not';
+    }
     if (this.phase === 'blind') this.wires.toApp.raw(chunk);
     else if (this.phase !== 'detached' && this.phase !== 'replaying') {
       for (const piece of this.brokerSplitter.push(chunk)) this.brokerPiece(piece);
@@ -470,6 +482,6 @@ export class Session {
   }
 
   hazards(): string[] {
-    return hazardsOf(this.id, this.phase === 'blind', this.wires);
+    return hazardsOf(this.id, this.phase === 'blind' ? this.spoken : undefined, this.wires);
   }
 }

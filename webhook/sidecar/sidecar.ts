@@ -4,7 +4,7 @@ import * as z from 'zod';
 import packageJson from '../../package.json' with { type: 'json' };
 import { CONTROL_PATH } from '../api/control.ts';
 import { asShadowError, ShadowError } from '../api/errors.ts';
-import { BLIND_PORTS, PORT } from '../api/names.ts';
+import { BLIND_PORTS, PORT, SIDECAR } from '../api/names.ts';
 import type { Log } from '../log.ts';
 import { type Commands, createCommands, type RelayLike } from './commands.ts';
 import { createControl, SERVER_NAME } from './control.ts';
@@ -13,14 +13,25 @@ import { createHealth } from './health.ts';
 import { pathsOf, readCredentials, readIdentity } from './identity.ts';
 import { claimOfMarker, clearFreeze, removeMarker } from './marker.ts';
 
+const Host = z.object({ host: z.string().min(1), port: z.number().int().min(1).max(65535) });
+/** As brokers.ts of the admission writes them. */
 const Brokers = z
-  .array(z.object({ host: z.string().min(1), port: z.number().int().min(1).max(65535), listen: z.ipv4() }))
+  .array(
+    Host.extend({
+      listen: z.ipv4(),
+      listenToo: z.ipv6().optional(),
+      tls: z.boolean().optional(),
+      others: z.array(Host).optional(),
+    }),
+  )
   .min(1);
 type Brokers = z.infer<typeof Brokers>;
 
 export interface Settings {
   readonly brokers: Brokers;
   readonly blindPorts: readonly number[];
+  /** Where the Secret of the brokers' TLS is mounted, if there is one. */
+  readonly tlsDir: string;
   readonly controllerUrl: string;
   readonly healthPort: number;
   readonly graceMs: number;
@@ -43,6 +54,8 @@ const Environment = z.object({
     .transform((text): unknown => JSON.parse(text))
     .pipe(Brokers),
   SHADOW_BLIND_PORTS: Ports.optional(),
+  /** For tests. */
+  SHADOW_TLS_DIR: z.string().default(SIDECAR.tlsDir),
   SHADOW_CONTROLLER_URL: z.url().default(`wss://${SERVER_NAME}:${PORT.controller}${CONTROL_PATH}`),
   SHADOW_HEALTH_PORT: Port.default(PORT.health),
   SHADOW_GRACE_SECONDS: z.coerce.number().min(0).default(25),
@@ -55,6 +68,7 @@ export const settingsOf = (env: NodeJS.ProcessEnv): Settings => {
     return {
       brokers: parsed.SHADOW_BROKERS,
       blindPorts: parsed.SHADOW_BLIND_PORTS ?? BLIND_PORTS,
+      tlsDir: parsed.SHADOW_TLS_DIR,
       controllerUrl: parsed.SHADOW_CONTROLLER_URL,
       healthPort: parsed.SHADOW_HEALTH_PORT,
       graceMs: parsed.SHADOW_GRACE_SECONDS * 1000,
@@ -70,7 +84,12 @@ export interface StoppableRelay extends RelayLike {
   /** Lets the app's connections end by themselves, for at most graceMs. */
   stop(graceMs: number): Promise<void>;
 }
-export type CreateRelay = (options: { brokers: Brokers; blindPorts: readonly number[]; log: Log }) => StoppableRelay;
+export type CreateRelay = (options: {
+  brokers: Brokers;
+  blindPorts: readonly number[];
+  tlsDir: string;
+  log: Log;
+}) => StoppableRelay;
 
 export interface Sidecar {
   /** Where health listens, and what it is in. */
@@ -87,7 +106,8 @@ export const startSidecar = async (env: NodeJS.ProcessEnv, createRelay: CreateRe
   const paths = pathsOf(env);
   const identity = readIdentity(paths.idDir);
   const process_ = randomUUID();
-  const relay = createRelay({ brokers: settings.brokers, blindPorts: settings.blindPorts, log });
+  const { brokers, blindPorts, tlsDir } = settings;
+  const relay = createRelay({ brokers, blindPorts, tlsDir, log });
   const handoff = restarted(claimOfMarker(paths.runDir, identity.uid));
   clearFreeze(paths.runDir);
   // Another pod's marker, come along with its emptyDir.

@@ -1,29 +1,60 @@
-/** A TCP connection to a broker: its name resolved afresh, its addresses tried one after the other. */
+/** A connection to a broker: its name resolved afresh, its addresses tried one after the other; over TLS where it asks for it. */
 import { once } from 'node:events';
 import net from 'node:net';
+import tls from 'node:tls';
 import { resolve } from './resolve.ts';
+import { readTrust, type Trust, tlsOptions } from './trust.ts';
 
+/** For TCP and TLS together. */
 const CONNECT_MS = 5000;
 
-const connect = async (address: string, port: number): Promise<net.Socket> => {
-  const socket = net.connect({ host: address, port, noDelay: true, allowHalfOpen: true });
+const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+const opened = async (socket: net.Socket, event: string, address: string, port: number): Promise<net.Socket> => {
   try {
-    await once(socket, 'connect', { signal: AbortSignal.timeout(CONNECT_MS) });
+    await once(socket, event, { signal: AbortSignal.timeout(CONNECT_MS) });
     return socket;
   } catch (error) {
+    // An error may still come, and nobody listens any more.
+    socket.on('error', () => undefined);
     socket.destroy();
-    throw new Error(`cannot connect to ${address}:${port}`, { cause: error });
+    throw new Error(`cannot connect to ${address} port ${port}: ${reasonOf(error)}`, { cause: error });
   }
 };
 
-export const connectUpstream = async (host: string, port: number): Promise<net.Socket> => {
+const connect = (address: string, port: number): Promise<net.Socket> =>
+  opened(net.connect({ host: address, port, noDelay: true, allowHalfOpen: true }), 'connect', address, port);
+
+const secured = async (address: string, port: number, host: string, trust: Trust): Promise<net.Socket> => {
+  const socket = tls.connect({ ...tlsOptions(host, trust), host: address, port });
+  socket.allowHalfOpen = true;
+  socket.setNoDelay(true);
+  return opened(socket, 'secureConnect', address, port);
+};
+
+const first = async (
+  addresses: readonly string[],
+  dial: (address: string) => Promise<net.Socket>,
+): Promise<net.Socket> => {
   let failure: unknown;
-  for (const address of await resolve(host)) {
+  for (const address of addresses) {
     try {
-      return await connect(address, port);
+      return await dial(address);
     } catch (error) {
       failure = error;
     }
   }
   throw failure;
+};
+
+export const connectUpstream = async (host: string, port: number): Promise<net.Socket> =>
+  first(await resolve(host), (address) => connect(address, port));
+
+/**
+ * `dir`: where the Secret is mounted, if there is one; `resolvConf`: for tests. Rejects, too, when the broker can't be
+ * trusted.
+ */
+export const connectTls = async (host: string, port: number, dir: string, resolvConf?: string): Promise<net.Socket> => {
+  const trust = await readTrust(dir);
+  return first(await resolve(host, resolvConf), (address) => secured(address, port, host, trust));
 };

@@ -19,7 +19,8 @@ export interface Parts {
 
 export type Say = (line: string) => void;
 
-const build = async (recipe: Recipe, say: Say): Promise<string> => {
+/** The directory of one part in the cache; built, and told about, if it is not there. */
+export const obtainPart = async (recipe: Recipe, say: Say): Promise<string> => {
   const cache = cacheDir();
   if (existsSync(join(cache, entryName(recipe)))) return obtain(cache, recipe, '');
   const log = join(cache, `${recipe.name}.log`);
@@ -36,14 +37,16 @@ const build = async (recipe: Recipe, say: Say): Promise<string> => {
   }
 };
 
+/** A Go that can fetch the toolchain all is built by. */
+export const goProgram = (say: Say): Promise<string> => anyGo((recipe) => obtainPart(recipe, say), say);
 /** One after the other: each of the long builds fills all cores by itself. */
 export const obtainParts = async (say: Say): Promise<Parts> => {
   sweep(cacheDir());
   const found = new Map<string, string>();
   // Whether Go is there matters only when something is left to build.
   const allCached = recipes('go').every((recipe) => existsSync(join(cacheDir(), entryName(recipe))));
-  const go = allCached ? 'go' : await anyGo((recipe) => build(recipe, say), say);
-  for (const recipe of recipes(go)) found.set(recipe.name, await build(recipe, say));
+  const go = allCached ? 'go' : await goProgram(say);
+  for (const recipe of recipes(go)) found.set(recipe.name, await obtainPart(recipe, say));
   const of = (name: keyof Parts): string => found.get(name) ?? '';
   return {
     kubernetes: of('kubernetes'),

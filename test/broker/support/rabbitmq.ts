@@ -3,7 +3,7 @@
  * test is killed. SHADOW_TEST_RABBITMQ says which: 3, the machine's (default), or 4.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -40,6 +40,8 @@ export interface QueueState {
 
 export interface RabbitMQ {
   readonly port: number;
+  /** Where it speaks TLS; 0: nowhere. */
+  readonly tlsPort: number;
   /** rabbitmqctl, quiet. */
   ctl(...args: string[]): Promise<string>;
   queues(): Promise<QueueState[]>;
@@ -51,6 +53,19 @@ const wanted = (): Series => {
   if (!isSeries(said)) throw new Error(`SHADOW_TEST_RABBITMQ: no such series: ${said}`);
   return said;
 };
+
+export interface Listening {
+  /** Paths of PEM files. Clients may show a certificate; a user is then its common name (SASL EXTERNAL). */
+  readonly tls?: Readonly<Record<TlsFile, string>>;
+  /** On ::1 as well, same port. */
+  readonly ipv6?: boolean;
+  readonly plugins?: readonly string[];
+  /** Further lines of rabbitmq.conf. */
+  readonly config?: readonly string[];
+}
+
+const TLS_FILES = ['ca', 'cert', 'key'] as const;
+type TlsFile = (typeof TLS_FILES)[number];
 
 /** `home` as the broker sees it. */
 const environment = async (home: string, port: number) => ({
@@ -73,23 +88,45 @@ const environment = async (home: string, port: number) => ({
   RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '+sbwt none +sbwtdcpu none +sbwtdio none',
 });
 
-/** A directory of its own, with what it reads at its start. */
-const makeHome = async (): Promise<string> => {
-  const home = await mkdtemp(path.join(tmpdir(), 'shadow-rabbitmq-'));
-  await writeFile(path.join(home, 'plugins'), '[].\n');
-  await writeFile(path.join(home, 'rabbitmq.conf'), 'disk_free_limit.absolute = 10MB\n');
-  return home;
+const configOf = ({ tls, ipv6, config = [] }: Listening, port: number, tlsPort: number, home: string): string[] => [
+  'disk_free_limit.absolute = 10MB',
+  ...(ipv6 ? [`listeners.tcp.1 = 127.0.0.1:${port}`, `listeners.tcp.2 = ::1:${port}`] : []),
+  ...(tls
+    ? [
+        `listeners.ssl.1 = 127.0.0.1:${tlsPort}`,
+        ...(ipv6 ? [`listeners.ssl.2 = ::1:${tlsPort}`] : []),
+        ...TLS_FILES.map((name) => `ssl_options.${name === 'ca' ? 'cacert' : name}file = ${path.join(home, name)}`),
+        'ssl_options.verify = verify_peer',
+        'ssl_options.fail_if_no_peer_cert = false',
+        'ssl_cert_login_from = common_name',
+        'auth_mechanisms.1 = PLAIN',
+        'auth_mechanisms.2 = EXTERNAL',
+      ]
+    : []),
+  ...config,
+];
+
+/** Puts into its home what it reads at its start. */
+const fill = async (home: string, config: readonly string[], { tls, plugins = [] }: Listening): Promise<void> => {
+  const enabled = [...plugins, ...(tls ? ['rabbitmq_auth_mechanism_ssl'] : [])];
+  await writeFile(path.join(home, 'plugins'), `[${enabled.join(',')}].\n`);
+  await writeFile(path.join(home, 'rabbitmq.conf'), `${config.join('\n')}\n`);
+  // It may see nothing of this machine but its home.
+  if (tls) for (const name of TLS_FILES) await copyFile(tls[name], path.join(home, name));
 };
 
 /** `directories`: others that are to go when this process is killed. */
 export const startRabbitMQ = async (
   directories: readonly string[] = [],
+  listening: Listening = {},
   series: Series = wanted(),
 ): Promise<RabbitMQ> => {
   const { inside, call }: Installation = await installation(series);
-  const home = await makeHome();
+  const home = await mkdtemp(path.join(tmpdir(), 'shadow-rabbitmq-'));
   const port = await freePort();
+  const tlsPort = listening.tls ? await freePort() : 0;
   const env = await environment(inside(home), port);
+  await fill(home, configOf(listening, port, tlsPort, inside(home)), listening);
   const log: string[] = [];
   const epmd = call(home, 'epmd', '-port', env.ERL_EPMD_PORT, '-kill');
   const [program = '', ...args] = call(home, 'rabbitmq-server');
@@ -121,7 +158,7 @@ export const startRabbitMQ = async (
   };
 
   const deadline = Date.now() + 90_000;
-  while (!(await accepts(port))) {
+  while (!(await accepts(port)) || (tlsPort !== 0 && !(await accepts(tlsPort)))) {
     if (exited || Date.now() > deadline) {
       await stop();
       throw new Error(`RabbitMQ did not start:\n${log.join('').slice(-4000)}`);
@@ -130,6 +167,7 @@ export const startRabbitMQ = async (
   }
   return {
     port,
+    tlsPort,
     ctl,
     queues: async () =>
       JSON.parse(

@@ -4,11 +4,14 @@ import { join } from 'node:path';
 import type { V1Pod } from '@kubernetes/client-node';
 import { expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
+import { sidecarOf } from '../../../webhook/admission/pods.ts';
 import { type RestoreTarget, shadowPod } from '../../../webhook/admission/restore.ts';
 import type { Question, Verdict } from '../../../webhook/admission/review.ts';
 import { injectVerdict, restoreVerdict, type Surroundings } from '../../../webhook/admission/verdicts.ts';
 import { asShadowError } from '../../../webhook/api/errors.ts';
 import type { StatefulMigration } from '../../../webhook/api/migration.ts';
+import { doorsOf } from '../../../webhook/sidecar/doors.ts';
+import { settingsOf } from '../../../webhook/sidecar/sidecar.ts';
 import { applyPatch } from './apply-patch.ts';
 
 type Input =
@@ -60,6 +63,21 @@ for (const name of readdirSync(GOLDEN)) {
     if (process.env.GOLDEN === 'update')
       writeFileSync(file, stringify(answer, { lineWidth: 120, aliasDuplicateObjects: false }));
     expect(answer).toEqual(parse(readFileSync(file, 'utf8')));
+  });
+
+  test(`${name}: the sidecar understands what it is told`, async () => {
+    const { question, pod } = read();
+    if (question !== 'inject') return;
+    const { patch } = await verdictOn({ question, pod }, pod);
+    const sidecar = sidecarOf(applyPatch(pod, patch ?? []) as V1Pod);
+    if (!sidecar) return;
+    const { brokers, blindPorts } = settingsOf(
+      Object.fromEntries((sidecar.env ?? []).map((entry) => [entry.name, entry.value])),
+    );
+    // One broker each: what the app says must never reach another.
+    expect(doorsOf(brokers, blindPorts).filter(({ blind }) => !blind)).toHaveLength(
+      brokers.length + brokers.filter(({ listenToo }) => listenToo !== undefined).length,
+    );
   });
 
   test(`${name}: the patch, applied, is a pod that neither webhook changes again, in either order`, async () => {

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { serviceKey } from '../../../webhook/admission/brokers.ts';
-import { isHostName, mentionsOf, rewritten } from '../../../webhook/admission/mentions.ts';
+import { isHostName, mentionsOf } from '../../../webhook/admission/mentions.ts';
+import { rewritten } from '../../../webhook/admission/rewrite.ts';
 
 const label = fc.stringMatching(/^[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?$/);
 const host = fc.oneof(
@@ -37,7 +38,7 @@ test('a host in an AMQP URL is found wherever it stands, and replaced there and 
           [name, port ?? 5672],
           [name, port ?? 5672],
         ]);
-        const after = rewritten(container, (found) => (found === name ? '127.0.0.9' : undefined));
+        const after = rewritten(container, (_, found) => (found === name ? '127.0.0.9' : undefined));
         const replaced = `${before}amqp://${user}127.0.0.9${port === null ? '' : `:${port}`}${end}`;
         expect(after).toEqual({
           ...container,
@@ -48,6 +49,65 @@ test('a host in an AMQP URL is found wherever it stands, and replaced there and 
     ),
     { numRuns: 500 },
   );
+});
+
+test('an amqps URL, of one host or several, becomes amqp on loopback with its port told, and nothing else of it changes', () => {
+  const hosts = fc.uniqueArray(
+    fc.oneof(
+      host,
+      fc.ipV6().filter((each) => !each.includes('.')),
+    ),
+    { minLength: 1, maxLength: 3 },
+  );
+  const port = fc.option(fc.integer({ min: 1, max: 65535 }));
+  fc.assert(
+    fc.property(
+      hosts,
+      port,
+      userinfo,
+      tail,
+      prefix,
+      fc.constantFrom('', 'py'),
+      (names, number, user, end, before, py) => {
+        const authority = (list: readonly string[], at: number | null): string =>
+          list.map((name) => (name.includes(':') ? `[${name}]` : name) + (at === null ? '' : `:${at}`)).join(',');
+        const url = `${before}${py}amqps://${user}${authority(names, number)}${end}`;
+        const container = { name: 'app', args: [url, names[0]!] };
+        const { mentions, clusters } = mentionsOf([container]);
+        expect(mentions.map((each) => [each.scheme, each.host, each.port])).toEqual(
+          names.map((name) => ['amqps', name, number ?? 5671]),
+        );
+        expect(clusters.map((cluster) => cluster.length)).toEqual(names.length > 1 ? [names.length] : []);
+        const led = names.map((_, i) => `127.0.0.${i + 1}`);
+        const after = rewritten(container, (scheme, found) =>
+          scheme === 'amqps' ? led[names.indexOf(found)] : undefined,
+        );
+        expect(after.args).toEqual([`${before}${py}amqp://${user}${authority(led, number ?? 5671)}${end}`, names[0]]);
+        // A URL has one scheme: if one host of it can't be led, none is.
+        if (names.length > 1)
+          expect(rewritten(container, (_, found) => (found === names[0] ? '127.0.0.1' : undefined))).toEqual(container);
+        expect(rewritten(container, (scheme) => (scheme === 'amqp' ? '127.0.0.1' : undefined))).toEqual(container);
+      },
+    ),
+    { numRuns: 500 },
+  );
+});
+
+test.each([
+  ['amqp://h1,amqp://h2', [['h1', 'h2']]],
+  ['amqp://u@h1/v amqp://u@h2:5673/v', [['h1', 'h2']]],
+  ['["amqps://h1", "amqps://h2"]', [['h1', 'h2']]],
+  ['amqp://u@h1,h2:5673/v', [['h1', 'h2']]],
+  // Two brokers, by what they are for.
+  ['--from amqp://h1 --to amqp://h2', []],
+  ['amqp://u@h1/v,amqp://other@h2/v', []],
+  ['amqp://h1/v,amqp://h2/w', []],
+  ['amqp://h1,amqps://h2', []],
+  ['amqp://h1', []],
+])('nodes of one cluster in %s: %j', (text, expected) => {
+  const { clusters, mentions } = mentionsOf([{ name: 'c', env: [{ name: 'X', value: text }] }]);
+  expect(clusters.map((cluster) => cluster.map((mention) => mention.host))).toEqual(expected);
+  expect(mentions.map((mention) => mention.host)).toEqual(text.includes('h2') ? ['h1', 'h2'] : ['h1']);
 });
 
 test.each([

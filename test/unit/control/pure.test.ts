@@ -242,6 +242,12 @@ test('the environment is checked and named', () => {
     graceMs: 25_000,
   });
   expect(settingsOf({ SHADOW_BROKERS, SHADOW_BLIND_PORTS: '' }).blindPorts).toEqual([]);
+  const full = { listenToo: '::1', tls: true, others: [{ host: 'fd00::7', port: 5671 }] };
+  const [broker] = JSON.parse(SHADOW_BROKERS) as object[];
+  const with_ = (more: object) => settingsOf({ SHADOW_BROKERS: JSON.stringify([{ ...broker, ...more }]) }).brokers;
+  expect(with_(full)).toEqual([{ ...broker, ...full }]);
+  for (const [field, value] of Object.entries({ listenToo: '127.0.0.2', tls: 'yes', others: ['mq:5672'] }))
+    expect(() => with_({ [field]: value }), field).toThrow(/SHADOW_BROKERS/);
   expect(() => settingsOf({})).toThrow(/SHADOW_BROKERS/);
   expect(() => settingsOf({ SHADOW_BROKERS: 'nonsense' })).toThrow(/SHADOW_BROKERS/);
   expect(() => settingsOf({ SHADOW_BROKERS, SHADOW_BLIND_PORTS: 'x' })).toThrow(/SHADOW_BLIND_PORTS/);

@@ -58,6 +58,20 @@ describe('preflight refuses, by name and untouched,', () => {
     expect((await refusal(prepare, spec))?.code).toBe(code);
   });
 
+  it.each([
+    'connection 2: speaks AMQP 1.0',
+    'connection 2: speaks the stream protocol',
+    'a connection to port 5552, whose protocol is relayed blind',
+    'a connection to mq:5671 speaks TLS itself, so that only the broker can read it',
+  ])('what passes unread, whatever the strategy: %s', async (hazard) => {
+    for (const migrationStrategy of ['StopAndCopy', 'Auto'] as const) {
+      const spec = { sourcePod: POD, targetNode: 'two', migrationStrategy };
+      const error = await refusal((world) => world.sessionHazards.push(hazard), spec);
+      expect(error?.code).toBe('SHADOW_E_SESSION');
+      expect(error?.message).toContain(hazard);
+    }
+  });
+
   it('a strategy this release does not have, saying so', async () => {
     const world = new World();
     world.migrate('m1', { sourcePod: POD, migrationStrategy: 'Sequential' });

@@ -73,7 +73,7 @@ const freezeRecording = (world: World, sidecar: Sidecar, { claim, generation, de
 };
 
 const RULES: Record<CommandType, (world: World, sidecar: Sidecar, given: Given) => unknown> = {
-  inspect: () => ({ connections: [], hazards: [], delivered: 0, published: 0 }),
+  inspect: (world) => ({ connections: [], hazards: world.sessionHazards, delivered: 0, published: 0 }),
   mute: (world, sidecar, { claim }) => {
     if (sidecar.state === 'mute' && sidecar.claim === claim) return { carried: sidecar.carried };
     const recording = sidecar.state === 'recording' && sidecar.claim === claim;

@@ -48,6 +48,8 @@ export class World {
   readonly original: string;
   /** What the agents see of the app. */
   peers: string[] = [];
+  /** What the source's sidecar can't hand over. */
+  sessionHazards: string[] = [];
   /** The app says that what it does outside may be done twice. */
   idempotent = false;
   /** A number for each record begun. */

@@ -193,3 +193,44 @@ describe('confirm numbers', () => {
     expect(session.phase).toBe('mute');
   });
 });
+
+describe('a connection that does not speak AMQP 0-9-1', () => {
+  const AMQP_1 = Buffer.from('AMQP\x00\x01\x00\x00', 'latin1');
+  const SASL_1 = Buffer.from('AMQP\x03\x01\x00\x00', 'latin1');
+  const AMQP_0_9 = Buffer.from('AMQP\x01\x01\x00\x09', 'latin1');
+  // PeerProperties, version 1, correlation 1, no properties.
+  const STREAM = Buffer.from('0000000c001100010000000100000000', 'hex');
+  const CLIENT_HELLO = Buffer.from('160301', 'hex');
+  const HTTP = Buffer.from('GET / HTTP/1.1');
+  it.each([
+    [AMQP_1, 'speaks AMQP 1.0'],
+    [SASL_1, 'speaks AMQP 1.0'],
+    [AMQP_0_9, 'speaks another version of AMQP than 0-9-1'],
+    [STREAM, 'speaks the stream protocol'],
+    [CLIENT_HELLO, 'speaks TLS itself, so that only the broker can read it'],
+    [HTTP, 'does not speak AMQP 0-9-1'],
+  ])('passes as it is, however it is cut, and is refused by name: %s', (first, spoken) => {
+    const more = Buffer.from('\xce\x00\x01AMQP\x00\x00\x09\x01', 'latin1');
+    for (let cut = 0; cut <= first.length; cut++) {
+      const session = new Session(7, 'broker:5672');
+      for (const chunk of [first.subarray(0, cut), first.subarray(cut), more]) session.fromApp(chunk);
+      session.fromBroker(more);
+      const { toApp, toBroker } = session.take();
+      expect(Buffer.concat(toBroker)).toEqual(Buffer.concat([first, more]));
+      expect(Buffer.concat(toApp)).toEqual(more);
+      expect(session.phase).toBe('blind');
+      expect(session.hazards()).toHaveLength(1);
+      // Its first bytes may not tell yet, if they come one by one.
+      if (cut === 0) expect(session.hazards()).toEqual([`connection 7: ${spoken}`]);
+      else expect(session.hazards()[0]).toMatch(/^connection 7: (speaks |does not speak AMQP 0-9-1)/);
+    }
+  });
+
+  it('is what is left when the broker refuses the header of AMQP 0-9-1', () => {
+    const session = new Session(7, 'broker:5672');
+    session.fromApp(PROTOCOL_HEADER);
+    session.fromBroker(AMQP_1);
+    expect(Buffer.concat(session.take().toApp)).toEqual(AMQP_1);
+    expect(session.hazards()).toEqual(['connection 7: speaks AMQP 0-9-1 to a broker that does not']);
+  });
+});
