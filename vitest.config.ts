@@ -20,6 +20,8 @@ export default defineConfig({
         test: {
           name: 'broker-4',
           include: ['test/broker/**/*.test.ts'],
+          // These are not about the broker.
+          exclude: ['test/broker/bench.test.ts', 'test/broker/root.test.ts'],
           env: { SHADOW_TEST_RABBITMQ: '4' },
           testTimeout: 60_000,
           hookTimeout: 600_000,

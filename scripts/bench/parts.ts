@@ -5,7 +5,6 @@ import { entryName, type Recipe, sweep } from '../playground/build/cache.ts';
 import { installPackages } from '../playground/build/debian.ts';
 import { TOOLCHAIN } from '../playground/build/go.ts';
 import { goProgram, obtainPart, type Say } from '../playground/build/parts.ts';
-
 import { cacheDir } from '../playground/layout.ts';
 import { run } from '../playground/run.ts';
 

@@ -1,8 +1,7 @@
 /** Which RabbitMQ there is to run, and how its programs are called: the machine's own, or a newer one in a root of its own. */
 import { join } from 'node:path';
-import { obtain } from './build/cache.ts';
+import { obtainPart } from './build/parts.ts';
 import { rabbitmq4 } from './build/rabbitmq.ts';
-import { cacheDir } from './layout.ts';
 
 /** 3: the machine's package (3.10 on Debian bookworm). 4: that of a newer suite. */
 export const SERIES = ['3', '4'] as const;
@@ -68,4 +67,4 @@ export const inRoot = (root: string): Installation => ({
 
 /** Obtains it if need be. Series 4 needs root. */
 export const installation = async (series: Series): Promise<Installation> =>
-  series === '3' ? machines : inRoot(await obtain(cacheDir(), rabbitmq4(), join(cacheDir(), 'rabbitmq.log')));
+  series === '3' ? machines : inRoot(await obtainPart(rabbitmq4(), console.error));

@@ -1,9 +1,10 @@
 /** The programs of the clients that are not Node.js, made once and cached: from the machine's package registries, never installed. */
 import { copyFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { obtain, type Recipe } from '../../scripts/playground/build/cache.ts';
+import type { Recipe } from '../../scripts/playground/build/cache.ts';
 import { installPackages } from '../../scripts/playground/build/debian.ts';
-import { anyGo, TOOLCHAIN } from '../../scripts/playground/build/go.ts';
+import { TOOLCHAIN } from '../../scripts/playground/build/go.ts';
+import { goProgram, obtainPart } from '../../scripts/playground/build/parts.ts';
 import { cacheDir } from '../../scripts/playground/layout.ts';
 import { must, run } from '../../scripts/playground/run.ts';
 
@@ -18,7 +19,7 @@ const named = (name: string, version: string, dir: string, files: readonly strin
 
 const say = (line: string): void => console.error(line);
 
-const built = (recipe: Recipe): Promise<string> => obtain(cacheDir(), recipe, join(cacheDir(), `${recipe.name}.log`));
+const built = (recipe: Recipe): Promise<string> => obtainPart(recipe, say);
 
 const GO = ['go.mod', 'go.sum', 'main.go'];
 
@@ -28,7 +29,7 @@ export const goWorker = (): Promise<string> =>
     ...named('client-go', '1', 'go', GO),
     build: async ({ work, out, step }) => {
       for (const file of GO) copyFileSync(sourceOf(join('go', file)), join(work, file));
-      const go = await anyGo(built, say);
+      const go = await goProgram(say);
       const flags = ['-trimpath', '-buildvcs=false', '-ldflags', '-s -w'];
       await step([go, 'build', ...flags, '-o', join(out, 'worker'), '.'], {
         env: { ...TOOLCHAIN, CGO_ENABLED: '0', GOFLAGS: '-mod=readonly' },
