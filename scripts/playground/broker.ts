@@ -1,9 +1,9 @@
 /** The playground's RabbitMQ: a plain process, of either series, in a network namespace of its own. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { ShadowError } from '../../webhook/api/errors.ts';
-import { rabbitmqConf } from './config.ts';
+import { PKI, rabbitmqConf } from './config.ts';
 import { inNetns, launch } from './launch.ts';
 import { ADDRESS, BROKER, LOGS, NETNS, RUN } from './layout.ts';
 import { installation, isSeries, type Series } from './rabbitmq.ts';
@@ -42,7 +42,9 @@ const environment = (dir: string, series: Series): Record<string, string> => ({
 export const startBroker = async (state: State, series: Series): Promise<void> => {
   const { inside, call } = await installation(series);
   mkdirSync(DIR, { recursive: true });
-  writeFileSync(join(DIR, 'rabbitmq.conf'), rabbitmqConf());
+  writeFileSync(join(DIR, 'rabbitmq.conf'), rabbitmqConf(inside(DIR)));
+  // What it reads is in its own directory: it may run in a root of its own.
+  for (const name of ['ca.crt', 'rabbitmq.crt', 'rabbitmq.key']) copyFileSync(join(PKI, name), join(DIR, name));
   writeFileSync(join(DIR, 'enabled_plugins'), '[].\n');
   writeFileSync(SERIES_FILE, series);
   const env = environment(inside(DIR), series);

@@ -72,7 +72,8 @@ const nodesReady = async (): Promise<void> => {
 
 const startAll = async (state: State, parts: Parts, host: Host, rabbitmq: Series, say: Say): Promise<void> => {
   for (const node of NODES) layOutNode(state, node, parts, host);
-  await Promise.all([writePki(PKI), buildNetwork().then(() => startBroker(state, rabbitmq))]);
+  await Promise.all([writePki(PKI), buildNetwork()]);
+  await startBroker(state, rabbitmq);
   say('network and certificates are there');
   await startControlPlane(state, parts);
   say('API server is up');

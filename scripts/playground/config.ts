@@ -193,7 +193,14 @@ export const cniConfig = (node: NodeName): string =>
  */
 export const CRIU_CONF = 'tcp-established\nfile-locks\next-unix-sk\nnetwork-lock skip\n';
 
-export const rabbitmqConf = (): string => `listeners.tcp.default = ${BROKER.port}
+/** `pki`: where it finds ca.crt, rabbitmq.crt and rabbitmq.key. A client may show a certificate; it need not. */
+export const rabbitmqConf = (pki: string): string => `listeners.tcp.default = ${BROKER.port}
+listeners.ssl.default = ${BROKER.tlsPort}
+ssl_options.cacertfile = ${pki}/ca.crt
+ssl_options.certfile = ${pki}/rabbitmq.crt
+ssl_options.keyfile = ${pki}/rabbitmq.key
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = false
 loopback_users = none
 default_user = ${BROKER.user}
 default_pass = ${BROKER.password}
@@ -264,6 +271,9 @@ export const baseObjects = (): object => ({
       DNS_SERVICE,
     ),
     { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'rabbitmq' } },
-    ...fixedService('rabbitmq', 'rabbitmq', ADDRESS.broker, [{ name: 'amqp', port: BROKER.port, protocol: 'TCP' }]),
+    ...fixedService('rabbitmq', 'rabbitmq', ADDRESS.broker, [
+      { name: 'amqp', port: BROKER.port, protocol: 'TCP' },
+      { name: 'amqps', port: BROKER.tlsPort, protocol: 'TCP' },
+    ]),
   ],
 });

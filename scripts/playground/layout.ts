@@ -59,7 +59,13 @@ export const netnsPath = (name: string): string => `/run/netns/${name}`;
 export const nodeCgroup = (node: NodeName): string => `${PREFIX}-${node}`;
 export const nodeDir = (node: NodeName): string => join(RUN, node);
 
-export const BROKER = { port: 5672, user: 'shadow', password: 'shadow', nodename: 'shadow@localhost' } as const;
+export const BROKER = {
+  port: 5672,
+  tlsPort: 5671,
+  user: 'shadow',
+  password: 'shadow',
+  nodename: 'shadow@localhost',
+} as const;
 
 /**
  * Directories each node has of its own, bound over the machine's. "disk" outlives a power cut, "ram" does not.

@@ -5,6 +5,7 @@ import { importEverywhere } from '../images/import.ts';
 import type { Parts } from './build/parts.ts';
 import { clean } from './clean.ts';
 import { bringUp, nodeReady } from './cluster.ts';
+import { PKI } from './config.ts';
 import { install } from './deploy.ts';
 import { ADDRESS, BROKER, KUBECONFIG, type NodeName, RUN } from './layout.ts';
 import { alone } from './lock.ts';
@@ -22,6 +23,9 @@ export const kubeconfigPath = (): string => KUBECONFIG;
 
 /** Reachable from the machine itself; pods use rabbitmq.rabbitmq.svc. */
 export const brokerUrl = (): string => `amqp://${BROKER.user}:${BROKER.password}@${ADDRESS.broker}:${BROKER.port}`;
+
+/** PEM: who signed the broker's certificate. */
+export const brokerCa = (): string => readFileSync(join(PKI, 'ca.crt'), 'utf8');
 
 /** Resolves when the node is Ready again. */
 export const powerOn = async (node: NodeName): Promise<void> => {

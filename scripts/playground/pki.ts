@@ -44,6 +44,11 @@ export const subjects = (): Readonly<Record<string, Subject>> => ({
   scheduler: { cn: 'system:kube-scheduler' },
   proxy: { cn: 'system:kube-proxy' },
   coredns: { cn: 'system:coredns' },
+  rabbitmq: {
+    cn: 'rabbitmq',
+    dns: ['rabbitmq.rabbitmq', 'rabbitmq.rabbitmq.svc', 'rabbitmq.rabbitmq.svc.cluster.local'],
+    ip: [ADDRESS.broker],
+  },
   ...Object.fromEntries(
     NODES.map((node) => [node, { cn: `system:node:${node}`, o: 'system:nodes', dns: [node], ip: [nodeAddress(node)] }]),
   ),
