@@ -1,5 +1,4 @@
 /** What a cluster test stands on: the playground, a namespace of its own, the broker. */
-import { once } from 'node:events';
 import { type Channel, type ChannelModel, connect } from 'amqplib';
 import {
   apply,
@@ -56,7 +55,7 @@ const connectBroker = async (): Promise<Pick<Bed, 'broker' | 'channel'>> => {
 
 /** The broker goes and comes back; with it the bed's own connection, but none of a load. */
 export const restartUnder = async (bed: Bed): Promise<void> => {
-  const gone = once(bed.broker, 'close');
+  const gone = new Promise((resolve) => bed.broker.once('close', resolve));
   await restartBroker();
   await gone;
   Object.assign(bed, await connectBroker());
