@@ -162,12 +162,14 @@ export class Load {
 
   start(): void {
     this.#running = this.producer.run();
+    // Told by stop().
+    this.#running.catch(() => undefined);
   }
 
   /** Resolves when the app answers: the load is on. */
   flowing(): Promise<unknown> {
     const before = this.outputs.length;
-    return until('outputs', 30_000, async () => this.outputs.length >= before + 5, 50);
+    return until(`outputs of ${this.#topic}`, 30_000, async () => this.outputs.length >= before + 5, 50);
   }
 
   async stop(): Promise<void> {
