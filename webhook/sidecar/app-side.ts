@@ -30,10 +30,23 @@ export class AppSide {
   private content(piece: Piece): void {
     const channel = this.wires.channels.get(piece.channel);
     if (channel?.state === 'orphan') return;
+    if (channel?.up?.lost) {
+      if (progress(channel.up, piece)) this.endLost(channel);
+      return;
+    }
+    // The end of a frame whose beginning went to an upstream that is lost.
+    if (!piece.first && this.wires.toBroker.atBoundary) return;
     this.wires.toBroker.forward(piece);
     if (!channel?.up) return;
     this.wires.tap?.content(channel, piece);
     if (progress(channel.up, piece)) this.wires.endUp(channel);
+  }
+
+  /** The app has said all of a publish that no broker has whole: it may say it again (invariant 1). */
+  private endLost(channel: Channel): void {
+    this.wires.endUp(channel);
+    if (channel.unconfirmed.delete(channel.published))
+      this.wires.toApp.inject(encode.outcome(channel.id, false, channel.published));
   }
 
   private method(piece: Piece): void {
@@ -184,7 +197,7 @@ export class AppSide {
         channel.transactional = true;
         break;
     }
-    if (!noWait) channel.expected.push(expected);
+    if (!noWait) channel.expected.push({ ...expected, request: Buffer.from(bytes) });
   }
 
   private declared(channel: Channel, args: Arguments, noWait: boolean): { traits?: readonly string[] } {

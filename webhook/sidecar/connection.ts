@@ -3,7 +3,7 @@ import type net from 'node:net';
 import type { Settlement } from '../api/control.ts';
 import type { Attachment } from './attachment.ts';
 import { Calming } from './calming.ts';
-import { SILENT_TICKS } from './heartbeat.ts';
+import { SILENT_TICKS, UNHEARD_TICKS } from './heartbeat.ts';
 import type { Phase, Session } from './session.ts';
 import { setReading, silence, writeSpans } from './sockets.ts';
 import type { Superseded } from './superseded.ts';
@@ -23,6 +23,8 @@ export interface ConnectionEvents {
   /** Something was done: whoever waits for a phase may look again. */
   changed(): void;
   gone(connection: Connection): void;
+  /** Its upstream is lost, and its app need not know yet: whoever hears it sees to `restore` or `giveUp`. */
+  severed?(connection: Connection, why: string): void;
 }
 
 /** Beyond it the broker is read by turns only: it drops a client that takes nothing for 30 s. */
@@ -128,6 +130,9 @@ export class Connection {
     if (this.upstream) writeSpans(this.upstream, actions.toBroker);
     if (actions.settlements.length > 0) this.events.settlements(actions.settlements);
     if (actions.lost) this.events.lost(actions.lost);
+    if (actions.severed) this.sever();
+    // It has closed the connection while there was no broker to hear it.
+    if (this.session.left && !this.app.writableEnded) this.endApp();
     this.beat();
     this.calming.wanted(this.session.awaitsQuiet);
     this.flow();
@@ -141,7 +146,7 @@ export class Connection {
     const replaying = session.phase === 'replaying';
     if (session.rehearsal) session.rehearsal.clogged = app.writableLength > CLOGGED_BYTES;
     // Once ended, it is read only to see its end.
-    if (upstream || (replaying && !app.writableEnded))
+    if (upstream || session.phase === 'severed' || (replaying && !app.writableEnded))
       setReading(app, session.wantsApp && !upstream?.writableNeedDrain);
     else setReading(app, app.writableEnded);
     if (upstream) setReading(upstream, this.mayReadUpstream());
@@ -182,8 +187,9 @@ export class Connection {
     const { upstream } = this;
     if (!upstream || upstream.isPaused()) return;
     this.silentTicks += 1;
-    // In the open phase the app judges its peer itself, by the same heartbeats.
-    if (this.silentTicks > SILENT_TICKS && this.session.phase !== 'open') {
+    // In the open phase the app judges its peer itself, by the same heartbeats; what it need not know must be seen before.
+    const most = this.session.hides ? UNHEARD_TICKS : SILENT_TICKS;
+    if (this.silentTicks > most && (this.session.hides || this.session.phase !== 'open')) {
       this.failure ??= new Error('the broker sends no heartbeats');
       upstream.destroy();
     }
@@ -194,7 +200,29 @@ export class Connection {
   private endOfApp(): void {
     if (this.session.phase === 'open' || this.session.phase === 'opening' || this.session.phase === 'blind')
       this.upstream?.end();
-    if (this.session.phase === 'replaying') this.app.end();
+    if (this.session.phase === 'replaying' || this.session.phase === 'severed') this.app.end();
+  }
+
+  /** What was written before it is lost, or a close-ok: nothing more will be read. */
+  private sever(): void {
+    const why = this.failure?.message ?? 'the broker closed the connection';
+    this.release()?.destroySoon();
+    this.events.severed?.(this, why);
+  }
+
+  /** It goes on with what an attachment has set up. */
+  restore(attachment: Attachment, upstream: net.Socket): void {
+    this.useFor(upstream, () => this.session.restore(attachment));
+  }
+
+  /** The app learns that its upstream is lost. `refusal`: what the broker said of another one. */
+  giveUp(refusal: { readonly code: number; readonly text: string } | undefined): void {
+    let told = true;
+    this.guard(() => {
+      told = this.session.giveUp(refusal);
+    });
+    if (told) this.endApp();
+    else this.app.resetAndDestroy();
   }
 
   private appClosed(): void {

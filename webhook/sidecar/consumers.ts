@@ -8,7 +8,7 @@ const request = (wires: Wires, channel: Channel, frame: Buffer, reply: number, t
   channel.expected.push(tag === undefined ? { reply, ours: true } : { reply, ours: true, tag });
 };
 
-const qos = (wires: Wires, channel: Channel, prefetch: number, global: boolean): void =>
+export const qos = (wires: Wires, channel: Channel, prefetch: number, global: boolean): void =>
   request(wires, channel, encode.qos(channel.id, prefetch, global), METHOD.basicQosOk);
 
 export const suspendConsumers = (wires: Wires, channel: Channel): void => {

@@ -12,6 +12,7 @@ import { lull } from './lull.ts';
 import { OldUpstreams } from './old-upstreams.ts';
 import { Patience } from './patience.ts';
 import { SPEAKS_TLS } from './protocols.ts';
+import { Reattaching } from './reattach.ts';
 import { RelayReplay, type ReplayRelay } from './replay/relay-replay.ts';
 import { Session } from './session.ts';
 import { Undecided } from './undecided.ts';
@@ -28,6 +29,8 @@ export interface RelayOptions {
   tlsDir?: string;
   /** How a broker is reached; by DNS, TCP and TLS if not given. */
   connectUpstream?: (host: string, port: number) => Promise<net.Socket>;
+  /** Longest time that the loss of an upstream is kept from its app while another is sought, ms; 0, or not given: it is told at once. */
+  reattachMs?: number;
 }
 
 export interface Relay {
@@ -101,12 +104,18 @@ export class SessionRelay implements Relay {
   private settlesHere = false;
   /** Un-muting: sessions are given new upstreams. */
   private replacing = false;
+  private readonly reattaching: Reattaching;
 
   constructor(options: RelayOptions) {
     this.options = options;
     const { tlsDir = SIDECAR.tlsDir } = options;
     const dial = options.connectUpstream ?? connectUpstream;
     this.connect = ({ host, port }, secure) => (secure ? connectTls(host, port, tlsDir) : dial(host, port));
+    this.reattaching = new Reattaching({
+      patienceMs: options.reattachMs ?? 0,
+      dial: (connection) => this.dial(connection),
+      log: options.log,
+    });
   }
 
   async start(): Promise<void> {
@@ -159,6 +168,7 @@ export class SessionRelay implements Relay {
     await this.watch.until(() => !needed(), graceMs).catch(() => undefined);
     for (const connection of this.connections) connection.destroy();
     this.patience.end();
+    this.reattaching.drop();
     this.replay.drop();
     this.blind.drop();
     this.undecided.drop();
@@ -176,6 +186,7 @@ export class SessionRelay implements Relay {
     }
     this.lastId += 1;
     const session = new Session(this.lastId, nameOf(broker));
+    session.mayHide = () => this.mayHide();
     const connection = new Connection(session, app, this.events);
     this.connections.add(connection);
     this.brokers.set(connection, broker);
@@ -201,10 +212,12 @@ export class SessionRelay implements Relay {
     },
     gone: (connection) => {
       if (!this.connections.delete(connection)) return;
+      this.reattaching.end(connection);
       this.delivered += connection.session.wires.delivered;
       this.published += connection.session.wires.published;
       this.watch.changed();
     },
+    severed: (connection, why) => this.reattaching.begin(connection, why),
   };
 
   /** Upstream connections that only settle any more. */
@@ -254,6 +267,14 @@ export class SessionRelay implements Relay {
     );
   }
 
+  /** An ordinary day: no handoff begun, and of none before anything left (its losses are told as they are). */
+  private mayHide(): boolean {
+    if ((this.options.reattachMs ?? 0) <= 0 || this.stopping || this.holding || this.retired || this.replacing)
+      return false;
+    if (this.olds.size > 0 || !this.consuming() || this.replay.recording || this.replay.playing) return false;
+    return this.carriedOutstanding() === 0;
+  }
+
   private *served(): Generator<Connection> {
     for (const connection of this.connections) if (!connection.parked) yield connection;
   }
@@ -291,6 +312,12 @@ export class SessionRelay implements Relay {
     return sum;
   }
 
+  private stale(): number {
+    let sum = 0;
+    for (const { session } of this.connections) sum += session.stale;
+    return sum;
+  }
+
   quiescent(): boolean {
     if (!this.holding || !this.every('mute')) return false;
     for (const { upstream } of this.connections) if (upstream && upstream.writableLength > 0) return false;
@@ -313,6 +340,10 @@ export class SessionRelay implements Relay {
     // A second source for the same delivery would settle it twice.
     if (this.carriedOutstanding() > 0 || this.olds.size > 0 || this.replacing || !this.consuming())
       throw new ShadowError(code, 'carried deliveries are not settled yet', { retryable: true });
+    if (this.reattaching.size > 0 || this.stale() > 0)
+      throw new ShadowError(code, 'a broker connection was lost: what came over it is not settled yet', {
+        retryable: true,
+      });
   }
 
   async mute(timeoutMs: number): Promise<MuteResult> {

@@ -4,6 +4,7 @@
  *
  * opening → open ⇄ muting → mute → detached (its upstream half left behind or split off) → attached → open again.
  * A copy of a source that goes on: open, halted → replaying → open.
+ * An upstream that is lost on an ordinary day: open → severed → open.
  */
 import type { Settlement } from '../api/control.ts';
 import { AppSide } from './app-side.ts';
@@ -20,6 +21,7 @@ import type { Settling } from './replay/expectations.ts';
 import type { Made } from './replay/publishes.ts';
 import { Rehearsal } from './replay/rehearsal.ts';
 import type { Judge } from './replay/twin.ts';
+import { isForced, Severed, unhideable } from './severed.ts';
 import { oldChannel, Superseded } from './superseded.ts';
 import { Wires } from './wires.ts';
 
@@ -32,6 +34,8 @@ export type Phase =
   | 'attached'
   /** The upstream half is left behind; what the broker says comes from the source's record, what the app says goes nowhere. */
   | 'replaying'
+  /** The upstream is lost, the app does not know, and another is sought. */
+  | 'severed'
   /** Not AMQP 0-9-1: bytes pass, nothing is known. */
   | 'blind';
 
@@ -42,6 +46,8 @@ export interface Actions {
   readonly settlements: Settlement[];
   /** What can't be made good: the upstream, or a channel of it, is lost while it is needed. */
   readonly lost: string | undefined;
+  /** The upstream is to be left behind, and another sought (see `restore` and `giveUp`). */
+  readonly severed: boolean;
 }
 
 export class Session {
@@ -62,6 +68,14 @@ export class Session {
   private heldDown: Piece[] = [];
   /** While a record is played to it. */
   rehearsal: Rehearsal | undefined;
+  /** Whether the pod is in a state in which the loss of an upstream may be hidden from the app. */
+  mayHide: () => boolean = () => false;
+  private severed: Severed | undefined;
+  private justSevered = false;
+  /** The app has closed the connection while it was severed, and has its answer. */
+  left = false;
+  /** connection.close, as the broker said it when it severed. */
+  private parting: Buffer | undefined;
   private readonly muting: Muting;
   private lost: string | undefined;
   /** Blind: what it is, for people. */
@@ -83,10 +97,11 @@ export class Session {
 
   take(): Actions {
     const { toApp, toBroker, settlements } = this.wires;
-    const lost = this.lost;
+    const { lost, justSevered } = this;
     this.wires.settlements = [];
     this.lost = undefined;
-    return { toApp: toApp.take(), toBroker: toBroker.take(), settlements, lost };
+    this.justSevered = false;
+    return { toApp: toApp.take(), toBroker: toBroker.take(), settlements, lost, severed: justSevered };
   }
 
   /** Whether bytes of the app may be read now. */
@@ -94,6 +109,7 @@ export class Session {
     if (this.phase === 'muting') return this.muting.uploading();
     if (this.phase === 'opening') return !(this.muteWanted && this.handshake.asked);
     if (this.phase === 'replaying') return this.rehearsal?.twin.judge !== undefined;
+    if (this.phase === 'severed') return this.severed?.full === false;
     if (this.phase === 'open' && this.halting) return this.muting.uploading();
     return this.phase === 'open' || this.phase === 'blind';
   }
@@ -138,6 +154,10 @@ export class Session {
   }
 
   private appPiece(piece: Piece): void {
+    if (this.severed) {
+      if (this.severed.hold(piece)) this.leave();
+      return;
+    }
     if (this.holds(piece)) {
       if (piece.type !== FRAME.heartbeat) this.held.push(piece);
       return;
@@ -195,6 +215,16 @@ export class Session {
         if (method === METHOD.channelClose) this.lose(`the broker closed channel ${piece.channel}`);
         if (this.phase === 'attached' && piece.type === FRAME.heartbeat) return;
         break;
+      case 'open':
+        if (isForced(piece) && this.hides) {
+          this.parting = Buffer.from(piece.bytes);
+          this.wires.toBroker.inject(encode.connectionCloseOk());
+          this.sever();
+          return;
+        }
+        break;
+      case 'severed':
+        return;
       case 'muting':
         // It ends by itself: the app's close-ok must get through.
         if (method === METHOD.connectionClose) {
@@ -371,6 +401,77 @@ export class Session {
     return count;
   }
 
+  // ---- an upstream that is lost on an ordinary day
+
+  /** A loss of its upstream now would be hidden from the app. */
+  get hides(): boolean {
+    return this.hiding === undefined;
+  }
+
+  /** Why it would not, in words for people. */
+  get hiding(): string | undefined {
+    if (this.phase !== 'open' || this.halting || this.appGone) return 'it is not served as on an ordinary day';
+    if (this.wires.tap || this.rehearsal || !this.mayHide()) return 'the pod is being handed over';
+    return unhideable(this.wires);
+  }
+
+  private sever(): void {
+    const { wires } = this;
+    const last = wires.toBroker.take();
+    wires.toBroker = new Outlet();
+    for (const bytes of last) wires.toBroker.raw(bytes);
+    this.brokerSplitter = new Splitter();
+    this.phase = 'severed';
+    this.severed = new Severed(wires);
+    this.justSevered = true;
+    wires.toApp.inject(HEARTBEAT);
+  }
+
+  /** Takes what an attachment has set up; the app is served again. */
+  restore(attachment: Attachment): void {
+    const { severed } = this;
+    if (!severed) throw new Malformed(`restore in phase ${this.phase}`);
+    this.severed = undefined;
+    this.parting = undefined;
+    this.phase = 'open';
+    this.brokerSplitter = attachment.splitter;
+    this.wires.toBroker = attachment.toBroker;
+    for (const piece of severed.restore()) this.appPiece(piece);
+  }
+
+  /**
+   * No other upstream can be had: the app learns of the loss in the broker's words, if it has said any. False: it has not.
+   * `refusal`: what it said to us instead.
+   */
+  giveUp(refusal?: { readonly code: number; readonly text: string }): boolean {
+    if (!this.severed) return true;
+    const last = refusal ? encode.connectionClosed(refusal.code, refusal.text) : this.parting;
+    this.end('broker');
+    if (last) this.wires.toApp.inject(last);
+    return last !== undefined;
+  }
+
+  /** The app closes the connection while there is no broker to hear it. */
+  private leave(): void {
+    this.end('app');
+    this.left = true;
+    this.wires.toApp.inject(encode.connectionCloseOk());
+  }
+
+  private end(by: 'app' | 'broker'): void {
+    this.severed = undefined;
+    this.phase = 'open';
+    this.wires.closing = by;
+    this.wires.giveBackAll();
+  }
+
+  /** Deliveries of an upstream that is lost, which the app has not settled. */
+  get stale(): number {
+    let sum = 0;
+    for (const channel of this.wires.channels.values()) sum += channel.deliveries.leftStale;
+    return sum;
+  }
+
   // ---- another upstream
 
   /** The upstream is left behind. What the app has not been given yet stays in `toApp` and in the socket's queue. */
@@ -448,7 +549,8 @@ export class Session {
     if (!handshake.done) return;
     for (const channel of wires.channels.values()) wires.loosen(channel);
     if (phase === 'muting' || phase === 'mute' || phase === 'attached') wires.toBroker.inject(HEARTBEAT);
-    if (phase === 'detached' || phase === 'attached' || phase === 'replaying') wires.toApp.inject(HEARTBEAT);
+    if (phase === 'detached' || phase === 'attached' || phase === 'replaying' || phase === 'severed')
+      wires.toApp.inject(HEARTBEAT);
   }
 
   /** The app's socket is gone. A source that is mute keeps its upstream: its copy may need it. */
@@ -468,8 +570,13 @@ export class Session {
         return false;
       case 'detached':
       case 'replaying':
+      case 'severed':
         return false;
       default:
+        if (this.hides) {
+          this.sever();
+          return false;
+        }
         if (this.wires.tap && !this.wires.closing) this.lose('the upstream connection is lost');
         if (!this.wires.closing) this.wires.giveBackAll();
         this.wires.closing ??= 'broker';

@@ -43,7 +43,7 @@ export class Wires {
 
   /** A frame of our own on a channel: never between the frames of a content of the app. */
   injectUp(channel: Channel, frame: Buffer): void {
-    if (channel.up) channel.waitingUp.push(frame);
+    if (channel.up && !channel.up.lost) channel.waitingUp.push(frame);
     else this.toBroker.inject(frame);
   }
 

@@ -1,0 +1,126 @@
+/**
+ * A session whose upstream is lost while its app is served: what of it can't be made good, what waits, and how it goes on with
+ * another upstream. Nothing is said twice to a broker (invariant 2): publishes without an outcome are refused to the app, which
+ * may say them again; requests without a reply are repeated, being such that have the same effect once or twice. Pure.
+ */
+import type { Channel, Consumer, Expected } from './channel.ts';
+import { qos, resumeConsumers } from './consumers.ts';
+import { FRAME, type Piece } from './frames.ts';
+import { ARGUMENTS, encode, METHOD, methodOf } from './methods.ts';
+import type { Wires } from './wires.ts';
+
+/** Of the app's bytes; the rest waits in its socket. */
+export const HELD_BYTES = 1 << 20;
+/** connection.close: an operator or a shutdown wants the connection gone, and nobody has made a mistake. */
+const CONNECTION_FORCED = 320;
+
+const REPLY_TO = 'amq.rabbitmq.reply-to';
+/** They end with the connection, and what was in them. */
+const PASSING: readonly string[] = ['exclusive', 'server-named', 'auto-delete'];
+
+const consumerTies = ({ queue, arguments: table }: Consumer, wires: Wires): boolean =>
+  queue.startsWith(REPLY_TO) ||
+  // Where it would go on is not known.
+  table.includes('x-stream-offset') ||
+  (queue.startsWith('amq.gen-') && !wires.queues.has(queue)) ||
+  (wires.queues.get(queue) ?? []).some((trait) => PASSING.includes(trait));
+
+/** Why the app must learn of a loss now, in words for people; undefined: it need not. */
+export const unhideable = (wires: Wires): string | undefined => {
+  if (wires.closing) return 'it was closing';
+  if (wires.renewedSecret) return 'it renewed its secret';
+  for (const traits of wires.queues.values()) if (traits.includes('exclusive')) return 'it has an exclusive queue';
+  if (!wires.toApp.atBoundary) return 'a message is half delivered';
+  for (const channel of wires.channels.values()) {
+    if (channel.down && !channel.filling) return 'a message is half delivered';
+    if (channel.transactional) return 'it uses transactions';
+    for (const consumer of channel.consumers.values())
+      if (consumerTies(consumer, wires)) return `its consumer of queue ${consumer.queue} can't be made again`;
+    if (channel.expected.some(({ traits }) => traits?.some((trait) => PASSING.includes(trait))))
+      return 'it is declaring a queue that ends with the connection';
+  }
+  return undefined;
+};
+
+/** The broker wants to be rid of this connection, whatever it did. */
+export const isForced = (piece: Piece): boolean =>
+  piece.type === FRAME.method &&
+  methodOf(piece.bytes) === METHOD.connectionClose &&
+  piece.bytes.readUInt16BE(ARGUMENTS) === CONNECTION_FORCED;
+
+export class Severed {
+  private readonly wires: Wires;
+  private readonly pending = new Map<Channel, readonly Expected[]>();
+  private held: Piece[] = [];
+  private heldBytes = 0;
+
+  /** Its upstream owes nothing any more. Only where nothing of it is `unhideable`. */
+  constructor(wires: Wires) {
+    this.wires = wires;
+    for (const channel of [...wires.channels.values()]) {
+      if (channel.state !== 'closing') this.pending.set(channel, channel.sever());
+      else {
+        wires.channels.delete(channel.id);
+        wires.toApp.inject(encode.channelCloseOk(channel.id));
+      }
+    }
+  }
+
+  get full(): boolean {
+    return this.heldBytes >= HELD_BYTES;
+  }
+
+  /** Something the app says meanwhile. True: it wants to be gone. */
+  hold(piece: Piece): boolean {
+    if (piece.type === FRAME.heartbeat) return false;
+    // Copied: it may wait for long.
+    this.held.push({ ...piece, bytes: Buffer.from(piece.bytes) });
+    this.heldBytes += piece.bytes.length;
+    return piece.type === FRAME.method && piece.channel === 0 && methodOf(piece.bytes) === METHOD.connectionClose;
+  }
+
+  /**
+   * The upstream that the wires lead to now has the open channels, as they were. What the broker refuses of the consumers and
+   * requests it says on their channel, as ever. Returns what the app has said meanwhile.
+   */
+  restore(): Piece[] {
+    const { wires } = this;
+    wires.guarded = true;
+    if (wires.blocked) wires.toApp.inject(encode.unblocked());
+    wires.blocked = false;
+    for (const [channel, pending] of this.pending) {
+      this.refuse(channel);
+      // One that was opening is opened by the first of its requests.
+      if (channel.state === 'open') resumeConsumers(wires, channel, true);
+      this.repeat(channel, pending);
+      if (channel.state === 'opening') resumeConsumers(wires, channel, true);
+    }
+    return this.held;
+  }
+
+  /** Publishes whose outcome nobody will tell, one by one: a multiple might take more than them. */
+  private refuse(channel: Channel): void {
+    for (const seq of channel.doomed()) {
+      channel.unconfirmed.delete(seq);
+      this.wires.toApp.inject(encode.outcome(channel.id, false, seq));
+    }
+  }
+
+  /** Each consumer with the qos it was asked for with, as in `resumeConsumers`. */
+  private repeat(channel: Channel, pending: readonly Expected[]): void {
+    let inForce = channel.prefetch;
+    for (const each of pending) {
+      const { request, reply, consumer } = each;
+      if (!request) continue;
+      if (consumer && consumer.prefetch !== inForce) {
+        inForce = consumer.prefetch;
+        qos(this.wires, channel, inForce, false);
+      }
+      if (reply === METHOD.basicQosOk && (request[ARGUMENTS + 6]! & 1) === 0)
+        inForce = request.readUInt16BE(ARGUMENTS + 4);
+      this.wires.injectUp(channel, request);
+      channel.expected.push(each);
+    }
+    if (inForce !== channel.prefetch) qos(this.wires, channel, channel.prefetch, false);
+  }
+}
