@@ -68,8 +68,8 @@ export class Session {
   private heldDown: Piece[] = [];
   /** While a record is played to it. */
   rehearsal: Rehearsal | undefined;
-  /** Whether the pod is in a state in which the loss of an upstream may be hidden from the app. */
-  mayHide: () => boolean = () => false;
+  /** Whether the pod is in a state in which the loss of an upstream may be hidden from the app. Not given: it is not. */
+  mayHide: (() => boolean) | undefined;
   private severed: Severed | undefined;
   private justSevered = false;
   /** The app has closed the connection while it was severed, and has its answer. */
@@ -411,7 +411,7 @@ export class Session {
   /** Why it would not, in words for people. */
   get hiding(): string | undefined {
     if (this.phase !== 'open' || this.halting || this.appGone) return 'it is not served as on an ordinary day';
-    if (this.wires.tap || this.rehearsal || !this.mayHide()) return 'the pod is being handed over';
+    if (this.wires.tap || this.rehearsal || !this.mayHide?.()) return 'the pod is being handed over';
     return unhideable(this.wires);
   }
 
