@@ -420,7 +420,6 @@ export class Session {
     const last = wires.toBroker.take();
     wires.toBroker = new Outlet();
     for (const bytes of last) wires.toBroker.raw(bytes);
-    this.brokerSplitter = new Splitter();
     this.phase = 'severed';
     this.severed = new Severed(wires);
     this.justSevered = true;

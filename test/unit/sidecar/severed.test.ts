@@ -257,6 +257,7 @@ describe('a session without its upstream', () => {
 
   it('refuses publishes without an outcome, each once, and says nothing of a content half sent upstream', () => {
     const session = start(1, 2);
+    consuming(session, 1, 'in');
     session.fromApp(encode.confirmSelect(1));
     session.fromBroker(method(1, METHOD.confirmSelectOk));
     session.fromApp(Buffer.concat([...publish(1, 'first'), ...publish(1, 'second')]));
@@ -269,7 +270,8 @@ describe('a session without its upstream', () => {
     session.fromApp(half.subarray(at, at + 4));
     session.take();
     const { said, toApp } = another(session);
-    expect(said).toEqual([]);
+    // The content goes nowhere, so that nothing waits for its end.
+    expect(said).toEqual([METHOD.basicConsume]);
     expect(split(toApp).map(({ bytes }) => [methodOf(bytes), readTag(bytes, 11)])).toEqual([[METHOD.basicNack, 2]]);
     session.fromApp(Buffer.concat([half.subarray(at + 4), ...publish(1, 'fourth'), ...publish(2, 'fifth')]));
     const after = session.take();
@@ -281,6 +283,21 @@ describe('a session without its upstream', () => {
     expect(split(session.take().toApp).map(({ bytes }) => [methodOf(bytes), readTag(bytes, 11)])).toEqual([
       [METHOD.basicAck, 4],
     ]);
+  });
+
+  it('cuts off the end of a frame of which the next upstream has no beginning, whatever channel it is on', () => {
+    const session = start(1, 2);
+    const [head, ...rest] = publish(2, 'in vain');
+    const half = Buffer.concat(rest);
+    session.fromApp(
+      Buffer.concat([method(2, METHOD.channelClose, short(200), text(''), long(0)), head!, half.subarray(0, -3)]),
+    );
+    session.take();
+    session.upstreamClosed();
+    session.take();
+    another(session);
+    session.fromApp(Buffer.concat([half.subarray(-3), ...publish(1, 'next')]));
+    expect(bodies(session.take().toBroker)).toBe('next');
   });
 
   it('repeats what was asked and not answered, in order, with the qos each consumer was asked for with', () => {
