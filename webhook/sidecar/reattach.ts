@@ -3,14 +3,15 @@
 import type net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { attachOver } from './attach.ts';
-import type { Connection, Log } from './connection.ts';
+import type { Attachment } from './attachment.ts';
+import type { Log } from './connection.ts';
 import { Refused } from './handshake.ts';
 
 /** Longest time for one attempt once TCP is connected: a broker that is starting may accept and say nothing. */
 const ATTEMPT_MS = 5000;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 2000;
-/** An upstream that is lost again within this time was of no use: the pauses go on growing. */
+/** An upstream that is lost again within this time was of no use: pauses go on growing, and patience is not renewed. */
 const PROVEN_MS = 10_000;
 /** ACCESS_REFUSED: the broker knows the app and does not want it. All else may pass. */
 const FINAL = 403;
@@ -23,19 +24,48 @@ export const pauseBefore = (attempt: number, random: number): number =>
 const telling = (known: Error | undefined, failed: Error, over: AbortSignal): Error | undefined =>
   failed instanceof Refused || !(known instanceof Refused || over.aborted) ? failed : known;
 
-export interface ReattachOptions {
+const rejection = (signal: AbortSignal): Promise<never> => {
+  const promise = new Promise<never>((_, reject) =>
+    signal.addEventListener('abort', () => reject(new Error('no broker in time')), { once: true }),
+  );
+  promise.catch(() => undefined);
+  return promise;
+};
+
+/** What is sought for. */
+export interface Severable {
+  readonly session: {
+    readonly id: number;
+    readonly broker: string;
+    readonly phase: string;
+    readonly stale: number;
+    attachment(): Attachment;
+  };
+  restore(attachment: Attachment, upstream: net.Socket): void;
+  /** `refusal`: what the broker said, if it did. */
+  giveUp(refusal: { readonly code: number; readonly text: string } | undefined): void;
+}
+
+/** When a search ended well. */
+interface Found {
+  readonly at: number;
+  readonly began: number;
+  readonly attempt: number;
+}
+
+export interface ReattachOptions<C extends Severable> {
   /** Longest time without an upstream, ms; 0: a loss is told at once. */
   readonly patienceMs: number;
-  readonly dial: (connection: Connection) => Promise<net.Socket>;
+  readonly dial: (connection: C) => Promise<net.Socket>;
   readonly log: Pick<Log, 'info' | 'warn'>;
 }
 
-export class Reattaching {
-  private readonly options: ReattachOptions;
-  private readonly underWay = new Map<Connection, AbortController>();
-  private readonly last = new WeakMap<Connection, { readonly at: number; readonly attempt: number }>();
+export class Reattaching<C extends Severable> {
+  private readonly options: ReattachOptions<C>;
+  private readonly underWay = new Map<C, AbortController>();
+  private readonly found = new WeakMap<C, Found>();
 
-  constructor(options: ReattachOptions) {
+  constructor(options: ReattachOptions<C>) {
     this.options = options;
   }
 
@@ -44,7 +74,7 @@ export class Reattaching {
     return this.underWay.size;
   }
 
-  begin(connection: Connection, why: string): void {
+  begin(connection: C, why: string): void {
     const over = new AbortController();
     this.underWay.set(connection, over);
     const { id: session, broker } = connection.session;
@@ -55,7 +85,7 @@ export class Reattaching {
   }
 
   /** Its app is gone. */
-  end(connection: Connection): void {
+  end(connection: C): void {
     this.underWay.get(connection)?.abort();
     this.underWay.delete(connection);
   }
@@ -64,20 +94,23 @@ export class Reattaching {
     for (const connection of [...this.underWay.keys()]) this.end(connection);
   }
 
-  private async seek(connection: Connection, ended: AbortSignal): Promise<void> {
+  private async seek(connection: C, ended: AbortSignal): Promise<void> {
     const { patienceMs, log } = this.options;
-    const began = performance.now();
-    const over = AbortSignal.any([ended, AbortSignal.timeout(patienceMs)]);
-    const last = this.last.get(connection);
-    let attempt = last && began - last.at < PROVEN_MS ? last.attempt + 1 : 0;
+    const now = performance.now();
+    const found = this.found.get(connection);
+    const flapping = found !== undefined && now - found.at < PROVEN_MS;
+    const began = flapping ? found.began : now;
+    const over = AbortSignal.any([ended, AbortSignal.timeout(Math.max(0, Math.ceil(patienceMs - (now - began))))]);
+    const late = rejection(over);
     let failure: Error | undefined;
-    for (; ; attempt++) {
+    for (let attempt = flapping ? found.attempt + 1 : 0; ; attempt++) {
       await sleep(pauseBefore(attempt, Math.random()), undefined, { signal: over }).catch(() => undefined);
       if (over.aborted || connection.session.phase !== 'severed') break;
-      const failed = await this.attempt(connection, over);
+      const failed = await this.attempt(connection, over, late);
       if (!failed) {
-        this.last.set(connection, { at: performance.now(), attempt });
-        const ms = Math.round(performance.now() - began);
+        const at = performance.now();
+        this.found.set(connection, { at, began, attempt });
+        const ms = Math.round(at - now);
         log.info({ connection: connection.session.id, ms, stale: connection.session.stale }, 'attached again');
         return;
       }
@@ -93,11 +126,12 @@ export class Reattaching {
   }
 
   /** Returns why not, if not. */
-  private async attempt(connection: Connection, over: AbortSignal): Promise<Error | undefined> {
+  private async attempt(connection: C, over: AbortSignal, late: Promise<never>): Promise<Error | undefined> {
     try {
       const attachment = connection.session.attachment();
       const within = AbortSignal.any([over, AbortSignal.timeout(ATTEMPT_MS)]);
-      const upstream = await attachOver(() => this.options.dial(connection), attachment, within);
+      // A name that is not resolved, or an address that does not answer, is not waited for any longer than anything else.
+      const upstream = await Promise.race([late, attachOver(() => this.options.dial(connection), attachment, within)]);
       if (!over.aborted && connection.session.phase === 'severed') {
         connection.restore(attachment, upstream);
         return undefined;

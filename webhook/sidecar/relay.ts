@@ -104,7 +104,7 @@ export class SessionRelay implements Relay {
   private settlesHere = false;
   /** Un-muting: sessions are given new upstreams. */
   private replacing = false;
-  private readonly reattaching: Reattaching;
+  private readonly reattaching: Reattaching<Connection>;
 
   constructor(options: RelayOptions) {
     this.options = options;
