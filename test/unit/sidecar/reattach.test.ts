@@ -135,10 +135,10 @@ describe('another upstream', () => {
 
   it('that is lost at once, again and again, does not renew the patience', async () => {
     const severed = new Severed();
-    const seek = seeking(400, () => Promise.resolve(new Wire().socket));
+    const seek = seeking(1000, () => Promise.resolve(new Wire().socket));
     let found = 0;
     seek.begin(severed, 'test');
-    await until(() => {
+    const ms = await until(() => {
       if (severed.upstream && severed.told.length === 0) {
         found += 1;
         severed.upstream = undefined;
@@ -147,8 +147,9 @@ describe('another upstream', () => {
       }
       return severed.told.length > 0;
     });
-    expect(found).toBeGreaterThan(0);
+    expect(found).toBeGreaterThan(1);
     expect(found).toBeLessThan(10);
+    expect(ms).toBeLessThan(1600);
   });
 
   it('is sought less and less often, and by many not at once', () => {
