@@ -1,7 +1,7 @@
 /** One broker per test file, a relay before it, and amqplib clients on either way to it. */
 import amqp, { type Channel, type ChannelModel, type ConfirmChannel, type ConsumeMessage } from 'amqplib';
 import { afterAll, afterEach, beforeAll, expect } from 'vitest';
-import { createRelay, type Relay, SessionRelay } from '../../../webhook/sidecar/relay.ts';
+import { createRelay, type Relay, type RelayOptions, SessionRelay } from '../../../webhook/sidecar/relay.ts';
 import { type RabbitMQ, startRabbitMQ } from './rabbitmq.ts';
 
 const quiet = () => undefined;
@@ -18,8 +18,8 @@ export interface Harness {
   buffered(): number;
 }
 
-/** `relay` is new for every test. */
-export const useBroker = (): Harness => {
+/** `relay` is new for every test. `options`: of the relay, beside where it relays to. */
+export const useBroker = (options: Partial<RelayOptions> = {}): Harness => {
   let broker: RabbitMQ;
   let relay: Relay | undefined;
   let clients: ChannelModel[] = [];
@@ -34,6 +34,7 @@ export const useBroker = (): Harness => {
       brokers: [{ host: '127.0.0.1', port: broker.port, listen: '127.0.0.2' }],
       blindPorts: [],
       log,
+      ...options,
     });
     await relay.start();
   };
