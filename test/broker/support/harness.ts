@@ -14,6 +14,8 @@ export interface Harness {
   app(options?: string): Promise<ChannelModel>;
   /** A client that goes to the broker directly. */
   outside(): Promise<ChannelModel>;
+  /** A client of whatever listens there on the broker's port. */
+  client(host: string): Promise<ChannelModel>;
   /** Bytes in the relay's memory that its apps have not taken. */
   buffered(): number;
 }
@@ -63,6 +65,7 @@ export const useBroker = (options: Partial<RelayOptions> = {}): Harness => {
     },
     app: (options) => connect('127.0.0.2', options),
     outside: () => connect('127.0.0.1'),
+    client: (host) => connect(host),
     buffered: () => {
       let sum = 0;
       if (relay instanceof SessionRelay) for (const { app } of relay.connections) sum += app.writableLength;
