@@ -222,6 +222,11 @@ export const encode = {
   flow: (channel: number): Buffer => frame(channel, METHOD.channelFlow, bits(true)),
   qos: (channel: number, prefetch: number, global: boolean): Buffer =>
     frame(channel, METHOD.basicQos, Buffer.alloc(4), short(prefetch), bits(global)),
+  /** Asks whether there is such a queue. */
+  declarePassive: (channel: number, queue: string): Buffer =>
+    frame(channel, METHOD.queueDeclare, short(0), shortString(queue), bits(true), Buffer.alloc(4)),
+  channelClose: (channel: number): Buffer =>
+    frame(channel, METHOD.channelClose, short(200), shortString(''), short(0), short(0)),
   confirmSelect: (channel: number): Buffer => frame(channel, METHOD.confirmSelect, bits(false)),
   consume: (channel: number, fields: ConsumeFields): Buffer =>
     frame(

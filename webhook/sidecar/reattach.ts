@@ -3,7 +3,7 @@
 import type net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { attachOver } from './attach.ts';
-import type { Attachment } from './attachment.ts';
+import { type Attachment, QueueGone } from './attachment.ts';
 import type { Log } from './connection.ts';
 import { Refused } from './handshake.ts';
 
@@ -39,7 +39,7 @@ export interface Severable {
     readonly broker: string;
     readonly phase: string;
     readonly stale: number;
-    attachment(): Attachment;
+    attachment(probing: boolean): Attachment;
   };
   restore(attachment: Attachment, upstream: net.Socket): void;
   /** `refusal`: what the broker said, if it did. */
@@ -102,11 +102,13 @@ export class Reattaching<C extends Severable> {
     const began = flapping ? found.began : now;
     const over = AbortSignal.any([ended, AbortSignal.timeout(Math.max(0, Math.ceil(patienceMs - (now - began))))]);
     const late = rejection(over);
+    // A queue of a cluster may be away for longer than the broker. One that is gone the broker says so itself, of its consumer.
+    let probing = true;
     let failure: Error | undefined;
     for (let attempt = flapping ? found.attempt + 1 : 0; ; attempt++) {
       await sleep(pauseBefore(attempt, Math.random()), undefined, { signal: over }).catch(() => undefined);
       if (over.aborted || connection.session.phase !== 'severed') break;
-      const failed = await this.attempt(connection, over, late);
+      const failed = await this.attempt(connection, probing, over, late);
       if (!failed) {
         const at = performance.now();
         this.found.set(connection, { at, began, attempt });
@@ -115,6 +117,7 @@ export class Reattaching<C extends Severable> {
         return;
       }
       failure = telling(failure, failed, over);
+      if (failed instanceof QueueGone) probing = false;
       if (failed instanceof Refused && failed.code === FINAL) break;
     }
     if (ended.aborted || connection.session.phase !== 'severed') return;
@@ -126,9 +129,14 @@ export class Reattaching<C extends Severable> {
   }
 
   /** Returns why not, if not. */
-  private async attempt(connection: C, over: AbortSignal, late: Promise<never>): Promise<Error | undefined> {
+  private async attempt(
+    connection: C,
+    probing: boolean,
+    over: AbortSignal,
+    late: Promise<never>,
+  ): Promise<Error | undefined> {
     try {
-      const attachment = connection.session.attachment();
+      const attachment = connection.session.attachment(probing);
       const within = AbortSignal.any([over, AbortSignal.timeout(ATTEMPT_MS)]);
       // A name that is not resolved, or an address that does not answer, is not waited for any longer than anything else.
       const upstream = await Promise.race([late, attachOver(() => this.options.dial(connection), attachment, within)]);

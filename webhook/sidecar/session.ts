@@ -495,8 +495,8 @@ export class Session {
   }
 
   /** What sets up another upstream connection; `adopt` takes it. */
-  attachment(): Attachment {
-    return new Attachment(this.handshake, [...this.wires.openChannels()], this.appSplitter.maxMethod);
+  attachment(probing = false): Attachment {
+    return new Attachment(this.handshake, [...this.wires.openChannels()], this.appSplitter.maxMethod, probing);
   }
 
   adopt(attachment: Attachment): void {

@@ -12,10 +12,11 @@ import { long, method, octet, short, text } from './model/frames.ts';
 
 /** A socket to the model broker; or to one that answers the protocol header with these bytes, and ends. */
 class Wire extends Duplex {
-  private readonly broker = new ModelConnection(new ModelBroker());
+  private readonly broker: ModelConnection;
   private readonly answer: Buffer | undefined;
-  constructor(answer?: Buffer) {
+  constructor(answer?: Buffer, broker = new ModelBroker()) {
     super();
+    this.broker = new ModelConnection(broker);
     this.answer = answer;
   }
   override _read(): void {}
@@ -39,7 +40,7 @@ class Severed implements Severable {
   readonly session = new Session(1, 'broker:5672');
   readonly told: unknown[] = [];
   upstream: net.Socket | undefined;
-  constructor() {
+  constructor(queue?: string) {
     const { session } = this;
     session.mayHide = () => true;
     session.fromApp(PROTOCOL_HEADER);
@@ -51,6 +52,11 @@ class Severed implements Severable {
     session.fromBroker(method(0, METHOD.connectionOpenOk, text('')));
     session.fromApp(encode.channelOpen(1));
     session.fromBroker(method(1, METHOD.channelOpenOk, long(0)));
+    if (queue !== undefined) {
+      const fields = { tag: 't', queue, noLocal: false, noAck: false, exclusive: false, arguments: Buffer.alloc(4) };
+      session.fromApp(encode.consume(1, fields));
+      session.fromBroker(method(1, METHOD.basicConsumeOk, text('t')));
+    }
     session.upstreamClosed();
   }
   restore(attachment: Attachment, upstream: net.Socket): void {
@@ -110,6 +116,32 @@ describe('another upstream', () => {
       if (refusal) expect(severed.told).toMatchObject([refusal]);
       else expect(severed.told).toEqual([undefined]);
     }
+  });
+
+  it('has the queues of all consumers, or the broker says itself that one is gone', async () => {
+    const down = new Severed('in');
+    const broker = new ModelBroker();
+    broker.absent.set('in', "NOT_FOUND - home node 'b' of durable queue 'in' is down or inaccessible");
+    let dials = 0;
+    const dial = (): Promise<net.Socket> => {
+      dials += 1;
+      return Promise.resolve(new Wire(undefined, broker).socket);
+    };
+    seeking(10_000, dial).begin(down, 'test');
+    await until(() => dials === 3);
+    expect([down.over, down.session.phase]).toEqual([false, 'severed']);
+    broker.absent.clear();
+    await until(() => down.over);
+    expect(down.told).toEqual([]);
+
+    const gone = new Severed('in');
+    broker.absent.set('in', "NOT_FOUND - no queue 'in' in vhost '/'");
+    seeking(10_000, dial).begin(gone, 'test');
+    await until(() => gone.over);
+    expect(gone.told).toEqual([]);
+    // It leaves no channel behind, and asks on none of the app's.
+    expect([...broker.connections].map(({ channels }) => [...channels.keys()])).toContainEqual([1]);
+    expect([...broker.connections].flatMap(({ channels }) => [...channels.keys()])).not.toContain(2047);
   });
 
   it('is not sought where the app is refused', async () => {
