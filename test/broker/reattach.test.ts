@@ -194,6 +194,25 @@ describe('a connection that is lost', () => {
     expect(closed).toEqual([]);
   }, 120_000);
 
+  it('is seen before the app sees it, when the broker falls silent', async () => {
+    const client = await harness.app('?heartbeat=2');
+    const closed = ends(client);
+    const channel = await client.createConfirmChannel();
+    await channel.assertQueue('silent', { durable: true });
+    await sleep(1000);
+    await harness.broker.signal('SIGSTOP');
+    try {
+      await until(() => upstreams().length === 0, 10_000);
+      await sleep(3000);
+    } finally {
+      await harness.broker.signal('SIGCONT');
+    }
+    await connected(1);
+    channel.sendToQueue('silent', Buffer.from('1'), { persistent: true });
+    await channel.waitForConfirms();
+    expect(closed).toEqual([]);
+  });
+
   it('is hidden when an operator closes it; stale deliveries hold up a handoff until they are settled', async () => {
     const client = await harness.app();
     const closed = ends(client);

@@ -45,6 +45,8 @@ export interface RabbitMQ {
   /** rabbitmqctl, quiet. */
   ctl(...args: string[]): Promise<string>;
   queues(): Promise<QueueState[]>;
+  /** To the node itself. */
+  signal(name: NodeJS.Signals): Promise<void>;
   /** Ends it without a word, as a power loss would; its data stay. */
   crash(): Promise<void>;
   /** After a crash: the same node again, on the same port. */
@@ -153,9 +155,12 @@ export const startRabbitMQ = async (
     await rm(home, { recursive: true, force: true });
     calledOff();
   };
+  const signal = async (name: NodeJS.Signals): Promise<void> => {
+    // What was spawned is a script that waits for it.
+    process.kill(Number(await readFile(path.join(home, 'pid'), 'utf8')), name);
+  };
   const crash = async (): Promise<void> => {
-    // The node itself: what was spawned is a script that waits for it.
-    process.kill(Number(await readFile(path.join(home, 'pid'), 'utf8')), 'SIGKILL');
+    await signal('SIGKILL');
     await exit;
     calledOff();
   };
@@ -198,6 +203,7 @@ export const startRabbitMQ = async (
           'json',
         ),
       ) as QueueState[],
+    signal,
     crash,
     start,
     stop,
