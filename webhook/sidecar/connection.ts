@@ -188,8 +188,8 @@ export class Connection {
     if (!upstream || upstream.isPaused()) return;
     this.silentTicks += 1;
     // In the open phase the app judges its peer itself, by the same heartbeats; what it need not know must be seen before.
-    const most = this.session.hides ? UNHEARD_TICKS : SILENT_TICKS;
-    if (this.silentTicks > most && (this.session.hides || this.session.phase !== 'open')) {
+    if (this.silentTicks <= UNHEARD_TICKS) return;
+    if (this.session.hides || (this.session.phase !== 'open' && this.silentTicks > SILENT_TICKS)) {
       this.failure ??= new Error('the broker sends no heartbeats');
       upstream.destroy();
     }
