@@ -46,6 +46,16 @@ export interface Severable {
   giveUp(refusal: { readonly code: number; readonly text: string } | undefined): void;
 }
 
+/** How it goes. */
+export interface Losses {
+  /** Sessions without an upstream, now. */
+  readonly severed: number;
+  /** Losses that no app has seen. */
+  readonly hidden: number;
+  /** Those that it was told of in the end. */
+  readonly givenUp: number;
+}
+
 /** When a search ended well. */
 interface Found {
   readonly at: number;
@@ -64,14 +74,16 @@ export class Reattaching<C extends Severable> {
   private readonly options: ReattachOptions<C>;
   private readonly underWay = new Map<C, AbortController>();
   private readonly found = new WeakMap<C, Found>();
+  private hidden = 0;
+  private givenUp = 0;
 
   constructor(options: ReattachOptions<C>) {
     this.options = options;
   }
 
-  /** Sessions without an upstream. */
-  get size(): number {
-    return this.underWay.size;
+  get losses(): Losses {
+    const { hidden, givenUp } = this;
+    return { severed: this.underWay.size, hidden, givenUp };
   }
 
   begin(connection: C, why: string): void {
@@ -110,6 +122,7 @@ export class Reattaching<C extends Severable> {
       if (over.aborted || connection.session.phase !== 'severed') break;
       const failed = await this.attempt(connection, probing, over, late);
       if (!failed) {
+        this.hidden += 1;
         const at = performance.now();
         this.found.set(connection, { at, began, attempt });
         const ms = Math.round(at - now);
@@ -125,6 +138,7 @@ export class Reattaching<C extends Severable> {
       { connection: connection.session.id, why: failure?.message ?? 'no answer' },
       'the app is told of its loss',
     );
+    this.givenUp += 1;
     connection.giveUp(failure instanceof Refused ? failure : undefined);
   }
 

@@ -12,7 +12,7 @@ import { lull } from './lull.ts';
 import { OldUpstreams } from './old-upstreams.ts';
 import { Patience } from './patience.ts';
 import { SPEAKS_TLS } from './protocols.ts';
-import { Reattaching } from './reattach.ts';
+import { type Losses, Reattaching } from './reattach.ts';
 import { RelayReplay, type ReplayRelay } from './replay/relay-replay.ts';
 import { Session } from './session.ts';
 import { Undecided } from './undecided.ts';
@@ -38,6 +38,7 @@ export interface Relay {
   /** Refuses new connections, waits for the app to end its own for at most graceMs, ends the rest. */
   stop(graceMs: number): Promise<void>;
   report(): SessionReport;
+  reattached(): Losses;
   /** Rejects with SHADOW_E_MUTE (or SHADOW_E_SESSION, before anything is touched) and goes on as before. */
   mute(timeoutMs: number): Promise<MuteResult>;
   /** Resolves when the app is served again. */
@@ -302,6 +303,10 @@ export class SessionRelay implements Relay {
     return report;
   }
 
+  reattached(): Losses {
+    return this.reattaching.losses;
+  }
+
   outstanding(): number {
     return this.olds.outstanding;
   }
@@ -340,7 +345,7 @@ export class SessionRelay implements Relay {
     // A second source for the same delivery would settle it twice.
     if (this.carriedOutstanding() > 0 || this.olds.size > 0 || this.replacing || !this.consuming())
       throw new ShadowError(code, 'carried deliveries are not settled yet', { retryable: true });
-    if (this.reattaching.size > 0 || this.stale() > 0)
+    if (this.reattaching.losses.severed > 0 || this.stale() > 0)
       throw new ShadowError(code, 'a broker connection was lost: what came over it is not settled yet', {
         retryable: true,
       });

@@ -127,6 +127,7 @@ export const startSidecar = async (env: NodeJS.ProcessEnv, createRelay: CreateRe
     handoff: () => commands.state(),
     replay: () => commands.replay(),
     report: () => relay.report(),
+    reattached: () => relay.reattached(),
     outstanding: () => ({
       carried: commands.state().state === 'live' ? relay.carriedOutstanding() : 0,
       settling: commands.state().state === 'superseded' ? relay.outstanding() : 0,

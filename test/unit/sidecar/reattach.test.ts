@@ -95,10 +95,11 @@ describe('another upstream', () => {
     let dials = 0;
     const seek = seeking(10_000, () => (dials++ < 2 ? unreached() : Promise.resolve(new Wire().socket)));
     seek.begin(severed, 'test');
-    expect(seek.size).toBe(1);
+    expect(seek.losses.severed).toBe(1);
     await until(() => severed.over);
     expect([dials, severed.session.phase, severed.told]).toEqual([3, 'open', []]);
-    await until(() => seek.size === 0);
+    await until(() => seek.losses.severed === 0);
+    expect(seek.losses).toEqual({ severed: 0, hidden: 1, givenUp: 0 });
   });
 
   it('is given up in time, whatever is waited for, and with the last that a broker has said', async () => {
@@ -162,7 +163,7 @@ describe('another upstream', () => {
     const { socket } = new Wire();
     answer?.(socket);
     await until(() => socket.destroyed);
-    expect([severed.over, seek.size]).toEqual([false, 0]);
+    expect([severed.over, seek.losses.severed]).toEqual([false, 0]);
   });
 
   it('that is lost at once, again and again, does not renew the patience', async () => {
@@ -182,6 +183,7 @@ describe('another upstream', () => {
     expect(found).toBeGreaterThan(1);
     expect(found).toBeLessThan(10);
     expect(ms).toBeLessThan(1600);
+    expect(seek.losses).toMatchObject({ hidden: found, givenUp: 1 });
   });
 
   it('is sought less and less often, and by many not at once', () => {
