@@ -9,8 +9,9 @@ import { FRAME, type Piece } from './frames.ts';
 import { ARGUMENTS, encode, METHOD, methodOf } from './methods.ts';
 import type { Wires } from './wires.ts';
 
-/** Of the app's bytes; the rest waits in its socket. */
-export const HELD_BYTES = 1 << 20;
+/** Of the app's bytes, what describes them included; the rest waits in its socket. A pod may have thousands of connections. */
+export const HELD_BYTES = 1 << 16;
+const PIECE_BYTES = 100;
 /** connection.close: an operator or a shutdown wants the connection gone, and nobody has made a mistake. */
 const CONNECTION_FORCED = 320;
 
@@ -75,7 +76,7 @@ export class Severed {
     if (piece.type === FRAME.heartbeat) return false;
     // Copied: it may wait for long.
     this.held.push({ ...piece, bytes: Buffer.from(piece.bytes) });
-    this.heldBytes += piece.bytes.length;
+    this.heldBytes += piece.bytes.length + PIECE_BYTES;
     return piece.type === FRAME.method && piece.channel === 0 && methodOf(piece.bytes) === METHOD.connectionClose;
   }
 
