@@ -433,6 +433,13 @@ describe('a session without its upstream', () => {
     const large = content(1, { correlation: '', body: 'x'.repeat(HELD_BYTES) }, 1 << 17);
     session.fromApp(Buffer.concat([publish(1, '')[0]!, ...large]));
     expect(session.wantsApp).toBe(false);
+    // Small frames cost more than their bytes.
+    const settling = start(1);
+    settling.upstreamClosed();
+    settling.fromApp(
+      Buffer.concat(Array.from({ length: 700 }, (_, n) => encode.settle(1, 'ack', n + 1, false, false))),
+    );
+    expect(settling.wantsApp).toBe(false);
     const leaving = start(1);
     leaving.upstreamClosed();
     leaving.take();
