@@ -59,7 +59,8 @@ export interface Losses {
 /** When a search ended well. */
 interface Found {
   readonly at: number;
-  readonly began: number;
+  /** Time without an upstream that counts as one with the next, ms. */
+  readonly spent: number;
   readonly attempt: number;
 }
 
@@ -111,8 +112,8 @@ export class Reattaching<C extends Severable> {
     const now = performance.now();
     const found = this.found.get(connection);
     const flapping = found !== undefined && now - found.at < PROVEN_MS;
-    const began = flapping ? found.began : now;
-    const over = AbortSignal.any([ended, AbortSignal.timeout(Math.max(0, Math.ceil(patienceMs - (now - began))))]);
+    const spent = flapping ? found.spent : 0;
+    const over = AbortSignal.any([ended, AbortSignal.timeout(Math.max(0, Math.ceil(patienceMs - spent)))]);
     const late = rejection(over);
     // A queue of a cluster may be away for longer than the broker. One that is gone the broker says so itself, of its consumer.
     let probing = true;
@@ -124,7 +125,7 @@ export class Reattaching<C extends Severable> {
       if (!failed) {
         this.hidden += 1;
         const at = performance.now();
-        this.found.set(connection, { at, began, attempt });
+        this.found.set(connection, { at, spent: spent + at - now, attempt });
         const ms = Math.round(at - now);
         log.info({ connection: connection.session.id, ms, stale: connection.session.stale }, 'attached again');
         return;
