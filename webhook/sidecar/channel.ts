@@ -27,6 +27,8 @@ export interface Expected {
   readonly noAck?: boolean;
   /** Of a queue.declare: what makes the queue unfit to be handed over. */
   readonly traits?: readonly string[];
+  /** Of an exchange.declare: its name. */
+  readonly exchange?: string;
   /** The request itself, of the app: an upstream that is lost may owe it to the next one. */
   readonly request?: Buffer;
 }
@@ -63,6 +65,8 @@ export class Channel {
   globalPrefetch = 0;
   confirm = false;
   transactional = false;
+  /** The app has published without confirms: only the end of the channel tells it that all has arrived. */
+  unproven = false;
   /** Publishes in confirm mode, the app's numbering. */
   published = 0;
   /**

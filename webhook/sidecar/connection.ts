@@ -50,6 +50,9 @@ export class Connection {
   private readonly events: ConnectionEvents;
   private heartbeat: NodeJS.Timeout | undefined;
   private silentTicks = 0;
+  /** The same of the app, and how much of it had been read by then. */
+  private appSilentTicks = 0;
+  private appRead = 0;
   private paused: NodeJS.Timeout | undefined;
   private turn = false;
   private over = false;
@@ -116,6 +119,7 @@ export class Connection {
 
   private fail(error: Error): void {
     this.failure ??= error;
+    this.session.mayHide = undefined;
     this.events.warn({ connection: this.session.id, error: error.message }, 'session failed');
     const upstream = this.upstream;
     upstream?.destroy();
@@ -131,8 +135,7 @@ export class Connection {
     if (actions.settlements.length > 0) this.events.settlements(actions.settlements);
     if (actions.lost) this.events.lost(actions.lost);
     if (actions.severed) this.sever();
-    // It has closed the connection while there was no broker to hear it.
-    if (this.session.left && !this.app.writableEnded) this.endApp();
+    if (this.session.left) this.letGo();
     this.beat();
     this.calming.wanted(this.session.awaitsQuiet);
     this.flow();
@@ -184,15 +187,28 @@ export class Connection {
 
   private tick(): void {
     this.guard(() => this.session.tick());
-    const { upstream } = this;
+    this.listenToApp();
+    const { upstream, session } = this;
     if (!upstream || upstream.isPaused()) return;
     this.silentTicks += 1;
     // In the open phase the app judges its peer itself, by the same heartbeats; what it need not know must be seen before.
-    if (this.silentTicks <= UNHEARD_TICKS) return;
-    if (this.session.hides || (this.session.phase !== 'open' && this.silentTicks > SILENT_TICKS)) {
+    if (this.silentTicks === UNHEARD_TICKS - 1) this.guard(() => session.reassure());
+    if (this.silentTicks < UNHEARD_TICKS) return;
+    if (session.hides || (session.phase !== 'open' && this.silentTicks > SILENT_TICKS)) {
       this.failure ??= new Error('the broker sends no heartbeats');
       upstream.destroy();
     }
+  }
+
+  private listenToApp(): void {
+    const silent = this.app.bytesRead === this.appRead && !this.app.isPaused();
+    this.appRead = this.app.bytesRead;
+    this.appSilentTicks = silent ? this.appSilentTicks + 1 : 0;
+  }
+
+  /** The app hangs: the broker is right to end it, so that others get its messages. */
+  get appIsSilent(): boolean {
+    return this.appSilentTicks >= UNHEARD_TICKS;
   }
 
   // ---- ends
@@ -223,6 +239,13 @@ export class Connection {
     });
     if (told) this.endApp();
     else this.app.resetAndDestroy();
+  }
+
+  /** It has closed the connection while there was no broker to hear it. */
+  private letGo(): void {
+    if (this.app.writableEnded || this.app.destroyed) return;
+    if (this.session.left === 'unheard') this.app.resetAndDestroy();
+    else this.endApp();
   }
 
   private appClosed(): void {

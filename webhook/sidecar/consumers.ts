@@ -3,7 +3,7 @@ import type { Channel } from './channel.ts';
 import { encode, METHOD } from './methods.ts';
 import type { Wires } from './wires.ts';
 
-const request = (wires: Wires, channel: Channel, frame: Buffer, reply: number, tag?: string): void => {
+export const request = (wires: Wires, channel: Channel, frame: Buffer, reply: number, tag?: string): void => {
   wires.injectUp(channel, frame);
   channel.expected.push(tag === undefined ? { reply, ours: true } : { reply, ours: true, tag });
 };

@@ -3,12 +3,13 @@
 import type net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { attachOver } from './attach.ts';
-import { type Attachment, QueueGone } from './attachment.ts';
+import { type Attachment, Gone } from './attachment.ts';
 import type { Log } from './connection.ts';
 import { Refused } from './handshake.ts';
 
-/** Longest time for one attempt once TCP is connected: a broker that is starting may accept and say nothing. */
+/** Longest time for one attempt once it is connected (a broker that is starting may accept and say nothing), and more for each request. */
 const ATTEMPT_MS = 5000;
+const REQUEST_MS = 5;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 2000;
 /** An upstream that is lost again within this time was of no use: pauses go on growing, and patience is not renewed. */
@@ -39,7 +40,7 @@ export interface Severable {
     readonly broker: string;
     readonly phase: string;
     readonly stale: number;
-    attachment(probing: boolean): Attachment;
+    attachment(probing: true): Attachment;
   };
   restore(attachment: Attachment, upstream: net.Socket): void;
   /** `refusal`: what the broker said, if it did. */
@@ -68,6 +69,8 @@ export interface ReattachOptions<C extends Severable> {
   /** Longest time without an upstream, ms; 0: a loss is told at once. */
   readonly patienceMs: number;
   readonly dial: (connection: C) => Promise<net.Socket>;
+  /** ATTEMPT_MS if not given. */
+  readonly attemptMs?: number;
   readonly log: Pick<Log, 'info' | 'warn'>;
 }
 
@@ -115,13 +118,11 @@ export class Reattaching<C extends Severable> {
     const spent = flapping ? found.spent : 0;
     const over = AbortSignal.any([ended, AbortSignal.timeout(Math.max(0, Math.ceil(patienceMs - spent)))]);
     const late = rejection(over);
-    // A queue of a cluster may be away for longer than the broker. One that is gone the broker says so itself, of its consumer.
-    let probing = true;
     let failure: Error | undefined;
     for (let attempt = flapping ? found.attempt + 1 : 0; ; attempt++) {
       await sleep(pauseBefore(attempt, Math.random()), undefined, { signal: over }).catch(() => undefined);
       if (over.aborted || connection.session.phase !== 'severed') break;
-      const failed = await this.attempt(connection, probing, over, late);
+      const failed = await this.attempt(connection, over, late);
       if (!failed) {
         this.hidden += 1;
         const at = performance.now();
@@ -131,8 +132,8 @@ export class Reattaching<C extends Severable> {
         return;
       }
       failure = telling(failure, failed, over);
-      if (failed instanceof QueueGone) probing = false;
-      if (failed instanceof Refused && failed.code === FINAL) break;
+      // The app may make it anew, if it knows.
+      if (failed instanceof Gone || (failed instanceof Refused && failed.code === FINAL)) break;
     }
     if (ended.aborted || connection.session.phase !== 'severed') return;
     log.warn(
@@ -144,17 +145,11 @@ export class Reattaching<C extends Severable> {
   }
 
   /** Returns why not, if not. */
-  private async attempt(
-    connection: C,
-    probing: boolean,
-    over: AbortSignal,
-    late: Promise<never>,
-  ): Promise<Error | undefined> {
+  private async attempt(connection: C, over: AbortSignal, late: Promise<never>): Promise<Error | undefined> {
     try {
-      const attachment = connection.session.attachment(probing);
-      const within = AbortSignal.any([over, AbortSignal.timeout(ATTEMPT_MS)]);
+      const attachment = connection.session.attachment(true);
       // A name that is not resolved, or an address that does not answer, is not waited for any longer than anything else.
-      const upstream = await Promise.race([late, attachOver(() => this.options.dial(connection), attachment, within)]);
+      const upstream = await Promise.race([late, this.reach(connection, attachment, over)]);
       if (!over.aborted && connection.session.phase === 'severed') {
         connection.restore(attachment, upstream);
         return undefined;
@@ -164,5 +159,12 @@ export class Reattaching<C extends Severable> {
     } catch (error) {
       return error instanceof Error ? error : new Error(String(error));
     }
+  }
+
+  private async reach(connection: C, attachment: Attachment, over: AbortSignal): Promise<net.Socket> {
+    const { dial, attemptMs = ATTEMPT_MS } = this.options;
+    const upstream = await dial(connection);
+    const within = AbortSignal.any([over, AbortSignal.timeout(attemptMs + REQUEST_MS * attachment.size)]);
+    return attachOver(() => Promise.resolve(upstream), attachment, within);
   }
 }

@@ -187,8 +187,8 @@ export class SessionRelay implements Relay {
     }
     this.lastId += 1;
     const session = new Session(this.lastId, nameOf(broker));
-    session.mayHide = () => this.mayHide();
     const connection = new Connection(session, app, this.events);
+    session.mayHide = () => this.mayHide() && !connection.appIsSilent;
     this.connections.add(connection);
     this.brokers.set(connection, broker);
     if (!this.holding) this.open(connection);
@@ -345,7 +345,9 @@ export class SessionRelay implements Relay {
     // A second source for the same delivery would settle it twice.
     if (this.carriedOutstanding() > 0 || this.olds.size > 0 || this.replacing || !this.consuming())
       throw new ShadowError(code, 'carried deliveries are not settled yet', { retryable: true });
-    if (this.reattaching.losses.severed > 0 || this.stale() > 0)
+    if (this.reattaching.losses.severed > 0)
+      throw new ShadowError(code, 'a broker connection is lost and another is sought', { retryable: true });
+    if (this.stale() > 0)
       throw new ShadowError(code, 'a broker connection was lost: what came over it is not settled yet', {
         retryable: true,
       });

@@ -21,7 +21,7 @@ import type { Settling } from './replay/expectations.ts';
 import type { Made } from './replay/publishes.ts';
 import { Rehearsal } from './replay/rehearsal.ts';
 import type { Judge } from './replay/twin.ts';
-import { isForced, Severed, unhideable } from './severed.ts';
+import { isForced, needs, Severed, unhideable } from './severed.ts';
 import { oldChannel, Superseded } from './superseded.ts';
 import { Wires } from './wires.ts';
 
@@ -72,8 +72,8 @@ export class Session {
   mayHide: (() => boolean) | undefined;
   private severed: Severed | undefined;
   private justSevered = false;
-  /** The app has closed the connection while it was severed, and has its answer. */
-  left = false;
+  /** The app has closed the connection while it was severed: it has its answer, or must know that there was nobody to give it. */
+  left: 'answered' | 'unheard' | undefined;
   /** connection.close, as the broker said it when it severed. */
   private parting: Buffer | undefined;
   private readonly muting: Muting;
@@ -155,7 +155,7 @@ export class Session {
 
   private appPiece(piece: Piece): void {
     if (this.severed) {
-      if (this.severed.hold(piece)) this.leave();
+      if (this.severed.hold(piece)) this.leave(this.severed.unproven);
       return;
     }
     if (this.holds(piece)) {
@@ -450,11 +450,11 @@ export class Session {
     return last !== undefined;
   }
 
-  /** The app closes the connection while there is no broker to hear it. */
-  private leave(): void {
+  /** The app closes the connection while there is no broker to hear it. To one without confirms close-ok would say that all has arrived. */
+  private leave(unproven: boolean): void {
     this.end('app');
-    this.left = true;
-    this.wires.toApp.inject(encode.connectionCloseOk());
+    this.left = unproven ? 'unheard' : 'answered';
+    if (!unproven) this.wires.toApp.inject(encode.connectionCloseOk());
   }
 
   private end(by: 'app' | 'broker'): void {
@@ -494,9 +494,10 @@ export class Session {
     return half;
   }
 
-  /** What sets up another upstream connection; `adopt` takes it. */
+  /** What sets up another upstream connection; `adopt` takes it. `probing`: only if the broker has all that the app has declared. */
   attachment(probing = false): Attachment {
-    return new Attachment(this.handshake, [...this.wires.openChannels()], this.appSplitter.maxMethod, probing);
+    const needed = probing ? needs(this.wires) : undefined;
+    return new Attachment(this.handshake, [...this.wires.openChannels()], this.appSplitter.maxMethod, needed);
   }
 
   adopt(attachment: Attachment): void {
@@ -550,6 +551,11 @@ export class Session {
     if (phase === 'muting' || phase === 'mute' || phase === 'attached') wires.toBroker.inject(HEARTBEAT);
     if (phase === 'detached' || phase === 'attached' || phase === 'replaying' || phase === 'severed')
       wires.toApp.inject(HEARTBEAT);
+  }
+
+  /** The broker is silent; before the app judges it by that, it will be taken for lost. */
+  reassure(): void {
+    if (this.hides) this.wires.toApp.inject(HEARTBEAT);
   }
 
   /** The app's socket is gone. A source that is mute keeps its upstream: its copy may need it. */

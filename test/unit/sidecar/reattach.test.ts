@@ -53,6 +53,10 @@ class Severed implements Severable {
     session.fromApp(encode.channelOpen(1));
     session.fromBroker(method(1, METHOD.channelOpenOk, long(0)));
     if (queue !== undefined) {
+      session.fromApp(method(1, METHOD.queueDeclare, short(0), text('declared'), octet(2), long(0)));
+      session.fromBroker(method(1, METHOD.queueDeclareOk, text('declared'), long(0), long(0)));
+      session.fromApp(method(1, METHOD.exchangeDeclare, short(0), text('exchange'), text('topic'), octet(2), long(0)));
+      session.fromBroker(method(1, METHOD.exchangeDeclareOk));
       const fields = { tag: 't', queue, noLocal: false, noAck: false, exclusive: false, arguments: Buffer.alloc(4) };
       session.fromApp(encode.consume(1, fields));
       session.fromBroker(method(1, METHOD.basicConsumeOk, text('t')));
@@ -119,7 +123,7 @@ describe('another upstream', () => {
     }
   });
 
-  it('has the queues of all consumers, or the broker says itself that one is gone', async () => {
+  it('is waited for until it has the queues of all consumers', async () => {
     const down = new Severed('in');
     const broker = new ModelBroker();
     broker.absent.set('in', "NOT_FOUND - home node 'b' of durable queue 'in' is down or inaccessible");
@@ -134,15 +138,33 @@ describe('another upstream', () => {
     broker.absent.clear();
     await until(() => down.over);
     expect(down.told).toEqual([]);
+    // What it asked on leaves no channel behind.
+    expect([...broker.connections].at(-1)?.channels.size).toBe(1);
+  });
 
+  it.each([
+    ['in', "NOT_FOUND - no queue 'in' in vhost '/'"],
+    ['declared', "NOT_FOUND - no queue 'declared' in vhost '/'"],
+    ['exchange', "NOT_FOUND - no exchange 'exchange' in vhost '/'"],
+  ])('is of no use to an app of which it has not all that it declared: %s', async (name, why) => {
     const gone = new Severed('in');
-    broker.absent.set('in', "NOT_FOUND - no queue 'in' in vhost '/'");
-    seeking(10_000, dial).begin(gone, 'test');
+    const broker = new ModelBroker();
+    broker.absent.set(name, why);
+    seeking(60_000, () => Promise.resolve(new Wire(undefined, broker).socket)).begin(gone, 'test');
     await until(() => gone.over);
-    expect(gone.told).toEqual([]);
-    // It leaves no channel behind, and asks on none of the app's.
-    expect([...broker.connections].map(({ channels }) => [...channels.keys()])).toContainEqual([1]);
-    expect([...broker.connections].flatMap(({ channels }) => [...channels.keys()])).not.toContain(2047);
+    expect([gone.upstream, gone.told]).toEqual([undefined, [undefined]]);
+  });
+
+  it('has all its time once it is connected', async () => {
+    const severed = new Severed();
+    const dial = async (): Promise<net.Socket> => {
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      return new Wire().socket;
+    };
+    running = new Reattaching<Severed>({ patienceMs: 2000, dial, log: quiet, attemptMs: 100 });
+    running.begin(severed, 'test');
+    await until(() => severed.over);
+    expect(severed.told).toEqual([]);
   });
 
   it('is not sought where the app is refused', async () => {

@@ -4,7 +4,8 @@ import { describe, expect, it } from 'vitest';
 import { FRAME, type Piece, Splitter } from '../../../webhook/sidecar/frames.ts';
 import { encode, METHOD, methodOf, PROTOCOL_HEADER, readTag } from '../../../webhook/sidecar/methods.ts';
 import { Session } from '../../../webhook/sidecar/session.ts';
-import { HELD_BYTES } from '../../../webhook/sidecar/severed.ts';
+import { HELD_BYTES, needs } from '../../../webhook/sidecar/severed.ts';
+import { MOST_NAMES } from '../../../webhook/sidecar/topology.ts';
 import type { AppOptions } from './model/app.ts';
 import { ModelBroker, ModelConnection, type Random } from './model/broker.ts';
 import { content, long, method, octet, short, tag, text } from './model/frames.ts';
@@ -254,6 +255,9 @@ const bodies = (spans: readonly Buffer[]): string =>
     .flatMap((piece) => (piece.type === FRAME.body ? [piece.bytes.toString('latin1', 7, 7 + piece.size)] : []))
     .join('');
 
+const declare = (channel: number, name: string, bits: number): Buffer =>
+  method(channel, METHOD.queueDeclare, short(0), text(name), octet(bits), long(0));
+
 /** Another upstream, ready. */
 const another = (session: Session): { asked: number[]; said: number[]; toApp: Buffer[]; toBroker: Buffer[] } => {
   const connection = new ModelConnection(new ModelBroker());
@@ -444,11 +448,62 @@ describe('a session without its upstream', () => {
     leaving.upstreamClosed();
     leaving.take();
     leaving.fromApp(encode.connectionClose());
-    expect([names(leaving.take().toApp), leaving.left]).toEqual([[METHOD.connectionCloseOk], true]);
+    expect([names(leaving.take().toApp), leaving.left]).toEqual([[METHOD.connectionCloseOk], 'answered']);
   });
 
-  const declare = (channel: number, name: string, bits: number): Buffer =>
-    method(channel, METHOD.queueDeclare, short(0), text(name), octet(bits), long(0));
+  it.each<[string, 'answered' | 'unheard', (session: Session) => void, Buffer[]]>([
+    ['before the loss', 'unheard', (session) => session.fromApp(Buffer.concat(publish(1, 'x'))), []],
+    ['since the loss', 'unheard', () => undefined, publish(1, 'x')],
+    ['with confirms', 'answered', (session) => session.fromApp(encode.confirmSelect(1)), publish(1, 'x')],
+  ])('never says by close-ok that what was published has arrived: %s', (_, left, before, since) => {
+    const session = start(1);
+    before(session);
+    session.upstreamClosed();
+    session.take();
+    session.fromApp(Buffer.concat([...since, encode.connectionClose()]));
+    expect([session.left, names(session.take().toApp)]).toEqual([
+      left,
+      left === 'answered' ? [METHOD.connectionCloseOk] : [],
+    ]);
+  });
+
+  it('asks for what the app has declared and has not deleted, and for what it consumes', () => {
+    const session = start(1);
+    session.fromApp(declare(1, 'kept', 2));
+    session.fromBroker(method(1, METHOD.queueDeclareOk, text('kept'), long(0), long(0)));
+    session.fromApp(Buffer.concat([declare(1, 'hasty', 2 + 16), declare(1, 'brief', 2 + 16), declare(1, 'asked', 1)]));
+    session.fromApp(method(1, METHOD.queueDelete, short(0), text('brief'), octet(4)));
+    session.fromBroker(method(1, METHOD.queueDeclareOk, text('asked'), long(0), long(0)));
+    for (const name of ['topic', 'short'])
+      session.fromApp(method(1, METHOD.exchangeDeclare, short(0), text(name), text('topic'), octet(2 + 16), long(0)));
+    session.fromApp(method(1, METHOD.exchangeDelete, short(0), text('short'), octet(2)));
+    consuming(session, 1, 'in');
+    session.fromApp(Buffer.concat([declare(1, 'to come', 2), consume(1, 'to come')]));
+    session.upstreamClosed();
+    expect(needs(session.wires)).toEqual({ queues: new Set(['kept', 'hasty', 'in']), exchanges: new Set(['topic']) });
+  });
+
+  it('puts a channel that was opening into confirm mode, though nobody answers that', () => {
+    const session = start();
+    session.fromApp(Buffer.concat([encode.channelOpen(1), method(1, METHOD.confirmSelect, octet(1))]));
+    session.upstreamClosed();
+    session.take();
+    expect(another(session).said).toEqual([METHOD.channelOpen, METHOD.confirmSelect]);
+    session.fromBroker(Buffer.concat([method(1, METHOD.channelOpenOk, long(0)), method(1, METHOD.confirmSelectOk)]));
+    expect(names(session.take().toApp)).toEqual([METHOD.channelOpenOk]);
+  });
+
+  it('speaks for a broker that is silent, but never within a message', () => {
+    const session = start(1);
+    session.reassure();
+    expect(split(session.take().toApp).map(({ type }) => type)).toEqual([FRAME.heartbeat]);
+    consuming(session, 1, 'in');
+    session.fromBroker(delivery(1, 'in', 1, 'half')[0]!);
+    session.take();
+    session.reassure();
+    expect(session.take().toApp).toEqual([]);
+  });
+
   it.each<[string, (session: Session) => void]>([
     ['a handoff', (session) => (session.mayHide = () => false)],
     ['a halt', (session) => session.halt()],
@@ -463,6 +518,28 @@ describe('a session without its upstream', () => {
     ],
     ['an exclusive queue to come', (session) => session.fromApp(declare(1, 'mine', 4))],
     ['a consumer of a server-named queue', (session) => consuming(session, 1, 'amq.gen-x')],
+    [
+      'an exclusive consumer',
+      (session) => {
+        const fields = { tag: 'x', queue: 'in', noLocal: false, noAck: false, exclusive: true };
+        session.fromApp(encode.consume(1, { ...fields, arguments: Buffer.alloc(4) }));
+      },
+    ],
+    ['a consumer of replies to come', (session) => session.fromApp(consume(1, 'amq.rabbitmq.reply-to'))],
+    [
+      'a channel that is being closed after publishes without confirms',
+      (session) =>
+        session.fromApp(
+          Buffer.concat([...publish(1, 'x'), method(1, METHOD.channelClose, short(200), text(''), long(0))]),
+        ),
+    ],
+    [
+      'more names than are remembered',
+      (session) => {
+        for (let n = 0; n <= MOST_NAMES; n++) session.fromApp(declare(1, `q${n}`, 2 + 16));
+        expect(session.wires.declared.queues.size).toBe(MOST_NAMES + 1);
+      },
+    ],
     ['a consumer of replies', (session) => consuming(session, 1, 'amq.rabbitmq.reply-to')],
     ['a consumer of a stream', (session) => consuming(session, 1, 'log', '\x0fx-stream-offsetS\0\0\0\x05first')],
     [

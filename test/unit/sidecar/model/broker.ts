@@ -39,7 +39,7 @@ export interface Output extends Content {
 export type Random = () => number;
 
 export class ModelBroker {
-  /** Queue → why it can't be had. */
+  /** Queue or exchange → why it can't be had. */
   readonly absent = new Map<string, string>();
   readonly queues = new Map<string, Message[]>();
   readonly outputs: Output[] = [];
@@ -163,11 +163,17 @@ export class ModelConnection {
       case METHOD.channelFlow:
         this.say(method(id, METHOD.channelFlowOk, octet(1)));
         return;
-      case METHOD.queueDeclare: {
+      case METHOD.queueDeclare:
+      case METHOD.exchangeDeclare: {
         args.short();
-        const queue = args.shortString();
-        const why = this.broker.absent.get(queue);
-        if (why === undefined) this.say(method(id, METHOD.queueDeclareOk, text(queue), long(0), long(0)));
+        const name = args.shortString();
+        const why = this.broker.absent.get(name);
+        if (why === undefined)
+          this.say(
+            of === METHOD.queueDeclare
+              ? method(id, METHOD.queueDeclareOk, text(name), long(0), long(0))
+              : method(id, METHOD.exchangeDeclareOk),
+          );
         else {
           this.channels.delete(id);
           this.refused.add(id);
