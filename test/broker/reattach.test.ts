@@ -168,8 +168,7 @@ describe('a connection that is lost', () => {
       await sleep(150 + 20 * turn);
       // Between two messages: one that is half delivered can't be hidden.
       await until(
-        () =>
-          harness.relay instanceof SessionRelay && [...harness.relay.connections].every(({ session }) => session.hides),
+        () => harness.relay instanceof SessionRelay && [...harness.relay.connections].every(({ hides }) => hides),
       );
       for (const socket of upstreams()) socket.destroy();
       await connected(1);

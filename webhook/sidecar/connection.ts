@@ -23,6 +23,8 @@ export interface ConnectionEvents {
   /** Something was done: whoever waits for a phase may look again. */
   changed(): void;
   gone(connection: Connection): void;
+  /** Whether a loss of its upstream may be hidden from its app, as far as the pod goes. Not given: it may not. */
+  mayHide?(): boolean;
   /** Its upstream is lost, and its app need not know yet: whoever hears it sees to `restore` or `giveUp`. */
   severed?(connection: Connection, why: string): void;
 }
@@ -56,6 +58,8 @@ export class Connection {
   private paused: NodeJS.Timeout | undefined;
   private turn = false;
   private over = false;
+  /** Something of it can't be understood: its app must know. */
+  private broken = false;
   private readonly calming = new Calming(() => this.guard(() => this.session.quiet()));
   /** Accepted while nothing of the app may go upstream, or silent so far: it has no upstream, and its app is not read. */
   parked = true;
@@ -119,7 +123,7 @@ export class Connection {
 
   private fail(error: Error): void {
     this.failure ??= error;
-    this.session.mayHide = undefined;
+    this.broken = true;
     this.events.warn({ connection: this.session.id, error: error.message }, 'session failed');
     const upstream = this.upstream;
     upstream?.destroy();
@@ -134,6 +138,7 @@ export class Connection {
     if (this.upstream) writeSpans(this.upstream, actions.toBroker);
     if (actions.settlements.length > 0) this.events.settlements(actions.settlements);
     if (actions.lost) this.events.lost(actions.lost);
+    if (actions.forced) this.upstreamForced();
     if (actions.severed) this.sever();
     if (this.session.left) this.letGo();
     this.beat();
@@ -192,9 +197,9 @@ export class Connection {
     if (!upstream || upstream.isPaused()) return;
     this.silentTicks += 1;
     // In the open phase the app judges its peer itself, by the same heartbeats; what it need not know must be seen before.
-    if (this.silentTicks === UNHEARD_TICKS - 1) this.guard(() => session.reassure());
+    if (this.silentTicks === UNHEARD_TICKS - 1 && this.mayHide) this.guard(() => session.reassure());
     if (this.silentTicks < UNHEARD_TICKS) return;
-    if (session.hides || (session.phase !== 'open' && this.silentTicks > SILENT_TICKS)) {
+    if (this.hides || (session.phase !== 'open' && this.silentTicks > SILENT_TICKS)) {
       this.failure ??= new Error('the broker sends no heartbeats');
       upstream.destroy();
     }
@@ -206,9 +211,14 @@ export class Connection {
     this.appSilentTicks = silent ? this.appSilentTicks + 1 : 0;
   }
 
-  /** The app hangs: the broker is right to end it, so that others get its messages. */
-  get appIsSilent(): boolean {
-    return this.appSilentTicks >= UNHEARD_TICKS;
+  /** An app that hangs the broker is right to end, so that others get its messages. */
+  private get mayHide(): boolean {
+    return !this.broken && this.appSilentTicks < UNHEARD_TICKS && this.events.mayHide?.() === true;
+  }
+
+  /** A loss of its upstream now would be hidden from the app. */
+  get hides(): boolean {
+    return this.session.hiding === undefined && this.mayHide;
   }
 
   // ---- ends
@@ -219,11 +229,16 @@ export class Connection {
     if (this.session.phase === 'replaying' || this.session.phase === 'severed') this.app.end();
   }
 
-  /** What was written before it is lost, or a close-ok: nothing more will be read. */
   private sever(): void {
     const why = this.failure?.message ?? 'the broker closed the connection';
-    this.release()?.destroySoon();
+    this.failure = undefined;
     this.events.severed?.(this, why);
+  }
+
+  /** What was written is lost, but for the close-ok: nothing more will be read. */
+  private upstreamForced(): void {
+    this.release()?.destroySoon();
+    this.loseUpstream();
   }
 
   /** It goes on with what an attachment has set up. */
@@ -273,8 +288,11 @@ export class Connection {
   /** There is no upstream (any more). The app learns of it at once, or when it is served again. */
   loseUpstream(): void {
     let tell = false;
+    const { session, mayHide } = this;
+    const why = session.phase === 'open' && mayHide && !session.wires.closing ? session.hiding : undefined;
+    if (why) this.events.warn({ connection: session.id, why }, 'upstream lost: the app is told');
     this.guard(() => {
-      tell = this.session.upstreamClosed();
+      tell = session.upstreamClosed(mayHide);
     });
     if (tell) this.endApp();
     this.events.changed();

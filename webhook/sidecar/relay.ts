@@ -188,7 +188,6 @@ export class SessionRelay implements Relay {
     this.lastId += 1;
     const session = new Session(this.lastId, nameOf(broker));
     const connection = new Connection(session, app, this.events);
-    session.mayHide = () => this.mayHide() && !connection.appIsSilent;
     this.connections.add(connection);
     this.brokers.set(connection, broker);
     if (!this.holding) this.open(connection);
@@ -218,6 +217,7 @@ export class SessionRelay implements Relay {
       this.published += connection.session.wires.published;
       this.watch.changed();
     },
+    mayHide: () => this.mayHide(),
     severed: (connection, why) => this.reattaching.begin(connection, why),
   };
 

@@ -46,7 +46,9 @@ export interface Actions {
   readonly settlements: Settlement[];
   /** What can't be made good: the upstream, or a channel of it, is lost while it is needed. */
   readonly lost: string | undefined;
-  /** The upstream is to be left behind, and another sought (see `restore` and `giveUp`). */
+  /** The broker has closed the connection, and has its answer: the upstream is lost. */
+  readonly forced: boolean;
+  /** Another upstream is to be sought (see `restore` and `giveUp`). */
   readonly severed: boolean;
 }
 
@@ -68,14 +70,13 @@ export class Session {
   private heldDown: Piece[] = [];
   /** While a record is played to it. */
   rehearsal: Rehearsal | undefined;
-  /** Whether the pod is in a state in which the loss of an upstream may be hidden from the app. Not given: it is not. */
-  mayHide: (() => boolean) | undefined;
   private severed: Severed | undefined;
   private justSevered = false;
+  private justForced = false;
   /** The app has closed the connection while it was severed: it has its answer, or must know that there was nobody to give it. */
   left: 'answered' | 'unheard' | undefined;
-  /** connection.close, as the broker said it when it severed. */
-  private parting: Buffer | undefined;
+  /** connection.close, as the broker said it before the upstream was lost; the app has not heard it. */
+  private parting: Piece | undefined;
   private readonly muting: Muting;
   private lost: string | undefined;
   /** Blind: what it is, for people. */
@@ -97,11 +98,12 @@ export class Session {
 
   take(): Actions {
     const { toApp, toBroker, settlements } = this.wires;
-    const { lost, justSevered } = this;
+    const { lost, justForced: forced, justSevered: severed } = this;
     this.wires.settlements = [];
     this.lost = undefined;
+    this.justForced = false;
     this.justSevered = false;
-    return { toApp: toApp.take(), toBroker: toBroker.take(), settlements, lost, severed: justSevered };
+    return { toApp: toApp.take(), toBroker: toBroker.take(), settlements, lost, forced, severed };
   }
 
   /** Whether bytes of the app may be read now. */
@@ -216,12 +218,7 @@ export class Session {
         if (this.phase === 'attached' && piece.type === FRAME.heartbeat) return;
         break;
       case 'open':
-        if (isForced(piece) && this.hides) {
-          this.parting = Buffer.from(piece.bytes);
-          this.wires.toBroker.inject(encode.connectionCloseOk());
-          this.sever();
-          return;
-        }
+        if (this.parts(piece)) return;
         break;
       case 'severed':
         return;
@@ -235,6 +232,16 @@ export class Session {
         break;
     }
     this.brokerSide.handle(piece);
+  }
+
+  /** The broker says good-bye, or has: the app may not need to know. */
+  private parts(piece: Piece): boolean {
+    if (this.parting) return true;
+    if (!isForced(piece) || this.hiding !== undefined) return false;
+    this.parting = { ...piece, bytes: Buffer.from(piece.bytes) };
+    this.wires.toBroker.inject(encode.connectionCloseOk());
+    this.justForced = true;
+    return true;
   }
 
   private opened(): void {
@@ -403,23 +410,16 @@ export class Session {
 
   // ---- an upstream that is lost on an ordinary day
 
-  /** A loss of its upstream now would be hidden from the app. */
-  get hides(): boolean {
-    return this.hiding === undefined;
-  }
-
-  /** Why it would not, in words for people. */
+  /** Why the app would have to know if its upstream were lost now, in words for people; undefined: as far as it goes, it would not. */
   get hiding(): string | undefined {
     if (this.phase !== 'open' || this.halting || this.appGone) return 'it is not served as on an ordinary day';
-    if (this.wires.tap || this.rehearsal || !this.mayHide?.()) return 'the pod is being handed over';
+    if (this.wires.tap || this.rehearsal) return 'the pod is being handed over';
     return unhideable(this.wires);
   }
 
   private sever(): void {
     const { wires } = this;
-    const last = wires.toBroker.take();
     wires.toBroker = new Outlet();
-    for (const bytes of last) wires.toBroker.raw(bytes);
     this.phase = 'severed';
     this.severed = new Severed(wires);
     this.justSevered = true;
@@ -444,7 +444,7 @@ export class Session {
    */
   giveUp(refusal?: { readonly code: number; readonly text: string }): boolean {
     if (!this.severed) return true;
-    const last = refusal ? encode.connectionClosed(refusal.code, refusal.text) : this.parting;
+    const last = refusal ? encode.connectionClosed(refusal.code, refusal.text) : this.parting?.bytes;
     this.end('broker');
     if (last) this.wires.toApp.inject(last);
     return last !== undefined;
@@ -555,7 +555,7 @@ export class Session {
 
   /** The broker is silent; before the app judges it by that, it will be taken for lost. */
   reassure(): void {
-    if (this.hides) this.wires.toApp.inject(HEARTBEAT);
+    if (this.hiding === undefined) this.wires.toApp.inject(HEARTBEAT);
   }
 
   /** The app's socket is gone. A source that is mute keeps its upstream: its copy may need it. */
@@ -566,8 +566,8 @@ export class Session {
     if (this.phase === 'open' || this.phase === 'muting') this.wires.giveBackAll();
   }
 
-  /** The upstream socket is gone; true if the app must be told now. */
-  upstreamClosed(): boolean {
+  /** The upstream socket is gone; true if the app must be told now. `mayHide`: it need not be, as far as the pod goes. */
+  upstreamClosed(mayHide = false): boolean {
     switch (this.phase) {
       case 'mute':
       case 'attached':
@@ -578,10 +578,11 @@ export class Session {
       case 'severed':
         return false;
       default:
-        if (this.hides) {
+        if (mayHide && this.hiding === undefined) {
           this.sever();
           return false;
         }
+        if (this.parting) this.brokerSide.handle(this.parting);
         if (this.wires.tap && !this.wires.closing) this.lose('the upstream connection is lost');
         if (!this.wires.closing) this.wires.giveBackAll();
         this.wires.closing ??= 'broker';

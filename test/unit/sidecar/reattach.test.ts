@@ -42,7 +42,6 @@ class Severed implements Severable {
   upstream: net.Socket | undefined;
   constructor(queue?: string) {
     const { session } = this;
-    session.mayHide = () => true;
     session.fromApp(PROTOCOL_HEADER);
     session.fromBroker(method(0, METHOD.connectionStart, octet(0), octet(9)));
     session.fromApp(method(0, METHOD.connectionStartOk, long(0)));
@@ -61,7 +60,7 @@ class Severed implements Severable {
       session.fromApp(encode.consume(1, fields));
       session.fromBroker(method(1, METHOD.basicConsumeOk, text('t')));
     }
-    session.upstreamClosed();
+    session.upstreamClosed(true);
   }
   restore(attachment: Attachment, upstream: net.Socket): void {
     this.session.restore(attachment);
@@ -197,7 +196,7 @@ describe('another upstream', () => {
       if (severed.upstream && severed.told.length === 0) {
         found += 1;
         severed.upstream = undefined;
-        severed.session.upstreamClosed();
+        severed.session.upstreamClosed(true);
         seek.begin(severed, 'test');
       }
       return severed.told.length > 0;

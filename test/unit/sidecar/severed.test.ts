@@ -40,11 +40,11 @@ const options: fc.Arbitrary<AppOptions> = fc.record({
 /** The broker is gone, with all that was under way either way. False: the app would have to know. */
 const lose = (world: World): boolean => {
   const { pair, connection } = world;
-  if (!pair.session.hides) return false;
+  if (pair.session.hiding !== undefined) return false;
   connection.gone();
   connection.out.length = 0;
   while (pair.toBroker.length > 0) pair.toBroker.take(() => 0.999999);
-  expect(pair.session.upstreamClosed()).toBe(false);
+  expect(pair.session.upstreamClosed(true)).toBe(false);
   expect(pair.session.phase).toBe('severed');
   pair.drain();
   return true;
@@ -113,7 +113,7 @@ interface Loss {
 /** False: there was no moment to hide it. */
 const comeThrough = (world: World, { after, away, fails }: Loss): boolean => {
   world.run(after);
-  for (let tries = 0; tries < 50 && !world.pair.session.hides; tries++) world.run(1);
+  for (let tries = 0; tries < 50 && world.pair.session.hiding !== undefined; tries++) world.run(1);
   if (!lose(world)) return false;
   world.run(away);
   if (!attach(world, fails)) attach(world, -1);
@@ -138,8 +138,6 @@ const settleStale = (world: World): boolean => {
 
 /** From the cut to the commit, until all that was carried is settled. False: the app needs more to settle it. */
 const handOver = (world: World): boolean => {
-  const { session } = world.pair;
-  session.mayHide = undefined;
   world.cut({ onDivergence: 'Abort', stallMs: 1e9 }, false);
   world.run(300);
   world.mute();
@@ -152,7 +150,6 @@ const handOver = (world: World): boolean => {
     world.consume();
   }
   world.consume();
-  world.pair.session.mayHide = () => true;
   return world.handedOver;
 };
 
@@ -172,7 +169,6 @@ describe('a lost upstream', () => {
       fc.property(scenario, ({ seed, options: how, losses }) => {
         if (how.safe && !how.confirm) return;
         const world = new World(generator(seed), how, 40);
-        world.pair.session.mayHide = () => true;
         world.until(() => world.pair.app.ready > 0);
         for (const loss of losses) if (comeThrough(world, loss)) hidden += 1;
         finish(world);
@@ -190,7 +186,6 @@ describe('a lost upstream', () => {
       fc.property(scenario, ({ seed, options: how, losses }) => {
         if ((how.safe && !how.confirm) || mayDiverge(how)) return;
         const world = new World(generator(seed), how, 60);
-        world.pair.session.mayHide = () => true;
         world.until(() => world.pair.app.ready > 0);
         const [last, ...first] = losses;
         for (const loss of first) comeThrough(world, loss);
@@ -208,7 +203,6 @@ describe('a lost upstream', () => {
 
 const start = (...channels: number[]): Session => {
   const session = new Session(1, 'broker:5672');
-  session.mayHide = () => true;
   const tune = (id: number): Buffer => method(0, id, short(2047), long(131072), short(60));
   session.fromApp(PROTOCOL_HEADER);
   session.fromBroker(method(0, METHOD.connectionStart, octet(0), octet(9)));
@@ -290,7 +284,7 @@ describe('a session without its upstream', () => {
     consuming(session, 1, 'in');
     for (const number of [1, 2]) session.fromBroker(Buffer.concat(delivery(1, 'in', number, 'old')));
     session.take();
-    expect(session.upstreamClosed()).toBe(false);
+    expect(session.upstreamClosed(true)).toBe(false);
     const lost = session.take();
     expect([lost.severed, session.take().severed]).toEqual([true, false]);
     // It is not forgotten meanwhile.
@@ -327,7 +321,7 @@ describe('a session without its upstream', () => {
     const at = half.length - 11;
     session.fromApp(half.subarray(0, at));
     session.take();
-    session.upstreamClosed();
+    session.upstreamClosed(true);
     session.fromApp(half.subarray(at, at + 4));
     session.take();
     const { said, toApp } = another(session);
@@ -354,7 +348,7 @@ describe('a session without its upstream', () => {
       Buffer.concat([method(2, METHOD.channelClose, short(200), text(''), long(0)), head!, half.subarray(0, -3)]),
     );
     session.take();
-    session.upstreamClosed();
+    session.upstreamClosed(true);
     session.take();
     another(session);
     session.fromApp(Buffer.concat([half.subarray(-3), ...publish(1, 'next')]));
@@ -368,7 +362,7 @@ describe('a session without its upstream', () => {
     );
     session.fromApp(encode.channelOpen(2));
     session.take();
-    session.upstreamClosed();
+    session.upstreamClosed(true);
     session.take();
     const { said, toBroker } = another(session);
     expect(said).toEqual([
@@ -392,7 +386,7 @@ describe('a session without its upstream', () => {
       Buffer.concat([encode.cancel(1, 'tag-in'), method(2, METHOD.channelClose, short(200), text(''), long(0))]),
     );
     session.take();
-    session.upstreamClosed();
+    session.upstreamClosed(true);
     expect(names(session.take().toApp)).toEqual([METHOD.channelCloseOk]);
     const { said, asked } = another(session);
     expect(asked.filter((each) => each === METHOD.channelOpen)).toHaveLength(1);
@@ -405,47 +399,56 @@ describe('a session without its upstream', () => {
   it('takes the broker at its word when it forces the connection, and at no other', () => {
     const session = start(1);
     session.fromBroker(encode.connectionClosed(320, 'CONNECTION_FORCED - shutdown'));
-    const { severed, toBroker, toApp } = session.take();
-    expect([severed, names(toBroker), names(toApp)]).toEqual([true, [METHOD.connectionCloseOk], []]);
+    const { forced, toBroker, toApp } = session.take();
+    expect([forced, names(toBroker), names(toApp)]).toEqual([true, [METHOD.connectionCloseOk], []]);
+    session.upstreamClosed(true);
+    expect(session.take().severed).toBe(true);
     expect(session.giveUp()).toBe(true);
     const told = session.take().toApp;
     expect(Buffer.concat(told).includes('CONNECTION_FORCED - shutdown')).toBe(true);
     expect(names(told)).toEqual([METHOD.connectionClose]);
+    const handedOver = start(1);
+    handedOver.fromBroker(encode.connectionClosed(320, 'CONNECTION_FORCED - shutdown'));
+    handedOver.take();
+    expect([handedOver.upstreamClosed(false), names(handedOver.take().toApp)]).toEqual([
+      true,
+      [METHOD.connectionClose],
+    ]);
     const refused = start(1);
-    refused.upstreamClosed();
+    refused.upstreamClosed(true);
     refused.take();
     expect(refused.giveUp({ code: 403, text: 'ACCESS_REFUSED' })).toBe(true);
     expect(Buffer.concat(refused.take().toApp).includes('ACCESS_REFUSED')).toBe(true);
     const mistaken = start(1);
     mistaken.fromBroker(encode.connectionClosed(505, 'UNEXPECTED_FRAME'));
     expect([mistaken.phase, names(mistaken.take().toApp)]).toEqual(['open', [METHOD.connectionClose]]);
-    expect(mistaken.upstreamClosed()).toBe(true);
+    expect(mistaken.upstreamClosed(true)).toBe(true);
     const silent = start(1);
-    silent.upstreamClosed();
+    silent.upstreamClosed(true);
     expect(silent.giveUp()).toBe(false);
   });
 
   it('keeps what the app says for the next upstream, up to a limit, and lets it go when it closes', () => {
     const session = start(1);
-    session.upstreamClosed();
+    session.upstreamClosed(true);
     session.take();
     session.fromApp(Buffer.concat(publish(1, 'held')));
     expect([session.wantsApp, session.take().toBroker]).toEqual([true, []]);
     const { toBroker } = another(session);
     expect(bodies(toBroker)).toBe('held');
-    session.upstreamClosed();
+    session.upstreamClosed(true);
     const large = content(1, { correlation: '', body: 'x'.repeat(HELD_BYTES) }, 1 << 17);
     session.fromApp(Buffer.concat([publish(1, '')[0]!, ...large]));
     expect(session.wantsApp).toBe(false);
     // Small frames cost more than their bytes.
     const settling = start(1);
-    settling.upstreamClosed();
+    settling.upstreamClosed(true);
     settling.fromApp(
       Buffer.concat(Array.from({ length: 700 }, (_, n) => encode.settle(1, 'ack', n + 1, false, false))),
     );
     expect(settling.wantsApp).toBe(false);
     const leaving = start(1);
-    leaving.upstreamClosed();
+    leaving.upstreamClosed(true);
     leaving.take();
     leaving.fromApp(encode.connectionClose());
     expect([names(leaving.take().toApp), leaving.left]).toEqual([[METHOD.connectionCloseOk], 'answered']);
@@ -458,7 +461,7 @@ describe('a session without its upstream', () => {
   ])('never says by close-ok that what was published has arrived: %s', (_, left, before, since) => {
     const session = start(1);
     before(session);
-    session.upstreamClosed();
+    session.upstreamClosed(true);
     session.take();
     session.fromApp(Buffer.concat([...since, encode.connectionClose()]));
     expect([session.left, names(session.take().toApp)]).toEqual([
@@ -479,14 +482,14 @@ describe('a session without its upstream', () => {
     session.fromApp(method(1, METHOD.exchangeDelete, short(0), text('short'), octet(2)));
     consuming(session, 1, 'in');
     session.fromApp(Buffer.concat([declare(1, 'to come', 2), consume(1, 'to come')]));
-    session.upstreamClosed();
+    session.upstreamClosed(true);
     expect(needs(session.wires)).toEqual({ queues: new Set(['kept', 'hasty', 'in']), exchanges: new Set(['topic']) });
   });
 
   it('puts a channel that was opening into confirm mode, though nobody answers that', () => {
     const session = start();
     session.fromApp(Buffer.concat([encode.channelOpen(1), method(1, METHOD.confirmSelect, octet(1))]));
-    session.upstreamClosed();
+    session.upstreamClosed(true);
     session.take();
     expect(another(session).said).toEqual([METHOD.channelOpen, METHOD.confirmSelect]);
     session.fromBroker(Buffer.concat([method(1, METHOD.channelOpenOk, long(0)), method(1, METHOD.confirmSelectOk)]));
@@ -505,7 +508,6 @@ describe('a session without its upstream', () => {
   });
 
   it.each<[string, (session: Session) => void]>([
-    ['a handoff', (session) => (session.mayHide = () => false)],
     ['a halt', (session) => session.halt()],
     ['a mute', (session) => session.mute()],
     ['transactions', (session) => session.fromApp(method(1, METHOD.txSelect))],
@@ -563,11 +565,11 @@ describe('a session without its upstream', () => {
     ['an app that is gone', (session) => session.appClosed()],
   ])('is not hidden with %s', (_, first) => {
     const session = start(1);
-    expect(session.hides).toBe(true);
+    expect(session.hiding).toBeUndefined();
     first(session);
     session.take();
-    expect([session.hides, session.upstreamClosed(), session.take().severed]).toEqual([
-      false,
+    expect([session.hiding, session.upstreamClosed(true), session.take().severed]).toEqual([
+      expect.any(String),
       expect.anything(),
       false,
     ]);
