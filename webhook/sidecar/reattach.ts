@@ -69,6 +69,8 @@ export interface ReattachOptions<C extends Severable> {
   /** Longest time without an upstream, ms; 0: a loss is told at once. */
   readonly patienceMs: number;
   readonly dial: (connection: C) => Promise<net.Socket>;
+  /** What it dialled last was of no use: of several hosts another may be. */
+  readonly shun: (connection: C) => void;
   /** ATTEMPT_MS if not given. */
   readonly attemptMs?: number;
   readonly log: Pick<Log, 'info' | 'warn'>;
@@ -162,9 +164,14 @@ export class Reattaching<C extends Severable> {
   }
 
   private async reach(connection: C, attachment: Attachment, over: AbortSignal): Promise<net.Socket> {
-    const { dial, attemptMs = ATTEMPT_MS } = this.options;
+    const { dial, shun, attemptMs = ATTEMPT_MS } = this.options;
     const upstream = await dial(connection);
     const within = AbortSignal.any([over, AbortSignal.timeout(attemptMs + REQUEST_MS * attachment.size)]);
-    return attachOver(() => Promise.resolve(upstream), attachment, within);
+    try {
+      return await attachOver(() => Promise.resolve(upstream), attachment, within);
+    } catch (error) {
+      if (!over.aborted) shun(connection);
+      throw error;
+    }
   }
 }

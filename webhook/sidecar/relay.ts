@@ -115,6 +115,7 @@ export class SessionRelay implements Relay {
     this.reattaching = new Reattaching({
       patienceMs: options.reattachMs ?? 0,
       dial: (connection) => this.dial(connection),
+      shun: ({ session }) => this.hosts.shun(session.broker),
       log: options.log,
     });
   }

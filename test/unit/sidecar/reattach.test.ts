@@ -4,6 +4,7 @@ import { Duplex } from 'node:stream';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Attachment } from '../../../webhook/sidecar/attachment.ts';
+import { Hosts } from '../../../webhook/sidecar/hosts.ts';
 import { encode, METHOD, PROTOCOL_HEADER } from '../../../webhook/sidecar/methods.ts';
 import { pauseBefore, Reattaching, type Severable } from '../../../webhook/sidecar/reattach.ts';
 import { Session } from '../../../webhook/sidecar/session.ts';
@@ -77,7 +78,7 @@ class Severed implements Severable {
 const quiet = { info: () => undefined, warn: () => undefined };
 let running: Reattaching<Severed> | undefined;
 const seeking = (patienceMs: number, dial: () => Promise<net.Socket>): Reattaching<Severed> => {
-  running = new Reattaching<Severed>({ patienceMs, dial, log: quiet });
+  running = new Reattaching<Severed>({ patienceMs, dial, shun: () => undefined, log: quiet });
   return running;
 };
 afterEach(() => running?.drop());
@@ -154,13 +155,38 @@ describe('another upstream', () => {
     expect([gone.upstream, gone.told]).toEqual([undefined, [undefined]]);
   });
 
+  it('is sought at the next host when one takes the connection and is of no use', async () => {
+    const severed = new Severed();
+    const hosts = new Hosts();
+    const dialled: string[] = [];
+    const dial = async (): Promise<net.Socket> => {
+      const { socket, host } = await hosts.dial(
+        [
+          { host: 'a', port: 1 },
+          { host: 'b', port: 1 },
+        ],
+        ({ host }) => {
+          const starting = encode.connectionClosed(541, 'INTERNAL_ERROR - vhost is down');
+          return Promise.resolve(new Wire(host === 'a' ? starting : undefined).socket);
+        },
+      );
+      dialled.push(host.host);
+      return socket;
+    };
+    const shun = (): void => hosts.shun(`${dialled.at(-1)}:1`);
+    running = new Reattaching<Severed>({ patienceMs: 2000, dial, shun, log: quiet });
+    running.begin(severed, 'test');
+    await until(() => severed.over);
+    expect([dialled, severed.told]).toEqual([['a', 'b'], []]);
+  });
+
   it('has all its time once it is connected', async () => {
     const severed = new Severed();
     const dial = async (): Promise<net.Socket> => {
       await new Promise((resolve) => setTimeout(resolve, 300));
       return new Wire().socket;
     };
-    running = new Reattaching<Severed>({ patienceMs: 2000, dial, log: quiet, attemptMs: 100 });
+    running = new Reattaching<Severed>({ patienceMs: 2000, dial, shun: () => undefined, log: quiet, attemptMs: 100 });
     running.begin(severed, 'test');
     await until(() => severed.over);
     expect(severed.told).toEqual([]);
