@@ -86,10 +86,12 @@ const finish = (world: World): void => {
   expect(over()).toBe(true);
 };
 
-const check = (world: World, { confirm, prefetch, nack, echo, safe }: AppOptions): void => {
+const check = (world: World, { confirm, prefetch, nack, echo, safe, ack, get }: AppOptions): void => {
   const { app } = world.pair;
   const { broker } = world;
-  if (prefetch > 0) expect(app.most).toBeLessThanOrEqual(prefetch);
+  // One that is asked for is handed out before those that wait; who settles up to it may not know of them yet (Deliveries.late).
+  const overtakes = get > 0 && ack === 'every';
+  if (prefetch > 0 && !overtakes) expect(app.most).toBeLessThanOrEqual(prefetch);
   for (const body of world.bodies) {
     expect(app.done).toContain(body);
     expect(broker.settled.get(body) ?? 0).toBe(1);
