@@ -27,7 +27,7 @@ const MORE: Partial<Record<ErrorCode, string>> = {
   SHADOW_E_WEBHOOK:
     'The successor of a pod is restored only if the webhook answers, so this is proven by a dry run before the source is touched.',
   SHADOW_E_MUTE:
-    'Before the source is muted, the outcome of every publish it has begun must be known and every consumer cancelled. A broker that is blocked (memory or disk alarm) or very slow does not answer in time.',
+    'Before the source is muted, the outcome of every publish it has begun must be known and every consumer cancelled. A broker that is blocked (memory or disk alarm) or very slow does not answer in time. Nor is it tried while a lost broker connection is sought anew, or an app holds deliveries that came over one ([ADR 10](adr/0010-reattach.md)): it can be once they are settled.',
   SHADOW_E_CHECKPOINT:
     "Nothing was given up: the source was resumed with its connections. The message ends with the line of CRIU's log that names the cause.",
   SHADOW_E_RESTORE:

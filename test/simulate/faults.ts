@@ -3,7 +3,30 @@ import type { Hub } from './hub.ts';
 import type { Oracle } from './oracle.ts';
 import type { Pod } from './pod.ts';
 import type { Random } from './random.ts';
-import type { Fault } from './schedule.ts';
+import type { Fault, Loss } from './schedule.ts';
+
+/**
+ * Between handoffs: connections of a pod to the broker are lost. Returns the resets that its app may have seen when they are
+ * back; undefined: it has to know.
+ */
+export const loseBroker = (
+  { oracle }: Pick<World, 'oracle'>,
+  { away, all }: Loss,
+  { app, sidecar }: Pod,
+  now: number,
+): number | undefined => {
+  const lost = [...sidecar.upstreams].slice(0, all ? Number.POSITIVE_INFINITY : 1);
+  if (lost.length === 0) return app.resets;
+  const hidden = [...sidecar.relay.connections].every(({ upstream, hides }) => !upstream || hides);
+  oracle.trace('controller', `LOSS of ${lost.length}, ${hidden ? 'hidden' : 'told'}, for ${away} ticks`);
+  oracle.count(hidden ? 'loss: hidden' : 'loss: told');
+  oracle.lossy = true;
+  oracle.breaking ||= !hidden;
+  oracle.breaks(app);
+  sidecar.awayUntil = now + away;
+  for (const upstream of lost) upstream.cut();
+  return hidden ? app.resets : undefined;
+};
 
 /** The handoff as far as a fault is concerned. */
 export interface Victim {

@@ -4,6 +4,7 @@
  */
 import { Channel } from '../../webhook/sidecar/channel.ts';
 import { Deliveries, type Settled } from '../../webhook/sidecar/deliveries.ts';
+import { encode } from '../../webhook/sidecar/methods.ts';
 import { Muting } from '../../webhook/sidecar/muting.ts';
 import { OldUpstreams } from '../../webhook/sidecar/old-upstreams.ts';
 import { SessionRelay } from '../../webhook/sidecar/relay.ts';
@@ -13,6 +14,8 @@ import { Player } from '../../webhook/sidecar/replay/player.ts';
 import { Publishes } from '../../webhook/sidecar/replay/publishes.ts';
 import { Recorder } from '../../webhook/sidecar/replay/recorder.ts';
 import { Session } from '../../webhook/sidecar/session.ts';
+import { Severed } from '../../webhook/sidecar/severed.ts';
+import type { Wires } from '../../webhook/sidecar/wires.ts';
 
 export interface Mutation {
   readonly name: string;
@@ -174,6 +177,32 @@ export const MUTATIONS: readonly Mutation[] = [
     ),
   ),
   mutation('deliveries are played before their time', () => method(Gates.prototype, 'gated', () => () => false)),
+  mutation('tags begin anew with another upstream', () =>
+    method(Deliveries.prototype, 'forsake', () => () => undefined),
+  ),
+  mutation('publishes without an outcome are called confirmed when their upstream is lost', () =>
+    method(
+      Severed.prototype,
+      'refuse',
+      () =>
+        function (this: unknown, ...args) {
+          const [channel] = args as unknown as [Channel];
+          const { wires } = this as { readonly wires: Wires };
+          for (const seq of channel.doomed()) wires.toApp.inject(encode.outcome(channel.id, true, seq));
+        },
+    ),
+  ),
+  mutation('an app is told of a loss that was to be hidden', () =>
+    method(
+      SessionRelay.prototype,
+      'mayHide',
+      (original) =>
+        function (this: unknown, ...args) {
+          // Asked by whoever foretells it, and then by the loss itself.
+          return original.apply(this, args) === true && !new Error().stack!.includes('loseUpstream');
+        },
+    ),
+  ),
   mutation('a mute source speaks', () => {
     const reads = getter(
       Session.prototype,

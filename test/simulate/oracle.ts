@@ -42,6 +42,8 @@ export class Oracle implements TapEvents {
   readonly perhapsLost = new Set<string>();
   /** A connection is being broken on purpose: what goes back by that is no fault. */
   breaking = false;
+  /** Connections to the broker are lost between handoffs. */
+  lossy = false;
   /** How long the line's log was when a connection of it broke: what was under way to the app then, it has not seen. */
   readonly brokenAt: number[] = [];
   /**
@@ -93,8 +95,9 @@ export class Oracle implements TapEvents {
     this.known.add(keyOf(message));
     if (!message.redelivered) return;
     this.count('redeliveries');
-    // One that was under way to a connection when it broke was seen by no tap.
-    if (this.breaking && first) return;
+    // One that was under way to a connection when it broke was seen by no tap; of an answer that was given twice, one of them.
+    const unseen = first || (this.called.get(message.item) ?? 0) > 1;
+    if ((this.breaking || this.lossy) && unseen) return;
     if (bump(this.returns, keyOf(message), -1) < 0 && this.classic)
       this.wrong('nothing twice', `${name} is given ${keyOf(message)} again, which nobody handed back`);
   }

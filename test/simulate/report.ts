@@ -20,7 +20,7 @@ export const printFailure = (world: World): void => {
 };
 
 /** What a schedule has in it, for the summary. */
-const featuresOf = ({ app, rival, quorum, queues, handoffs }: Schedule): string[] => {
+const featuresOf = ({ app, rival, quorum, queues, handoffs, losses }: Schedule): string[] => {
   const consumers = app.channels.flatMap((channel) => channel.consumers);
   const has = (what: string, holds: boolean): string[] => (holds ? [`with ${what}`] : []);
   return [
@@ -76,6 +76,7 @@ const featuresOf = ({ app, rival, quorum, queues, handoffs }: Schedule): string[
       'channels of one message',
       consumers.some(({ side }) => side > 0),
     ),
+    ...has('losses between handoffs', losses.length > 0),
     ...has('ticks', app.ticks.count > 0),
     ...has('acks of all', app.acksAll),
     ...has('state by time', app.racy),

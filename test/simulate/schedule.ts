@@ -39,6 +39,15 @@ export interface HandoffPlan {
   readonly onDivergence: 'Abort' | 'Report';
 }
 
+/** Between handoffs: connections to the broker are lost, and it can't be reached for so many ticks. */
+export interface Loss {
+  /** When the app has seen so many inputs. */
+  readonly after: number;
+  readonly away: number;
+  /** Of the app's connections; else the first. */
+  readonly all: boolean;
+}
+
 export interface Schedule {
   readonly seed: number;
   readonly network: Network;
@@ -51,6 +60,7 @@ export interface Schedule {
   readonly app: AppConfig;
   readonly rival: AppConfig | undefined;
   readonly handoffs: readonly HandoffPlan[];
+  readonly losses: readonly Loss[];
 }
 
 const PREFETCHES = [1, 1, 2, 3, 5, 10, 20, 50, 200];
@@ -207,6 +217,26 @@ const faults = (random: Random, mode: Mode): Fault[] => {
   return list;
 };
 
+const lossesOf = (seed: number, total: number): Loss[] => {
+  const random = new Random(`${seed}/losses`);
+  if (!random.chance(0.3)) return [];
+  const losses = Array.from(
+    { length: random.between(1, 4) },
+    (): Loss => ({
+      after: Math.floor(total * random.next() * 0.9),
+      away: random.pick([0, 0, 30, 200]),
+      all: random.chance(0.7),
+    }),
+  );
+  return losses.sort((a, b) => a.after - b.after);
+};
+
+/** An app that does not see its losses must be told what of its publishes is lost. */
+const confirming = (app: AppConfig): AppConfig => ({
+  ...app,
+  channels: app.channels.map((channel) => ({ ...channel, confirm: true })),
+});
+
 export const scheduleOf = (seed: number): Schedule => {
   const random = new Random(`${seed}/schedule`);
   const prefix = `s${seed}-`;
@@ -220,9 +250,11 @@ export const scheduleOf = (seed: number): Schedule => {
     controlLatency: random.pick([0, 3, 15]),
   };
   const traits = { prefix, seed, queues, quorum, chunk: network.chunk };
-  const app = appConfig(random, traits, 'a');
+  const plain = appConfig(random, traits, 'a');
   const rival = random.chance(0.4) ? appConfig(random, traits, 'b') : undefined;
   const total = messages * queues.length * (rival ? 0.5 : 1);
+  const losses = lossesOf(seed, total);
+  const app = losses.length > 0 ? confirming(plain) : plain;
   const count = random.pick([1, 1, 2, 2, 3]);
   const handoffs = Array.from({ length: count }, (_, index): HandoffPlan => {
     const mode = random.chance(0.7) ? 'replay' : 'stop';
@@ -245,5 +277,6 @@ export const scheduleOf = (seed: number): Schedule => {
     app,
     rival: rival && { ...rival, habits: app.habits },
     handoffs,
+    losses,
   };
 };

@@ -18,6 +18,7 @@ import { dial, Upstream } from './upstream.ts';
 
 export const BROKER: Broker = { host: 'broker', port: 5672, listen: '127.0.0.1' };
 const CHECK_TICKS = 100;
+const REATTACH_MS = 60_000;
 
 export interface SidecarOptions {
   readonly uid: string;
@@ -58,6 +59,9 @@ export class Sidecar {
   private readonly around: Surroundings;
   private readonly paths: Paths;
   private dialled = 0;
+  private now = 0;
+  /** The broker can't be reached until then. */
+  awayUntil = 0;
   private awake: boolean;
   private unmuted = false;
 
@@ -69,7 +73,13 @@ export class Sidecar {
     this.paths = makePaths(options.dir, options.uid);
     this.network = around.network;
     const log = this.log();
-    this.relay = new SessionRelay({ brokers: [], blindPorts: [], log, connectUpstream: () => this.connect() });
+    this.relay = new SessionRelay({
+      brokers: [],
+      blindPorts: [],
+      log,
+      connectUpstream: () => this.connect(),
+      reattachMs: REATTACH_MS,
+    });
     const start = this.relay.start.bind(this.relay);
     this.relay.start = () => {
       this.listening = true;
@@ -164,6 +174,7 @@ export class Sidecar {
 
   private async connect() {
     if (this.dead) throw new Error('the process is gone');
+    if (this.now < this.awayUntil) throw new Error('the broker is away');
     const real = await dial(this.around.port);
     if (this.dead) {
       real.destroy();
@@ -184,6 +195,7 @@ export class Sidecar {
 
   step(now: number): void {
     if (this.dead) return;
+    this.now = now;
     if (this.awake) this.link.step(now);
     for (const upstream of [...this.upstreams])
       if (!this.network.slow || this.around.random.chance(0.4)) upstream.pump(this.around.random, this.network.chunk);

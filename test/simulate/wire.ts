@@ -79,6 +79,7 @@ export class PipeSocket extends EventEmitter {
   private needsDrain = false;
   private endSeen = false;
   private quiet = false;
+  bytesRead = 0;
   destroyed = false;
   writableEnded = false;
 
@@ -199,6 +200,7 @@ export class PipeSocket extends EventEmitter {
     while (budget > 0 && inward.bytes > 0 && this.flowing === true && !this.destroyed) {
       const chunk = inward.take(random.between(1, most));
       budget -= chunk.length;
+      this.bytesRead += chunk.length;
       this.events.read(chunk);
       this.emit('data', chunk);
       if (most > 1024 && random.chance(0.3)) return;

@@ -3,6 +3,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ErrorCode } from '../../webhook/api/errors.ts';
 import { App } from './app/app.ts';
+import { loseBroker } from './faults.ts';
 import { Handoff, type HandoffWorld } from './handoff.ts';
 import { Hub } from './hub.ts';
 import { Oracle } from './oracle.ts';
@@ -10,7 +11,7 @@ import type { Outside, Visit } from './outside.ts';
 import { Pod } from './pod.ts';
 import { Random } from './random.ts';
 import { Rival } from './rival.ts';
-import type { Schedule } from './schedule.ts';
+import type { Loss, Schedule } from './schedule.ts';
 import type { Network, Surroundings } from './surroundings.ts';
 import type { Ticker } from './ticker.ts';
 import { allOut, judge, judgePrefix } from './verdict.ts';
@@ -51,6 +52,11 @@ export class World implements Surroundings, HandoffWorld {
   private rival: Rival | undefined;
   private visit!: Visit;
   now = 0;
+  /** Losses to come, and whether a handoff is under way, in which none comes. */
+  private losses: readonly Loss[];
+  private handing = false;
+  /** How often the app may have been reset, as long as a loss is hidden from it. */
+  private hiding: number | undefined;
   private readonly waits = new Set<() => void>();
   private readonly alarms: { readonly at: number; readonly act: () => void }[] = [];
   private readonly feeding: Random;
@@ -65,6 +71,7 @@ export class World implements Surroundings, HandoffWorld {
     this.port = ground.port;
     this.tls = ground.tls;
     this.network = schedule.network;
+    this.losses = schedule.losses;
     this.random = new Random(`${schedule.seed}/world`);
     this.feeding = new Random(`${schedule.seed}/feed`);
     this.oracle = new Oracle(!schedule.quorum);
@@ -130,14 +137,19 @@ export class World implements Surroundings, HandoffWorld {
     const { schedule, oracle } = this;
     await this.when(() => this.apps().every((app) => app.started), 'the apps are ready');
     for (const [index, plan] of schedule.handoffs.entries()) {
-      await this.when(() => this.seen(this.line.app) >= plan.after || this.exhausted, `handoff ${index} is due`);
+      await this.when(
+        () => this.hiding === undefined && (this.seen(this.line.app) >= plan.after || this.exhausted),
+        `handoff ${index} is due`,
+      );
       const source = this.line;
+      this.handing = true;
       this.line = await new Handoff(this, plan, source, `m${schedule.seed}-${index}`).run();
+      this.handing = false;
       if (this.line !== source)
         this.sources.push({ pod: source, fork: this.line.forkedAt, who: `handoff ${index} (${plan.mode})` });
     }
     await this.when(
-      () => this.exhausted && this.apps().every((app) => app.idle && app.open),
+      () => this.hiding === undefined && this.exhausted && this.apps().every((app) => app.idle && app.open),
       'all is consumed and settled',
     );
     // What the broker still has under way comes within moments, if at all.
@@ -159,7 +171,7 @@ export class World implements Surroundings, HandoffWorld {
       (polls || this.pods.every((pod) => pod.quiet)) && this.apps().every((app) => app.idle && app.open);
     await this.when(() => {
       if (!still()) since = this.now;
-      return this.now - since > (this.oracle.breaking ? 100 : 30);
+      return this.now - since > (this.oracle.breaking || this.oracle.lossy ? 100 : 30);
     }, 'nothing moves any more');
   }
 
@@ -217,12 +229,27 @@ export class World implements Surroundings, HandoffWorld {
     this.feed();
     for (const pod of this.pods) pod.step(this.now);
     this.rival?.step();
+    this.lose();
     for (const app of this.running()) this.oracle.look(app);
     for (const alarm of this.alarms.filter(({ at }) => at <= this.now)) {
       this.alarms.splice(this.alarms.indexOf(alarm), 1);
       alarm.act();
     }
     for (const look of [...this.waits]) look();
+  }
+
+  private lose(): void {
+    const { line, hiding } = this;
+    if (hiding !== undefined) {
+      // Invariant 6: an app that need not know does not.
+      if (line.app.resets > hiding) this.wrong('invisible', 'the app saw a loss that was to be hidden');
+      if (line.sidecar.relay.reattached().severed === 0) this.hiding = undefined;
+      return;
+    }
+    const [next] = this.losses;
+    if (!next || this.handing || !line.app.open || this.seen(line.app) < next.after) return;
+    this.losses = this.losses.slice(1);
+    this.hiding = loseBroker(this, next, line, this.now);
   }
 
   private feed(): void {

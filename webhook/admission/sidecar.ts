@@ -7,7 +7,8 @@ import type {
   V1SecurityContext,
   V1Volume,
 } from '@kubernetes/client-node';
-import { BLIND_PORTS, BLIND_TLS_PORTS, CA, PORT, SIDECAR, TOKEN_AUDIENCE } from '../api/names.ts';
+import { ShadowError } from '../api/errors.ts';
+import { ANNOTATION, BLIND_PORTS, BLIND_TLS_PORTS, CA, PORT, SIDECAR, TOKEN_AUDIENCE } from '../api/names.ts';
 import type { Plan } from './brokers.ts';
 
 /** Meets PodSecurity restricted, whatever the pod's own settings are. */
@@ -41,6 +42,15 @@ const graceOf = (pod: V1Pod): V1EnvVar[] => {
   return seconds === 30 ? [] : [{ name: 'SHADOW_GRACE_SECONDS', value: `${Math.max(1, seconds - 5)}` }];
 };
 
+/** The sidecar's default is 60 s. Throws SHADOW_E_INJECT. */
+const reattachOf = (pod: V1Pod): V1EnvVar[] => {
+  const wish = pod.metadata?.annotations?.[ANNOTATION.reattach];
+  if (wish === undefined) return [];
+  if (wish !== 'off' && !/^\d{1,5}$/.test(wish))
+    throw new ShadowError('SHADOW_E_INJECT', `annotation ${ANNOTATION.reattach}: "${wish}" is neither seconds nor off`);
+  return [{ name: 'SHADOW_REATTACH_SECONDS', value: wish === 'off' ? '0' : wish }];
+};
+
 export const sidecarContainer = (
   pod: V1Pod,
   { brokers, secret }: Pick<Plan, 'brokers' | 'secret'>,
@@ -61,6 +71,7 @@ export const sidecarContainer = (
         value: JSON.stringify([...BLIND_PORTS, ...BLIND_TLS_PORTS].filter((port) => !declared.has(port))),
       },
       ...graceOf(pod),
+      ...reattachOf(pod),
     ],
     resources: resourcesFor(pod),
     securityContext: RESTRICTED,

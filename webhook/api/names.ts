@@ -40,6 +40,8 @@ export const ANNOTATION = {
   effects: `${DOMAIN}/effects`,
   /** User: `false` keeps the webhook from setting seccompProfile RuntimeDefault. */
   seccomp: `${DOMAIN}/seccomp`,
+  /** User: seconds for which a lost broker connection is kept from the app while the sidecar seeks another; `off`, or 0: it is not. */
+  reattach: `${DOMAIN}/reattach`,
   /** User: `allow` lets containers with postStart hooks migrate (the hook runs again). */
   postStart: `${DOMAIN}/post-start`,
   /** Only our controller or webhook may set it. Claim of the checkpoint this pod restores from: `<migration uid>-<handoff index>`. */

@@ -30,10 +30,23 @@ export class AppSide {
   private content(piece: Piece): void {
     const channel = this.wires.channels.get(piece.channel);
     if (channel?.state === 'orphan') return;
+    if (channel?.up?.lost) {
+      if (progress(channel.up, piece)) this.endLost(channel);
+      return;
+    }
+    // The end of a frame whose beginning went to an upstream that is lost.
+    if (!piece.first && this.wires.toBroker.atBoundary) return;
     this.wires.toBroker.forward(piece);
     if (!channel?.up) return;
     this.wires.tap?.content(channel, piece);
     if (progress(channel.up, piece)) this.wires.endUp(channel);
+  }
+
+  /** The app has said all of a publish that no broker has whole: it may say it again (invariant 1). */
+  private endLost(channel: Channel): void {
+    this.wires.endUp(channel);
+    if (channel.unconfirmed.delete(channel.published))
+      this.wires.toApp.inject(encode.outcome(channel.id, false, channel.published));
   }
 
   private method(piece: Piece): void {
@@ -110,7 +123,7 @@ export class AppSide {
     if (channel.confirm) {
       channel.published += 1;
       channel.unconfirmed.add(channel.published, true);
-    }
+    } else if (channel.state !== 'closing') channel.unproven = true;
     if (channel.state !== 'closing')
       this.wires.tap?.publish(channel, piece.bytes, channel.confirm ? channel.published : 0);
   }
@@ -174,8 +187,14 @@ export class AppSide {
         expected = { ...expected, ...this.declared(channel, args, noWait) };
         break;
       case METHOD.queueDelete:
+        this.deleted(args);
+        break;
+      case METHOD.exchangeDeclare:
+        expected = { ...expected, ...this.exchangeDeclared(args, noWait) };
+        break;
+      case METHOD.exchangeDelete:
         args.short();
-        this.wires.queues.delete(args.shortString());
+        this.wires.declared.exchanges.delete(args.shortString());
         break;
       case METHOD.confirmSelect:
         channel.confirm = true;
@@ -184,7 +203,7 @@ export class AppSide {
         channel.transactional = true;
         break;
     }
-    if (!noWait) channel.expected.push(expected);
+    if (!noWait) channel.expected.push({ ...expected, request: Buffer.from(bytes) });
   }
 
   private declared(channel: Channel, args: Arguments, noWait: boolean): { traits?: readonly string[] } {
@@ -201,8 +220,26 @@ export class AppSide {
     if ((flags & 4) !== 0) traits.push('exclusive');
     if ((flags & 8) !== 0) traits.push('auto-delete');
     if (table.includes('x-single-active-consumer')) traits.push('single active consumer');
+    if (noWait && name !== '') this.wires.declared.addQueue(name);
     if (noWait && traits.length > 0) this.wires.queues.set(name, traits);
     return { traits };
+  }
+
+  private deleted(args: Arguments): void {
+    args.short();
+    const name = args.shortString();
+    this.wires.queues.delete(name);
+    this.wires.declared.queues.delete(name);
+  }
+
+  private exchangeDeclared(args: Arguments, noWait: boolean): { exchange?: string } {
+    args.short();
+    const exchange = args.shortString();
+    args.shortString();
+    const passive = (args.octet() & 1) !== 0;
+    if (passive) return {};
+    if (noWait) this.wires.declared.addExchange(exchange);
+    return { exchange };
   }
 }
 

@@ -93,9 +93,10 @@ export class BrokerSide {
         if (name !== undefined) this.endConsumer(channel, name, piece);
         break;
       case METHOD.queueDeclareOk:
-        if (name === undefined) break;
-        channel.lastQueue = name;
-        if (expected?.traits && expected.traits.length > 0) this.wires.queues.set(name, expected.traits);
+        if (name !== undefined) this.declared(channel, name, expected?.traits);
+        break;
+      case METHOD.exchangeDeclareOk:
+        if (expected?.exchange !== undefined) this.wires.declared.addExchange(expected.exchange);
         break;
       case METHOD.basicRecoverOk:
         // What arrived since the request had been taken back with the rest.
@@ -106,6 +107,13 @@ export class BrokerSide {
         break;
     }
     return false;
+  }
+
+  private declared(channel: Channel, name: string, traits: readonly string[] | undefined): void {
+    channel.lastQueue = name;
+    if (!traits) return;
+    this.wires.declared.addQueue(name);
+    if (traits.length > 0) this.wires.queues.set(name, traits);
   }
 
   /** The app knows it by its own tag. */

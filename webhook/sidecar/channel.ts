@@ -27,11 +27,17 @@ export interface Expected {
   readonly noAck?: boolean;
   /** Of a queue.declare: what makes the queue unfit to be handed over. */
   readonly traits?: readonly string[];
+  /** Of an exchange.declare: its name. */
+  readonly exchange?: string;
+  /** The request itself, of the app: an upstream that is lost may owe it to the next one. */
+  readonly request?: Buffer;
 }
 
 /** A content (method, header, bodies) under way: its bytes to come, undefined until the header tells. */
 export interface Content {
   left: number | undefined;
+  /** Begun on an upstream that is lost: the rest of it goes nowhere. */
+  lost?: true;
 }
 
 /** A delivery kept from the app by its prefetch. */
@@ -59,6 +65,8 @@ export class Channel {
   globalPrefetch = 0;
   confirm = false;
   transactional = false;
+  /** The app has published without confirms: only the end of the channel tells it that all has arrived. */
+  unproven = false;
   /** Publishes in confirm mode, the app's numbering. */
   published = 0;
   /**
@@ -175,6 +183,41 @@ export class Channel {
     this.unconfirmed.clear();
     this.confirmTable.clear();
     return this.deliveries.clear();
+  }
+
+  /**
+   * The upstream is lost while the app is served: nothing that it owed will come. Returns the app's requests it left unanswered,
+   * in order.
+   */
+  sever(): Expected[] {
+    const pending = this.expected.filter(({ ours }) => !ours);
+    this.expected = [];
+    this.down = undefined;
+    this.filling = undefined;
+    this.withheld = [];
+    this.withheldBytes = 0;
+    this.stuck = undefined;
+    this.waitingUp = [];
+    if (this.up) this.up.lost = true;
+    this.deliveries.forsake();
+    this.forwarded = 0;
+    this.confirmBase = this.published;
+    this.confirmTable.clear();
+    for (const consumer of this.consumers.values()) {
+      consumer.withheld = 0;
+      // One that is being cancelled must not be made again: the broker answers for a consumer it has never heard of, too.
+      consumer.suspended = !pending.some(
+        ({ reply, tag }) => reply === METHOD.basicCancelOk && tag === consumer.upstreamTag,
+      );
+    }
+    if (this.state === 'refused') this.state = 'orphan';
+    return pending;
+  }
+
+  /** Numbers of publishes whose outcome nobody will tell; that of a content half sent is told at its end. */
+  doomed(): number[] {
+    const half = this.up ? this.published : 0;
+    return [...this.unconfirmed.tags()].filter((seq) => seq !== half);
   }
 
   /**

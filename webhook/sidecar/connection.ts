@@ -3,7 +3,7 @@ import type net from 'node:net';
 import type { Settlement } from '../api/control.ts';
 import type { Attachment } from './attachment.ts';
 import { Calming } from './calming.ts';
-import { SILENT_TICKS } from './heartbeat.ts';
+import { SILENT_TICKS, UNHEARD_TICKS } from './heartbeat.ts';
 import type { Phase, Session } from './session.ts';
 import { setReading, silence, writeSpans } from './sockets.ts';
 import type { Superseded } from './superseded.ts';
@@ -23,6 +23,10 @@ export interface ConnectionEvents {
   /** Something was done: whoever waits for a phase may look again. */
   changed(): void;
   gone(connection: Connection): void;
+  /** Whether a loss of its upstream may be hidden from its app, as far as the pod goes. Not given: it may not. */
+  mayHide?(): boolean;
+  /** Its upstream is lost, and its app need not know yet: whoever hears it sees to `restore` or `giveUp`. */
+  severed?(connection: Connection, why: string): void;
 }
 
 /** Beyond it the broker is read by turns only: it drops a client that takes nothing for 30 s. */
@@ -48,9 +52,14 @@ export class Connection {
   private readonly events: ConnectionEvents;
   private heartbeat: NodeJS.Timeout | undefined;
   private silentTicks = 0;
+  /** The same of the app, and how much of it had been read by then. */
+  private appSilentTicks = 0;
+  private appRead = 0;
   private paused: NodeJS.Timeout | undefined;
   private turn = false;
   private over = false;
+  /** Something of it can't be understood: its app must know. */
+  private broken = false;
   private readonly calming = new Calming(() => this.guard(() => this.session.quiet()));
   /** Accepted while nothing of the app may go upstream, or silent so far: it has no upstream, and its app is not read. */
   parked = true;
@@ -114,6 +123,7 @@ export class Connection {
 
   private fail(error: Error): void {
     this.failure ??= error;
+    this.broken = true;
     this.events.warn({ connection: this.session.id, error: error.message }, 'session failed');
     const upstream = this.upstream;
     upstream?.destroy();
@@ -128,6 +138,9 @@ export class Connection {
     if (this.upstream) writeSpans(this.upstream, actions.toBroker);
     if (actions.settlements.length > 0) this.events.settlements(actions.settlements);
     if (actions.lost) this.events.lost(actions.lost);
+    if (actions.forced) this.upstreamForced();
+    if (actions.severed) this.sever();
+    if (this.session.left) this.letGo();
     this.beat();
     this.calming.wanted(this.session.awaitsQuiet);
     this.flow();
@@ -141,7 +154,7 @@ export class Connection {
     const replaying = session.phase === 'replaying';
     if (session.rehearsal) session.rehearsal.clogged = app.writableLength > CLOGGED_BYTES;
     // Once ended, it is read only to see its end.
-    if (upstream || (replaying && !app.writableEnded))
+    if (upstream || session.phase === 'severed' || (replaying && !app.writableEnded))
       setReading(app, session.wantsApp && !upstream?.writableNeedDrain);
     else setReading(app, app.writableEnded);
     if (upstream) setReading(upstream, this.mayReadUpstream());
@@ -179,14 +192,33 @@ export class Connection {
 
   private tick(): void {
     this.guard(() => this.session.tick());
-    const { upstream } = this;
+    this.listenToApp();
+    const { upstream, session } = this;
     if (!upstream || upstream.isPaused()) return;
     this.silentTicks += 1;
-    // In the open phase the app judges its peer itself, by the same heartbeats.
-    if (this.silentTicks > SILENT_TICKS && this.session.phase !== 'open') {
+    // In the open phase the app judges its peer itself, by the same heartbeats; what it need not know must be seen before.
+    if (this.silentTicks === UNHEARD_TICKS - 1 && this.mayHide) this.guard(() => session.reassure());
+    if (this.silentTicks < UNHEARD_TICKS) return;
+    if (this.hides || (session.phase !== 'open' && this.silentTicks > SILENT_TICKS)) {
       this.failure ??= new Error('the broker sends no heartbeats');
       upstream.destroy();
     }
+  }
+
+  private listenToApp(): void {
+    const silent = this.app.bytesRead === this.appRead && !this.app.isPaused();
+    this.appRead = this.app.bytesRead;
+    this.appSilentTicks = silent ? this.appSilentTicks + 1 : 0;
+  }
+
+  /** An app that hangs the broker is right to end, so that others get its messages. */
+  private get mayHide(): boolean {
+    return !this.broken && this.appSilentTicks < UNHEARD_TICKS && this.events.mayHide?.() === true;
+  }
+
+  /** A loss of its upstream now would be hidden from the app. */
+  get hides(): boolean {
+    return this.session.hiding === undefined && this.mayHide;
   }
 
   // ---- ends
@@ -194,7 +226,41 @@ export class Connection {
   private endOfApp(): void {
     if (this.session.phase === 'open' || this.session.phase === 'opening' || this.session.phase === 'blind')
       this.upstream?.end();
-    if (this.session.phase === 'replaying') this.app.end();
+    if (this.session.phase === 'replaying' || this.session.phase === 'severed') this.app.end();
+  }
+
+  private sever(): void {
+    const why = this.failure?.message ?? 'the broker closed the connection';
+    this.failure = undefined;
+    this.events.severed?.(this, why);
+  }
+
+  /** What was written is lost, but for the close-ok: nothing more will be read. */
+  private upstreamForced(): void {
+    this.release()?.destroySoon();
+    this.loseUpstream();
+  }
+
+  /** It goes on with what an attachment has set up. */
+  restore(attachment: Attachment, upstream: net.Socket): void {
+    this.useFor(upstream, () => this.session.restore(attachment));
+  }
+
+  /** The app learns that its upstream is lost. `refusal`: what the broker said of another one. */
+  giveUp(refusal: { readonly code: number; readonly text: string } | undefined): void {
+    let told = true;
+    this.guard(() => {
+      told = this.session.giveUp(refusal);
+    });
+    if (told) this.endApp();
+    else this.app.resetAndDestroy();
+  }
+
+  /** It has closed the connection while there was no broker to hear it. */
+  private letGo(): void {
+    if (this.app.writableEnded || this.app.destroyed) return;
+    if (this.session.left === 'unheard') this.app.resetAndDestroy();
+    else this.endApp();
   }
 
   private appClosed(): void {
@@ -222,8 +288,11 @@ export class Connection {
   /** There is no upstream (any more). The app learns of it at once, or when it is served again. */
   loseUpstream(): void {
     let tell = false;
+    const { session, mayHide } = this;
+    const why = session.phase === 'open' && mayHide && !session.wires.closing ? session.hiding : undefined;
+    if (why) this.events.warn({ connection: session.id, why }, 'upstream lost: the app is told');
     this.guard(() => {
-      tell = this.session.upstreamClosed();
+      tell = session.upstreamClosed(mayHide);
     });
     if (tell) this.endApp();
     this.events.changed();

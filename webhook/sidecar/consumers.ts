@@ -3,12 +3,12 @@ import type { Channel } from './channel.ts';
 import { encode, METHOD } from './methods.ts';
 import type { Wires } from './wires.ts';
 
-const request = (wires: Wires, channel: Channel, frame: Buffer, reply: number, tag?: string): void => {
+export const request = (wires: Wires, channel: Channel, frame: Buffer, reply: number, tag?: string): void => {
   wires.injectUp(channel, frame);
   channel.expected.push(tag === undefined ? { reply, ours: true } : { reply, ours: true, tag });
 };
 
-const qos = (wires: Wires, channel: Channel, prefetch: number, global: boolean): void =>
+export const qos = (wires: Wires, channel: Channel, prefetch: number, global: boolean): void =>
   request(wires, channel, encode.qos(channel.id, prefetch, global), METHOD.basicQosOk);
 
 export const suspendConsumers = (wires: Wires, channel: Channel): void => {

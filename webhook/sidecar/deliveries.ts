@@ -1,7 +1,8 @@
 /**
  * Delivery tags of one channel. The app's numbering never restarts: after a handoff the new upstream channel counts from
  * 1 again, and the app sees `upstream tag + offset`. Tags up to the offset are *carried*: they belong to a channel that
- * another process holds, and their settlements travel there one by one (invariant 2: once per tag).
+ * another process holds, and their settlements travel there one by one (invariant 2: once per tag). Those up to `stale` are
+ * of a channel that is lost: the broker gives their messages out anew, and their settlements are nobody's.
  */
 import { Ledger } from './ledger.ts';
 
@@ -22,7 +23,7 @@ interface Delivery {
 
 /** What one settlement of the app means upstream and for the carried. */
 export interface Settled {
-  /** All of them, carried or not, the app's numbering. */
+  /** All of them, carried, stale or neither, the app's numbering. */
   readonly tags: readonly number[];
   /** Carried tags, the app's numbering. */
   readonly carried: readonly number[];
@@ -37,6 +38,7 @@ export const UNKNOWN_TAG = Number.MAX_SAFE_INTEGER;
 
 export class Deliveries {
   offset = 0;
+  private stale = 0;
   /** Highest tag given to the app, or withheld for it. */
   highest = 0;
   /** Deliveries to consumers the app holds unsettled: what a channel-wide prefetch limits. */
@@ -93,9 +95,8 @@ export class Deliveries {
     if (this.settledLate.delete(tag)) return NOTHING;
     if (!delivery?.seen) return { tags: [], carried: [], upstream: [{ tag: this.mistaken(tag), multiple: false }] };
     this.forget(tag, delivery);
-    return tag <= this.offset
-      ? { tags: [tag], carried: [tag], upstream: [] }
-      : { tags: [tag], carried: [], upstream: [{ tag: tag - this.offset, multiple: false }] };
+    if (tag > this.offset) return { tags: [tag], carried: [], upstream: [{ tag: tag - this.offset, multiple: false }] };
+    return { tags: [tag], carried: tag > this.stale ? [tag] : [], upstream: [] };
   }
 
   /** A tag the app may not settle, as one that the broker refuses too: never one that means something else to it. */
@@ -117,13 +118,13 @@ export class Deliveries {
       this.overtake(each, tag);
       this.forget(each, delivery);
       tags.push(each);
-      if (each <= this.offset) carried.push(each);
-      else upstream.push(each - this.offset);
+      if (each > this.offset) upstream.push(each - this.offset);
+      else if (each > this.stale) carried.push(each);
     }
     if (upstream.length === 0) {
       // A multiple that covers nothing upstream must not go there: RabbitMQ closes the channel (406). One that covers
       // nothing at all is the app's own mistake, and the broker's to judge.
-      const mistake = tag !== 0 && carried.length === 0 && !this.settledLate.delete(tag);
+      const mistake = tag !== 0 && tags.length === 0 && !this.settledLate.delete(tag);
       return { tags, carried, upstream: mistake ? [{ tag: this.mistaken(tag), multiple: true }] : [] };
     }
     if (lowestWithheld === Number.POSITIVE_INFINITY)
@@ -160,7 +161,7 @@ export class Deliveries {
     const carried: number[] = [];
     for (const [tag, delivery] of this.unsettled.upTo(this.highest)) {
       this.forget(tag, delivery);
-      if (tag <= this.offset) carried.push(tag);
+      if (tag > this.stale && tag <= this.offset) carried.push(tag);
     }
     return carried;
   }
@@ -178,6 +179,13 @@ export class Deliveries {
   /** The upstream channel is left behind: what is unsettled is carried from now on. */
   carry(): void {
     this.offset = this.highest;
+  }
+
+  /** The upstream channel is lost: what is unsettled is stale, and what the app has not been handed comes as if for the first time. */
+  forsake(): void {
+    for (const [tag, delivery] of this.unsettled.upTo(this.highest)) if (!delivery.seen) this.forget(tag, delivery);
+    this.carry();
+    this.stale = this.offset;
   }
 
   has(tag: number): boolean {
@@ -198,9 +206,18 @@ export class Deliveries {
   }
 
   get carried(): number {
-    if (this.offset === 0) return 0;
+    return this.between(this.stale, this.offset);
+  }
+
+  /** Stale ones that the app has not settled. */
+  get leftStale(): number {
+    return this.between(0, this.stale);
+  }
+
+  private between(above: number, upTo: number): number {
+    if (above === upTo) return 0;
     let count = 0;
-    for (const tag of this.unsettled.tags()) if (tag <= this.offset) count += 1;
+    for (const tag of this.unsettled.tags()) if (tag > above && tag <= upTo) count += 1;
     return count;
   }
 

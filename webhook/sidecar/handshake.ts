@@ -1,6 +1,17 @@
 /** The opening of a connection, remembered byte for byte: attach repeats it with another broker connection. */
 import { Arguments, METHOD, PROTOCOL_HEADER, readTune, type Tune, tuneHolds } from './methods.ts';
 
+/** The broker's connection.close, before it was open. */
+export class Refused extends Error {
+  readonly code: number;
+  readonly text: string;
+  constructor(code: number, text: string) {
+    super(`the broker refuses the connection: ${code} ${text}`);
+    this.code = code;
+    this.text = text;
+  }
+}
+
 export class Handshake {
   /** Bytes of the protocol header the app has sent so far. */
   header: Buffer = Buffer.alloc(0);
@@ -74,7 +85,7 @@ export class Handshake {
         return 'open';
       case METHOD.connectionClose: {
         const args = new Arguments(bytes);
-        throw new Error(`the broker refuses the connection: ${args.short()} ${args.shortString()}`);
+        throw new Refused(args.short(), args.shortString());
       }
       default:
         throw new Error(`the broker sent method ${method >> 16}.${method & 0xffff} in the handshake`);

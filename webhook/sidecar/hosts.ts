@@ -31,6 +31,11 @@ export class Hosts {
     this.now = now;
   }
 
+  /** It took the connection, and was of no use for all that. `name`: as `nameOf` has it. */
+  shun(name: string): void {
+    this.failedAt.set(name, this.now());
+  }
+
   /** Rejects when none can be reached, with what the first said. */
   async dial(hosts: readonly Host[], connect: (host: Host) => Promise<net.Socket>): Promise<Dialled> {
     let failure: unknown = new Error('no host is given');
@@ -43,7 +48,7 @@ export class Hosts {
       } catch (error) {
         if (!failed) failure = error;
         failed = true;
-        this.failedAt.set(nameOf(host), this.now());
+        this.shun(nameOf(host));
       }
     }
     throw failure;

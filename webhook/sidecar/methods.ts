@@ -27,6 +27,10 @@ export const METHOD = {
   channelFlowOk: id(20, 21),
   channelClose: id(20, 40),
   channelCloseOk: id(20, 41),
+  exchangeDeclare: id(40, 10),
+  exchangeDeclareOk: id(40, 11),
+  exchangeDelete: id(40, 20),
+  exchangeDeleteOk: id(40, 21),
   queueDeclare: id(50, 10),
   queueDeclareOk: id(50, 11),
   queueDelete: id(50, 40),
@@ -130,8 +134,8 @@ export const REQUESTS: ReadonlyMap<number, Request> = new Map<number, Request>([
   [METHOD.channelFlow, { reply: METHOD.channelFlowOk }],
   [METHOD.channelClose, { reply: METHOD.channelCloseOk }],
   [id(30, 10), { reply: id(30, 11) }],
-  [id(40, 10), { reply: id(40, 11), noWait: { before: 'sSS', bit: 4 } }],
-  [id(40, 20), { reply: id(40, 21), noWait: { before: 'sS', bit: 1 } }],
+  [METHOD.exchangeDeclare, { reply: METHOD.exchangeDeclareOk, noWait: { before: 'sSS', bit: 4 } }],
+  [METHOD.exchangeDelete, { reply: METHOD.exchangeDeleteOk, noWait: { before: 'sS', bit: 1 } }],
   [id(40, 30), { reply: id(40, 31), noWait: { before: 'sSSS', bit: 0 } }],
   [id(40, 40), { reply: id(40, 51), noWait: { before: 'sSSS', bit: 0 } }],
   [METHOD.queueDeclare, { reply: METHOD.queueDeclareOk, noWait: { before: 'sS', bit: 4 } }],
@@ -222,6 +226,22 @@ export const encode = {
   flow: (channel: number): Buffer => frame(channel, METHOD.channelFlow, bits(true)),
   qos: (channel: number, prefetch: number, global: boolean): Buffer =>
     frame(channel, METHOD.basicQos, Buffer.alloc(4), short(prefetch), bits(global)),
+  /** Asks whether there is such a queue. */
+  declarePassive: (channel: number, queue: string): Buffer =>
+    frame(channel, METHOD.queueDeclare, short(0), shortString(queue), bits(true), Buffer.alloc(4)),
+  /** The same of an exchange, of whatever type. */
+  exchangePassive: (channel: number, exchange: string): Buffer =>
+    frame(
+      channel,
+      METHOD.exchangeDeclare,
+      short(0),
+      shortString(exchange),
+      shortString('direct'),
+      bits(true),
+      Buffer.alloc(4),
+    ),
+  channelClose: (channel: number): Buffer =>
+    frame(channel, METHOD.channelClose, short(200), shortString(''), short(0), short(0)),
   confirmSelect: (channel: number): Buffer => frame(channel, METHOD.confirmSelect, bits(false)),
   consume: (channel: number, fields: ConsumeFields): Buffer =>
     frame(
@@ -245,6 +265,9 @@ export const encode = {
   connectionClose: (): Buffer =>
     frame(0, METHOD.connectionClose, short(200), shortString('handed over'), short(0), short(0)),
   connectionCloseOk: (): Buffer => frame(0, METHOD.connectionCloseOk),
+  /** To the app, in the broker's words: at most 255 bytes of them. */
+  connectionClosed: (code: number, text: string): Buffer =>
+    frame(0, METHOD.connectionClose, short(code), shortString(text.slice(0, 255)), short(0), short(0)),
   channelCloseOk: (channel: number): Buffer => frame(channel, METHOD.channelCloseOk),
   unblocked: (): Buffer => frame(0, METHOD.connectionUnblocked),
 };

@@ -2,9 +2,12 @@
 import { Counter, Gauge, Registry } from 'prom-client';
 import { type SessionReport, SidecarState, type StateChange } from '../api/control.ts';
 
+import type { Losses } from './reattach.ts';
+
 export interface MetricsSource {
   readonly state: () => SidecarState;
   readonly report: () => SessionReport;
+  readonly reattached: () => Losses;
   readonly outstanding: () => { carried: number; settling: number };
   /** Of a source that records, of a copy that replays. */
   readonly replay: () => Pick<StateChange, 'record' | 'play'> & { swallowed: number };
@@ -12,7 +15,7 @@ export interface MetricsSource {
 
 const sum = (numbers: number[]): number => numbers.reduce((total, number) => total + number, 0);
 
-export const createSidecarRegistry = ({ state, report, outstanding, replay }: MetricsSource): Registry => {
+export const createSidecarRegistry = ({ state, report, reattached, outstanding, replay }: MetricsSource): Registry => {
   const registry = new Registry();
   const registers = [registry];
   const gauge = (name: string, help: string, value: () => number): void => {
@@ -45,6 +48,13 @@ export const createSidecarRegistry = ({ state, report, outstanding, replay }: Me
   gauge('settling_outstanding', 'Carried deliveries this superseded source keeps open', () => outstanding().settling);
   counter('delivered', 'Messages delivered to the app', () => report().delivered);
   counter('published', 'Messages published by the app', () => report().published);
+  gauge('severed', 'AMQP connections of the app that wait for the broker', () => reattached().severed);
+  counter('losses_hidden', 'Lost broker connections that no app has seen', () => reattached().hidden);
+  counter(
+    'losses_given_up',
+    'Lost broker connections that the app was told of after a while',
+    () => reattached().givenUp,
+  );
   gauge('record_entries', 'Entries recorded for the copy', () => replay().record?.entries ?? 0);
   gauge('record_bytes', 'Bytes recorded that the copy has not acknowledged', () => replay().record?.bytes ?? 0);
   gauge('record_throttle', "Share of the copy's pace at which deliveries reach this source's app", () => {

@@ -12,6 +12,7 @@ import { lull } from './lull.ts';
 import { OldUpstreams } from './old-upstreams.ts';
 import { Patience } from './patience.ts';
 import { SPEAKS_TLS } from './protocols.ts';
+import { type Losses, Reattaching } from './reattach.ts';
 import { RelayReplay, type ReplayRelay } from './replay/relay-replay.ts';
 import { Session } from './session.ts';
 import { Undecided } from './undecided.ts';
@@ -28,6 +29,8 @@ export interface RelayOptions {
   tlsDir?: string;
   /** How a broker is reached; by DNS, TCP and TLS if not given. */
   connectUpstream?: (host: string, port: number) => Promise<net.Socket>;
+  /** Longest time that the loss of an upstream is kept from its app while another is sought, ms; 0, or not given: it is told at once. */
+  reattachMs?: number;
 }
 
 export interface Relay {
@@ -35,6 +38,7 @@ export interface Relay {
   /** Refuses new connections, waits for the app to end its own for at most graceMs, ends the rest. */
   stop(graceMs: number): Promise<void>;
   report(): SessionReport;
+  reattached(): Losses;
   /** Rejects with SHADOW_E_MUTE (or SHADOW_E_SESSION, before anything is touched) and goes on as before. */
   mute(timeoutMs: number): Promise<MuteResult>;
   /** Resolves when the app is served again. */
@@ -101,12 +105,19 @@ export class SessionRelay implements Relay {
   private settlesHere = false;
   /** Un-muting: sessions are given new upstreams. */
   private replacing = false;
+  private readonly reattaching: Reattaching<Connection>;
 
   constructor(options: RelayOptions) {
     this.options = options;
     const { tlsDir = SIDECAR.tlsDir } = options;
     const dial = options.connectUpstream ?? connectUpstream;
     this.connect = ({ host, port }, secure) => (secure ? connectTls(host, port, tlsDir) : dial(host, port));
+    this.reattaching = new Reattaching({
+      patienceMs: options.reattachMs ?? 0,
+      dial: (connection) => this.dial(connection),
+      shun: ({ session }) => this.hosts.shun(session.broker),
+      log: options.log,
+    });
   }
 
   async start(): Promise<void> {
@@ -159,6 +170,7 @@ export class SessionRelay implements Relay {
     await this.watch.until(() => !needed(), graceMs).catch(() => undefined);
     for (const connection of this.connections) connection.destroy();
     this.patience.end();
+    this.reattaching.drop();
     this.replay.drop();
     this.blind.drop();
     this.undecided.drop();
@@ -201,10 +213,13 @@ export class SessionRelay implements Relay {
     },
     gone: (connection) => {
       if (!this.connections.delete(connection)) return;
+      this.reattaching.end(connection);
       this.delivered += connection.session.wires.delivered;
       this.published += connection.session.wires.published;
       this.watch.changed();
     },
+    mayHide: () => this.mayHide(),
+    severed: (connection, why) => this.reattaching.begin(connection, why),
   };
 
   /** Upstream connections that only settle any more. */
@@ -254,6 +269,14 @@ export class SessionRelay implements Relay {
     );
   }
 
+  /** An ordinary day: no handoff begun, and of none before anything left (its losses are told as they are). */
+  private mayHide(): boolean {
+    if ((this.options.reattachMs ?? 0) <= 0 || this.stopping || this.holding || this.retired || this.replacing)
+      return false;
+    if (this.olds.size > 0 || !this.consuming() || this.replay.recording || this.replay.playing) return false;
+    return this.carriedOutstanding() === 0;
+  }
+
   private *served(): Generator<Connection> {
     for (const connection of this.connections) if (!connection.parked) yield connection;
   }
@@ -281,6 +304,10 @@ export class SessionRelay implements Relay {
     return report;
   }
 
+  reattached(): Losses {
+    return this.reattaching.losses;
+  }
+
   outstanding(): number {
     return this.olds.outstanding;
   }
@@ -288,6 +315,12 @@ export class SessionRelay implements Relay {
   carriedOutstanding(): number {
     let sum = 0;
     for (const { session } of this.connections) sum += session.carried;
+    return sum;
+  }
+
+  private stale(): number {
+    let sum = 0;
+    for (const { session } of this.connections) sum += session.stale;
     return sum;
   }
 
@@ -313,6 +346,12 @@ export class SessionRelay implements Relay {
     // A second source for the same delivery would settle it twice.
     if (this.carriedOutstanding() > 0 || this.olds.size > 0 || this.replacing || !this.consuming())
       throw new ShadowError(code, 'carried deliveries are not settled yet', { retryable: true });
+    if (this.reattaching.losses.severed > 0)
+      throw new ShadowError(code, 'a broker connection is lost and another is sought', { retryable: true });
+    if (this.stale() > 0)
+      throw new ShadowError(code, 'a broker connection was lost: what came over it is not settled yet', {
+        retryable: true,
+      });
   }
 
   async mute(timeoutMs: number): Promise<MuteResult> {

@@ -4,6 +4,7 @@
  *
  * opening → open ⇄ muting → mute → detached (its upstream half left behind or split off) → attached → open again.
  * A copy of a source that goes on: open, halted → replaying → open.
+ * An upstream that is lost on an ordinary day: open → severed → open.
  */
 import type { Settlement } from '../api/control.ts';
 import { AppSide } from './app-side.ts';
@@ -20,6 +21,7 @@ import type { Settling } from './replay/expectations.ts';
 import type { Made } from './replay/publishes.ts';
 import { Rehearsal } from './replay/rehearsal.ts';
 import type { Judge } from './replay/twin.ts';
+import { isForced, needs, Severed, unhideable } from './severed.ts';
 import { oldChannel, Superseded } from './superseded.ts';
 import { Wires } from './wires.ts';
 
@@ -32,6 +34,8 @@ export type Phase =
   | 'attached'
   /** The upstream half is left behind; what the broker says comes from the source's record, what the app says goes nowhere. */
   | 'replaying'
+  /** The upstream is lost, the app does not know, and another is sought. */
+  | 'severed'
   /** Not AMQP 0-9-1: bytes pass, nothing is known. */
   | 'blind';
 
@@ -42,6 +46,10 @@ export interface Actions {
   readonly settlements: Settlement[];
   /** What can't be made good: the upstream, or a channel of it, is lost while it is needed. */
   readonly lost: string | undefined;
+  /** The broker has closed the connection, and has its answer: the upstream is lost. */
+  readonly forced: boolean;
+  /** Another upstream is to be sought (see `restore` and `giveUp`). */
+  readonly severed: boolean;
 }
 
 export class Session {
@@ -62,6 +70,13 @@ export class Session {
   private heldDown: Piece[] = [];
   /** While a record is played to it. */
   rehearsal: Rehearsal | undefined;
+  private severed: Severed | undefined;
+  private justSevered = false;
+  private justForced = false;
+  /** The app has closed the connection while it was severed: it has its answer, or must know that there was nobody to give it. */
+  left: 'answered' | 'unheard' | undefined;
+  /** connection.close, as the broker said it before the upstream was lost; the app has not heard it. */
+  private parting: Piece | undefined;
   private readonly muting: Muting;
   private lost: string | undefined;
   /** Blind: what it is, for people. */
@@ -83,10 +98,12 @@ export class Session {
 
   take(): Actions {
     const { toApp, toBroker, settlements } = this.wires;
-    const lost = this.lost;
+    const { lost, justForced: forced, justSevered: severed } = this;
     this.wires.settlements = [];
     this.lost = undefined;
-    return { toApp: toApp.take(), toBroker: toBroker.take(), settlements, lost };
+    this.justForced = false;
+    this.justSevered = false;
+    return { toApp: toApp.take(), toBroker: toBroker.take(), settlements, lost, forced, severed };
   }
 
   /** Whether bytes of the app may be read now. */
@@ -94,6 +111,7 @@ export class Session {
     if (this.phase === 'muting') return this.muting.uploading();
     if (this.phase === 'opening') return !(this.muteWanted && this.handshake.asked);
     if (this.phase === 'replaying') return this.rehearsal?.twin.judge !== undefined;
+    if (this.phase === 'severed') return this.severed?.full === false;
     if (this.phase === 'open' && this.halting) return this.muting.uploading();
     return this.phase === 'open' || this.phase === 'blind';
   }
@@ -138,6 +156,10 @@ export class Session {
   }
 
   private appPiece(piece: Piece): void {
+    if (this.severed) {
+      if (this.severed.hold(piece)) this.leave(this.severed.unproven);
+      return;
+    }
     if (this.holds(piece)) {
       if (piece.type !== FRAME.heartbeat) this.held.push(piece);
       return;
@@ -195,6 +217,11 @@ export class Session {
         if (method === METHOD.channelClose) this.lose(`the broker closed channel ${piece.channel}`);
         if (this.phase === 'attached' && piece.type === FRAME.heartbeat) return;
         break;
+      case 'open':
+        if (this.parts(piece)) return;
+        break;
+      case 'severed':
+        return;
       case 'muting':
         // It ends by itself: the app's close-ok must get through.
         if (method === METHOD.connectionClose) {
@@ -205,6 +232,16 @@ export class Session {
         break;
     }
     this.brokerSide.handle(piece);
+  }
+
+  /** The broker says good-bye, or has: the app may not need to know. */
+  private parts(piece: Piece): boolean {
+    if (this.parting) return true;
+    if (!isForced(piece) || this.hiding !== undefined) return false;
+    this.parting = { ...piece, bytes: Buffer.from(piece.bytes) };
+    this.wires.toBroker.inject(encode.connectionCloseOk());
+    this.justForced = true;
+    return true;
   }
 
   private opened(): void {
@@ -371,6 +408,69 @@ export class Session {
     return count;
   }
 
+  // ---- an upstream that is lost on an ordinary day
+
+  /** Why the app would have to know if its upstream were lost now, in words for people; undefined: as far as it goes, it would not. */
+  get hiding(): string | undefined {
+    if (this.phase !== 'open' || this.halting || this.appGone) return 'it is not served as on an ordinary day';
+    if (this.wires.tap || this.rehearsal) return 'the pod is being handed over';
+    return unhideable(this.wires);
+  }
+
+  private sever(): void {
+    const { wires } = this;
+    wires.toBroker = new Outlet();
+    this.phase = 'severed';
+    this.severed = new Severed(wires);
+    this.justSevered = true;
+    wires.toApp.inject(HEARTBEAT);
+  }
+
+  /** Takes what an attachment has set up; the app is served again. */
+  restore(attachment: Attachment): void {
+    const { severed } = this;
+    if (!severed) throw new Malformed(`restore in phase ${this.phase}`);
+    this.severed = undefined;
+    this.parting = undefined;
+    this.phase = 'open';
+    this.brokerSplitter = attachment.splitter;
+    this.wires.toBroker = attachment.toBroker;
+    for (const piece of severed.restore()) this.appPiece(piece);
+  }
+
+  /**
+   * No other upstream can be had: the app learns of the loss in the broker's words, if it has said any. False: it has not.
+   * `refusal`: what it said to us instead.
+   */
+  giveUp(refusal?: { readonly code: number; readonly text: string }): boolean {
+    if (!this.severed) return true;
+    const last = refusal ? encode.connectionClosed(refusal.code, refusal.text) : this.parting?.bytes;
+    this.end('broker');
+    if (last) this.wires.toApp.inject(last);
+    return last !== undefined;
+  }
+
+  /** The app closes the connection while there is no broker to hear it. To one without confirms close-ok would say that all has arrived. */
+  private leave(unproven: boolean): void {
+    this.end('app');
+    this.left = unproven ? 'unheard' : 'answered';
+    if (!unproven) this.wires.toApp.inject(encode.connectionCloseOk());
+  }
+
+  private end(by: 'app' | 'broker'): void {
+    this.severed = undefined;
+    this.phase = 'open';
+    this.wires.closing = by;
+    this.wires.giveBackAll();
+  }
+
+  /** Deliveries of an upstream that is lost, which the app has not settled. */
+  get stale(): number {
+    let sum = 0;
+    for (const channel of this.wires.channels.values()) sum += channel.deliveries.leftStale;
+    return sum;
+  }
+
   // ---- another upstream
 
   /** The upstream is left behind. What the app has not been given yet stays in `toApp` and in the socket's queue. */
@@ -394,9 +494,10 @@ export class Session {
     return half;
   }
 
-  /** What sets up another upstream connection; `adopt` takes it. */
-  attachment(): Attachment {
-    return new Attachment(this.handshake, [...this.wires.openChannels()], this.appSplitter.maxMethod);
+  /** What sets up another upstream connection; `adopt` takes it. `probing`: only if the broker has all that the app has declared. */
+  attachment(probing = false): Attachment {
+    const needed = probing ? needs(this.wires) : undefined;
+    return new Attachment(this.handshake, [...this.wires.openChannels()], this.appSplitter.maxMethod, needed);
   }
 
   adopt(attachment: Attachment): void {
@@ -448,7 +549,13 @@ export class Session {
     if (!handshake.done) return;
     for (const channel of wires.channels.values()) wires.loosen(channel);
     if (phase === 'muting' || phase === 'mute' || phase === 'attached') wires.toBroker.inject(HEARTBEAT);
-    if (phase === 'detached' || phase === 'attached' || phase === 'replaying') wires.toApp.inject(HEARTBEAT);
+    if (phase === 'detached' || phase === 'attached' || phase === 'replaying' || phase === 'severed')
+      wires.toApp.inject(HEARTBEAT);
+  }
+
+  /** The broker is silent; before the app judges it by that, it will be taken for lost. */
+  reassure(): void {
+    if (this.hiding === undefined) this.wires.toApp.inject(HEARTBEAT);
   }
 
   /** The app's socket is gone. A source that is mute keeps its upstream: its copy may need it. */
@@ -459,8 +566,8 @@ export class Session {
     if (this.phase === 'open' || this.phase === 'muting') this.wires.giveBackAll();
   }
 
-  /** The upstream socket is gone; true if the app must be told now. */
-  upstreamClosed(): boolean {
+  /** The upstream socket is gone; true if the app must be told now. `mayHide`: it need not be, as far as the pod goes. */
+  upstreamClosed(mayHide = false): boolean {
     switch (this.phase) {
       case 'mute':
       case 'attached':
@@ -468,8 +575,14 @@ export class Session {
         return false;
       case 'detached':
       case 'replaying':
+      case 'severed':
         return false;
       default:
+        if (mayHide && this.hiding === undefined) {
+          this.sever();
+          return false;
+        }
+        if (this.parting) this.brokerSide.handle(this.parting);
         if (this.wires.tap && !this.wires.closing) this.lose('the upstream connection is lost');
         if (!this.wires.closing) this.wires.giveBackAll();
         this.wires.closing ??= 'broker';

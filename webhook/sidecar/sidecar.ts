@@ -35,6 +35,8 @@ export interface Settings {
   readonly controllerUrl: string;
   readonly healthPort: number;
   readonly graceMs: number;
+  /** Longest time that a lost broker connection is kept from the app; 0: it is not. */
+  readonly reattachMs: number;
 }
 
 const Port = z.coerce.number<string>().int().min(0).max(65535);
@@ -59,6 +61,8 @@ const Environment = z.object({
   SHADOW_CONTROLLER_URL: z.url().default(`wss://${SERVER_NAME}:${PORT.controller}${CONTROL_PATH}`),
   SHADOW_HEALTH_PORT: Port.default(PORT.health),
   SHADOW_GRACE_SECONDS: z.coerce.number().min(0).default(25),
+  // Ten days are more than enough, and a timer takes no more than 24.
+  SHADOW_REATTACH_SECONDS: z.coerce.number().min(0).max(864_000).default(60),
 });
 
 /** Throws SHADOW_E_INVALID naming the variable. */
@@ -72,6 +76,7 @@ export const settingsOf = (env: NodeJS.ProcessEnv): Settings => {
       controllerUrl: parsed.SHADOW_CONTROLLER_URL,
       healthPort: parsed.SHADOW_HEALTH_PORT,
       graceMs: parsed.SHADOW_GRACE_SECONDS * 1000,
+      reattachMs: parsed.SHADOW_REATTACH_SECONDS * 1000,
     };
   } catch (error) {
     const detail =
@@ -88,6 +93,7 @@ export type CreateRelay = (options: {
   brokers: Brokers;
   blindPorts: readonly number[];
   tlsDir: string;
+  reattachMs: number;
   log: Log;
 }) => StoppableRelay;
 
@@ -106,8 +112,8 @@ export const startSidecar = async (env: NodeJS.ProcessEnv, createRelay: CreateRe
   const paths = pathsOf(env);
   const identity = readIdentity(paths.idDir);
   const process_ = randomUUID();
-  const { brokers, blindPorts, tlsDir } = settings;
-  const relay = createRelay({ brokers, blindPorts, tlsDir, log });
+  const { brokers, blindPorts, tlsDir, reattachMs } = settings;
+  const relay = createRelay({ brokers, blindPorts, tlsDir, reattachMs, log });
   const handoff = restarted(claimOfMarker(paths.runDir, identity.uid));
   clearFreeze(paths.runDir);
   // Another pod's marker, come along with its emptyDir.
@@ -121,6 +127,7 @@ export const startSidecar = async (env: NodeJS.ProcessEnv, createRelay: CreateRe
     handoff: () => commands.state(),
     replay: () => commands.replay(),
     report: () => relay.report(),
+    reattached: () => relay.reattached(),
     outstanding: () => ({
       carried: commands.state().state === 'live' ? relay.carriedOutstanding() : 0,
       settling: commands.state().state === 'superseded' ? relay.outstanding() : 0,

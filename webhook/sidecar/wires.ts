@@ -4,6 +4,7 @@ import { Channel, type Consumer, type Content, type Withheld } from './channel.t
 import { FRAME, HEADER_BYTES, Malformed, Outlet, type Piece } from './frames.ts';
 import { encode } from './methods.ts';
 import type { Tap, Valve } from './tap.ts';
+import { Topology } from './topology.ts';
 
 export class Wires {
   readonly connection: number;
@@ -25,6 +26,7 @@ export class Wires {
   readonly queues = new Map<string, readonly string[]>();
   /** Queue → its type as declared over this connection; of others it is not known. */
   readonly queueTypes = new Map<string, 'classic' | 'quorum'>();
+  readonly declared = new Topology();
   renewedSecret = false;
   /** Sees what takes effect, while a record is made or played. */
   tap: Tap | undefined;
@@ -43,7 +45,7 @@ export class Wires {
 
   /** A frame of our own on a channel: never between the frames of a content of the app. */
   injectUp(channel: Channel, frame: Buffer): void {
-    if (channel.up) channel.waitingUp.push(frame);
+    if (channel.up && !channel.up.lost) channel.waitingUp.push(frame);
     else this.toBroker.inject(frame);
   }
 

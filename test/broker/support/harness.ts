@@ -1,7 +1,7 @@
 /** One broker per test file, a relay before it, and amqplib clients on either way to it. */
 import amqp, { type Channel, type ChannelModel, type ConfirmChannel, type ConsumeMessage } from 'amqplib';
 import { afterAll, afterEach, beforeAll, expect } from 'vitest';
-import { createRelay, type Relay, SessionRelay } from '../../../webhook/sidecar/relay.ts';
+import { createRelay, type Relay, type RelayOptions, SessionRelay } from '../../../webhook/sidecar/relay.ts';
 import { type RabbitMQ, startRabbitMQ } from './rabbitmq.ts';
 
 const quiet = () => undefined;
@@ -14,12 +14,14 @@ export interface Harness {
   app(options?: string): Promise<ChannelModel>;
   /** A client that goes to the broker directly. */
   outside(): Promise<ChannelModel>;
+  /** A client of whatever listens there on the broker's port. */
+  client(host: string): Promise<ChannelModel>;
   /** Bytes in the relay's memory that its apps have not taken. */
   buffered(): number;
 }
 
-/** `relay` is new for every test. */
-export const useBroker = (): Harness => {
+/** `relay` is new for every test. `options`: of the relay, beside where it relays to. */
+export const useBroker = (options: Partial<RelayOptions> = {}): Harness => {
   let broker: RabbitMQ;
   let relay: Relay | undefined;
   let clients: ChannelModel[] = [];
@@ -34,6 +36,7 @@ export const useBroker = (): Harness => {
       brokers: [{ host: '127.0.0.1', port: broker.port, listen: '127.0.0.2' }],
       blindPorts: [],
       log,
+      ...options,
     });
     await relay.start();
   };
@@ -62,6 +65,7 @@ export const useBroker = (): Harness => {
     },
     app: (options) => connect('127.0.0.2', options),
     outside: () => connect('127.0.0.1'),
+    client: (host) => connect(host),
     buffered: () => {
       let sum = 0;
       if (relay instanceof SessionRelay) for (const { app } of relay.connections) sum += app.writableLength;

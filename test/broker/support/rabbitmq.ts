@@ -3,7 +3,7 @@
  * test is killed. SHADOW_TEST_RABBITMQ says which: 3, the machine's (default), or 4.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -45,6 +45,12 @@ export interface RabbitMQ {
   /** rabbitmqctl, quiet. */
   ctl(...args: string[]): Promise<string>;
   queues(): Promise<QueueState[]>;
+  /** To the node itself. */
+  signal(name: NodeJS.Signals): Promise<void>;
+  /** Ends it without a word, as a power loss would; its data stay. */
+  crash(): Promise<void>;
+  /** After a crash: the same node again, on the same port. */
+  start(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -130,25 +136,18 @@ export const startRabbitMQ = async (
   const log: string[] = [];
   const epmd = call(home, 'epmd', '-port', env.ERL_EPMD_PORT, '-kill');
   const [program = '', ...args] = call(home, 'rabbitmq-server');
-  const server: ChildProcess = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
-  for (const stream of [server.stdout, server.stderr]) stream?.on('data', (data: Buffer) => log.push(data.toString()));
-  const calledOff = guard({ pid: server.pid!, after: epmd, directories: [home, ...directories] });
-  let exited = false;
-  const exit = new Promise<void>((resolve) =>
-    server.once('exit', () => {
-      exited = true;
-      resolve();
-    }),
-  );
+  let server: ChildProcess | undefined;
+  let exit: Promise<void> = Promise.resolve();
+  let calledOff = (): void => undefined;
 
   const ctl = async (...words: string[]): Promise<string> => {
     const [rabbitmqctl = '', ...given] = call(home, 'rabbitmqctl', '-q', ...words);
     return (await run(rabbitmqctl, given, { env, maxBuffer: 1 << 24 })).stdout;
   };
   const stop = async (): Promise<void> => {
-    if (!exited) {
+    if (server) {
       server.kill('SIGTERM');
-      const timer = setTimeout(() => server.kill('SIGKILL'), 15_000);
+      const timer = setTimeout(() => server?.kill('SIGKILL'), 15_000);
       await exit;
       clearTimeout(timer);
     }
@@ -156,15 +155,38 @@ export const startRabbitMQ = async (
     await rm(home, { recursive: true, force: true });
     calledOff();
   };
-
-  const deadline = Date.now() + 90_000;
-  while (!(await accepts(port)) || (tlsPort !== 0 && !(await accepts(tlsPort)))) {
-    if (exited || Date.now() > deadline) {
-      await stop();
-      throw new Error(`RabbitMQ did not start:\n${log.join('').slice(-4000)}`);
+  const signal = async (name: NodeJS.Signals): Promise<void> => {
+    // What was spawned is a script that waits for it.
+    process.kill(Number(await readFile(path.join(home, 'pid'), 'utf8')), name);
+  };
+  const crash = async (): Promise<void> => {
+    await signal('SIGKILL');
+    await exit;
+    calledOff();
+  };
+  const start = async (): Promise<void> => {
+    const started = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    server = started;
+    for (const stream of [started.stdout, started.stderr])
+      stream.on('data', (data: Buffer) => log.push(data.toString()));
+    calledOff = guard({ pid: started.pid!, after: epmd, directories: [home, ...directories] });
+    exit = new Promise((resolve) =>
+      started.once('exit', () => {
+        server = undefined;
+        resolve();
+      }),
+    );
+    const deadline = Date.now() + 90_000;
+    while (!(await accepts(port)) || (tlsPort !== 0 && !(await accepts(tlsPort)))) {
+      if (!server || Date.now() > deadline) {
+        await stop();
+        throw new Error(`RabbitMQ did not start:\n${log.join('').slice(-4000)}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 200));
     }
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
+  };
+
+  await start();
   return {
     port,
     tlsPort,
@@ -181,6 +203,9 @@ export const startRabbitMQ = async (
           'json',
         ),
       ) as QueueState[],
+    signal,
+    crash,
+    start,
     stop,
   };
 };

@@ -227,6 +227,11 @@ export class App implements Listener, Workshop {
     channel.endIfDone(this.outbox.waits(channel));
   }
 
+  /** They are published again. */
+  refused(outputs: string[]): void {
+    for (const output of outputs) this.outbox.again(output);
+  }
+
   delivered(channel: AppChannel, content: Incoming): void {
     const consumer = channel.consumer(content.consumer);
     if (!consumer) {

@@ -241,6 +241,19 @@ export class AppChannel {
     this.complain(`${output} was returned, which was not to be`);
   }
 
+  /** The outputs that are refused by this: as if they had never been published. */
+  refused(tag: number, multiple: boolean): string[] {
+    const outputs: string[] = [];
+    this.note(`< refuse ${tag}${multiple ? ' and before' : ''}`);
+    for (const [seq, { output }] of this.unconfirmed) {
+      if (multiple ? seq > tag : seq !== tag) continue;
+      this.unconfirmed.delete(seq);
+      outputs.push(output);
+    }
+    if (outputs.length === 0) this.complain(`publish ${tag} of ${this.published} was refused, which is not open`);
+    return outputs;
+  }
+
   /** The outputs that are confirmed by this. */
   confirmed(tag: number, multiple: boolean): string[] {
     const outputs: string[] = [];

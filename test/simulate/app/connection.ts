@@ -21,6 +21,7 @@ export interface Listener {
   delivered(channel: AppChannel, content: Incoming): void;
   returned(channel: AppChannel, content: Incoming): void;
   confirmed(channel: AppChannel, outputs: string[]): void;
+  refused(outputs: string[]): void;
   cancelled(channel: AppChannel, consumer: string): void;
 }
 
@@ -180,6 +181,9 @@ export class AppConnection {
         return;
       case M.ack:
         this.app.confirmed(channel, channel.confirmed(args.longlong(), args.octet() !== 0));
+        return;
+      case M.nack:
+        this.app.refused(channel.refused(args.longlong(), (args.octet() & 1) !== 0));
         return;
       case M.consumeOk:
         channel.replied(method);

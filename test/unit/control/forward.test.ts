@@ -125,6 +125,7 @@ test('a copy answers whether it is ready at the moment it goes live, within the 
     handoff: () => ({ ...fresh, state }),
     replay: () => ({ swallowed: 0 }),
     report: () => ({ connections: [], hazards: [], delivered: 0, published: 0 }),
+    reattached: () => ({ severed: 0, hidden: 0, givenUp: 0 }),
     outstanding: () => ({ carried: 0, settling: 0 }),
     log,
   });

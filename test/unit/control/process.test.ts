@@ -168,6 +168,9 @@ test("another pod's marker is removed; without controller or CA the sidecar rela
   await pause(300);
   expect(await health('/ready')).toBe('200 idle');
   expect(await health('/metrics')).toMatch(/shadow_sidecar_delivered_total 7/);
+  expect(await health('/metrics')).toMatch(
+    /shadow_sidecar_severed 1\n.*losses_hidden_total 5\n.*losses_given_up_total 2\n/s,
+  );
   expect(existsSync(join(at.runDir, 'mute'))).toBe(false);
   child.kill('SIGTERM');
   expect(await exited).toBe(0);

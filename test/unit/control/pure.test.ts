@@ -240,7 +240,10 @@ test('the environment is checked and named', () => {
     blindPorts: [15672, 1883],
     controllerUrl: 'wss://shadow-controller.shadow-system.svc:8444/v1/sidecar',
     graceMs: 25_000,
+    reattachMs: 60_000,
   });
+  expect(settingsOf({ SHADOW_BROKERS, SHADOW_REATTACH_SECONDS: '0' }).reattachMs).toBe(0);
+  expect(() => settingsOf({ SHADOW_BROKERS, SHADOW_REATTACH_SECONDS: '-1' })).toThrow(/SHADOW_REATTACH_SECONDS/);
   expect(settingsOf({ SHADOW_BROKERS, SHADOW_BLIND_PORTS: '' }).blindPorts).toEqual([]);
   const full = { listenToo: '::1', tls: true, others: [{ host: 'fd00::7', port: 5671 }] };
   const [broker] = JSON.parse(SHADOW_BROKERS) as object[];

@@ -128,6 +128,7 @@ export const createStandIn = (calls: string[] = []): StandIn => {
     start: () => called('start'),
     stop: (graceMs) => called(`stop ${graceMs > 0 ? 'gently' : 'now'}`),
     report: () => ({ connections: [], hazards: [], delivered: 7, published: 3 }),
+    reattached: () => ({ severed: 1, hidden: 5, givenUp: 2 }),
     mute: async () => {
       await called('mute');
       return { carried: 3 };

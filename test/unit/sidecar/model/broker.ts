@@ -39,6 +39,8 @@ export interface Output extends Content {
 export type Random = () => number;
 
 export class ModelBroker {
+  /** Queue or exchange → why it can't be had. */
+  readonly absent = new Map<string, string>();
   readonly queues = new Map<string, Message[]>();
   readonly outputs: Output[] = [];
   /** Settled by clients, by body: how often for good. */
@@ -76,6 +78,8 @@ export class ModelConnection {
   readonly out: Buffer[] = [];
   readonly channels = new Map<number, ModelChannel>();
   closed = false;
+  /** Channels it has closed: what still comes on them it ignores. */
+  private readonly refused = new Set<number>();
   private readonly broker: ModelBroker;
   private header = 0;
   private readonly splitter = new Splitter();
@@ -143,6 +147,7 @@ export class ModelConnection {
       return;
     }
     const channel = this.channels.get(id);
+    if (!channel && this.refused.has(id)) return;
     if (!channel) throw new Error(`method ${of >> 16}.${of & 0xffff} on channel ${id}, which is not open`);
     const args = new Arguments(bytes);
     switch (of) {
@@ -158,6 +163,24 @@ export class ModelConnection {
       case METHOD.channelFlow:
         this.say(method(id, METHOD.channelFlowOk, octet(1)));
         return;
+      case METHOD.queueDeclare:
+      case METHOD.exchangeDeclare: {
+        args.short();
+        const name = args.shortString();
+        const why = this.broker.absent.get(name);
+        if (why === undefined)
+          this.say(
+            of === METHOD.queueDeclare
+              ? method(id, METHOD.queueDeclareOk, text(name), long(0), long(0))
+              : method(id, METHOD.exchangeDeclareOk),
+          );
+        else {
+          this.channels.delete(id);
+          this.refused.add(id);
+          this.say(method(id, METHOD.channelClose, short(404), text(why), short(0), short(0)));
+        }
+        return;
+      }
       case METHOD.basicConsume: {
         args.short();
         const queue = args.shortString();
