@@ -7,7 +7,6 @@ import {
   encode,
   hasNoWait,
   METHOD,
-  methodOf,
   REQUESTS,
   readSettle,
   writeShortString,
@@ -50,7 +49,7 @@ export class AppSide {
   }
 
   private method(piece: Piece): void {
-    const method = methodOf(piece.bytes);
+    const { method } = piece;
     if (piece.channel === 0) {
       this.connectionMethod(method, piece);
       return;

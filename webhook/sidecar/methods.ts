@@ -2,7 +2,7 @@
  * The AMQP 0-9-1 methods the session understands: ids, the few fields it reads, the few frames it writes. Tables are never
  * decoded and encoded again: a consumer's arguments are kept as the bytes they came in.
  */
-import { FRAME, FRAME_END, HEADER_BYTES, Malformed } from './frames.ts';
+import { FRAME, FRAME_END, HEADER_BYTES, long, Malformed } from './frames.ts';
 
 const id = (classId: number, methodId: number): number => (classId << 16) | methodId;
 
@@ -63,9 +63,11 @@ export const methodOf = (frame: Buffer): number => frame.readUInt32BE(HEADER_BYT
 /** Where a method's arguments begin. */
 export const ARGUMENTS = HEADER_BYTES + 4;
 
-/** Delivery and publish tags are 64 bit on the wire; beyond 2^53 they are nobody's. */
-export const readTag = (bytes: Buffer, at: number): number =>
-  bytes.readUInt32BE(at) * 0x1_0000_0000 + bytes.readUInt32BE(at + 4);
+/** Delivery and publish tags are 64 bit on the wire; beyond 2^53 they are nobody's. `end`: of the frame's payload. */
+export const readTag = (bytes: Buffer, at: number, end = bytes.length): number => {
+  if (at + 8 > end) throw new Malformed('a tag cut short');
+  return long(bytes, at) * 0x1_0000_0000 + long(bytes, at + 4);
+};
 export const writeTag = (bytes: Buffer, at: number, tag: number): void => {
   bytes.writeUInt32BE(Math.floor(tag / 0x1_0000_0000), at);
   bytes.writeUInt32BE(tag % 0x1_0000_0000, at + 4);

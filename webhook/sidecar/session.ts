@@ -14,7 +14,7 @@ import { resumeConsumers } from './consumers.ts';
 import { FRAME, Malformed, Outlet, type Piece, Splitter } from './frames.ts';
 import { Handshake } from './handshake.ts';
 import { type ConnectionReport, connectionReport, hazardsOf } from './hazards.ts';
-import { encode, HEARTBEAT, METHOD, methodOf } from './methods.ts';
+import { encode, HEARTBEAT, METHOD } from './methods.ts';
 import { Muting } from './muting.ts';
 import { spokenBy } from './protocols.ts';
 import type { Settling } from './replay/expectations.ts';
@@ -145,7 +145,7 @@ export class Session {
       rest = taken;
       if (taken) this.wires.toBroker.raw(this.handshake.header);
     }
-    if (rest) for (const piece of this.appSplitter.push(rest)) this.appPiece(piece);
+    if (rest) this.appSplitter.split(rest, (piece) => this.appPiece(piece));
     this.advance();
   }
 
@@ -161,7 +161,7 @@ export class Session {
       return;
     }
     if (this.holds(piece)) {
-      if (piece.type !== FRAME.heartbeat) this.held.push(piece);
+      if (piece.type !== FRAME.heartbeat) this.held.push(piece.kept());
       return;
     }
     if (this.rehearsal) {
@@ -169,7 +169,7 @@ export class Session {
       return;
     }
     if (this.phase === 'opening' && piece.type === FRAME.method && piece.channel === 0)
-      this.handshake.fromApp(methodOf(piece.bytes), piece.bytes);
+      this.handshake.fromApp(piece.method, piece.bytes);
     this.appSide.handle(piece);
   }
 
@@ -189,18 +189,18 @@ export class Session {
     }
     if (this.phase === 'blind') this.wires.toApp.raw(chunk);
     else if (this.phase !== 'detached' && this.phase !== 'replaying') {
-      for (const piece of this.brokerSplitter.push(chunk)) this.brokerPiece(piece);
+      this.brokerSplitter.split(chunk, (piece) => this.brokerPiece(piece));
       this.advance();
     }
   }
 
   private brokerPiece(piece: Piece): void {
     if (this.halting && this.phase === 'open' && (this.heldDown.length > 0 || this.betweenContents)) {
-      this.heldDown.push(piece);
+      this.heldDown.push(piece.kept());
       return;
     }
     if (this.wires.tap) this.wires.tap.fromBroker(piece, this.wires.channels.get(piece.channel));
-    const method = piece.type === FRAME.method ? methodOf(piece.bytes) : 0;
+    const method = piece.type === FRAME.method ? piece.method : 0;
     switch (this.phase) {
       case 'opening':
         this.brokerSide.handle(piece);
@@ -209,7 +209,7 @@ export class Session {
       case 'mute':
       case 'attached':
         if (method === METHOD.connectionClose) {
-          this.deferred = piece;
+          this.deferred = piece.kept();
           this.wires.toBroker.inject(encode.connectionCloseOk());
           this.lose('the broker closed the connection');
           return;
@@ -238,7 +238,7 @@ export class Session {
   private parts(piece: Piece): boolean {
     if (this.parting) return true;
     if (!isForced(piece) || this.hiding !== undefined) return false;
-    this.parting = { ...piece, bytes: Buffer.from(piece.bytes) };
+    this.parting = piece.kept();
     this.wires.toBroker.inject(encode.connectionCloseOk());
     this.justForced = true;
     return true;

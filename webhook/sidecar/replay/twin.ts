@@ -103,7 +103,7 @@ export class Twin {
     if (piece.type === FRAME.heartbeat) return;
     this.count += 1;
     // Copied: what waits must not keep whole chunks alive, and what is changed in place must not be anybody else's.
-    const ordered = { piece: { ...piece, bytes: Buffer.from(piece.bytes) }, order: this.count };
+    const ordered = { piece: piece.kept(), order: this.count };
     if (piece.type === FRAME.method) this.begin(ordered);
     else this.content(ordered);
   }
@@ -169,7 +169,7 @@ export class Twin {
   }
 
   private apply({ pieces }: Unit): true {
-    for (const { piece } of pieces) this.appSide.handle({ ...piece, bytes: Buffer.from(piece.bytes) });
+    for (const { piece } of pieces) this.appSide.handle(piece.kept());
     this.wires.toBroker.take();
     return true;
   }
