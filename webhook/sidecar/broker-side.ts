@@ -129,7 +129,7 @@ export class BrokerSide {
     const { chunk } = piece;
     const name = piece.start + ARGUMENTS;
     const at = name + 1 + chunk[name]!;
-    const consumer = channel.consumerOf(chunk.toString('latin1', name + 1, at));
+    const consumer = channel.consumerOf(channel.tagOf(chunk, name + 1, at));
     if (consumer && consumer.tag !== consumer.upstreamTag) writeShortString(chunk, name, consumer.tag);
     const withheld = consumer !== undefined && this.wires.withholds(channel, consumer);
     // On a channel the app is closing, nothing will be settled any more.
