@@ -4,6 +4,7 @@ import type { Settlement } from '../api/control.ts';
 import type { Attachment } from './attachment.ts';
 import { Calming } from './calming.ts';
 import { SILENT_TICKS, UNHEARD_TICKS } from './heartbeat.ts';
+import { ALWAYS, Reader } from './reader.ts';
 import type { Phase, Session } from './session.ts';
 import { setReading, silence, writeSpans } from './sockets.ts';
 import type { Superseded } from './superseded.ts';
@@ -68,6 +69,8 @@ export class Connection {
     this.session = session;
     this.app = app;
     this.events = events;
+    // What is read from one side is needed until the other's kernel has it; all else is copied.
+    if (app instanceof Reader) app.lends = () => !!this.upstream && this.upstream.writableLength > 0;
     app.on('data', (chunk: Buffer) => this.guard(() => session.fromApp(chunk)));
     app.on('drain', () => {
       this.flow();
@@ -91,6 +94,7 @@ export class Connection {
     this.parked = false;
     this.failure = undefined;
     this.silentTicks = 0;
+    if (upstream instanceof Reader) upstream.lends = () => this.app.writableLength > 0;
     upstream.on('data', (chunk: Buffer) => {
       this.silentTicks = 0;
       this.calming.restart();
@@ -281,6 +285,7 @@ export class Connection {
   private upstreamClosed(upstream: net.Socket): void {
     if (this.upstream !== upstream) return;
     this.upstream = undefined;
+    this.forget();
     upstream.destroySoon();
     this.loseUpstream();
   }
@@ -322,11 +327,18 @@ export class Connection {
     this.release()?.destroy();
   }
 
+  /** An upstream that is left may still be writing what the app has said. */
+  private forget(): void {
+    if (this.app instanceof Reader) this.app.abandon();
+  }
+
   private release(): net.Socket | undefined {
     const { upstream } = this;
     this.upstream = undefined;
     this.failure = undefined;
     if (upstream) silence(upstream);
+    if (upstream instanceof Reader) upstream.lends = ALWAYS;
+    this.forget();
     return upstream;
   }
 
