@@ -1,7 +1,7 @@
 /** What the record keeps of contents: digests, and of the properties the one by which a reply is known. */
-import { createHash } from 'node:crypto';
+import { createHash, type Hash, hash } from 'node:crypto';
 import { FRAME, HEADER_BYTES, type Piece } from '../frames.ts';
-import { ARGUMENTS, Arguments } from '../methods.ts';
+import { ARGUMENTS, Arguments, readTag } from '../methods.ts';
 import { DIGEST } from './entries.ts';
 
 /** Class, weight, body size, property flags. */
@@ -59,8 +59,8 @@ const timeless = (header: Buffer): Buffer => {
 };
 
 /** The part of a frame's payload that a piece holds. */
-const payloadOf = ({ bytes, first, last }: Piece): Buffer =>
-  bytes.subarray(first ? HEADER_BYTES : 0, last ? bytes.length - 1 : bytes.length);
+const payloadOf = ({ chunk, start, end, first, last }: Piece): Buffer =>
+  chunk.subarray(first ? start + HEADER_BYTES : start, last ? end - 1 : end);
 
 const shortened = (digest: Buffer, bytes: number): string => digest.toString('latin1', 0, bytes);
 
@@ -72,39 +72,38 @@ export interface Digests {
 
 /** Follows one publish of the app, piece by piece: neither frame boundaries, nor the channel, nor its timestamp count. */
 export class PublishDigest {
-  private readonly whole = createHash('sha256');
-  private readonly body = createHash('sha256');
+  /** Exchange, key and flags; before them a reserved number. */
+  private readonly method: Buffer;
   private readonly header: Buffer[] = [];
-  private headed = false;
+  /** Bytes of the body, as announced. */
+  private size = 0;
+  /** Its digest: at once where it comes in one piece, as it mostly does. */
+  private body: Buffer | undefined;
+  private parts: Hash | undefined;
 
   constructor(method: Buffer) {
-    // Exchange, key and flags; before them a reserved number.
-    this.whole.update(method.subarray(ARGUMENTS + 2, method.length - 1));
+    this.method = Buffer.from(method.subarray(ARGUMENTS + 2, method.length - 1));
   }
 
   add(piece: Piece): void {
     const payload = payloadOf(piece);
     if (piece.type !== FRAME.body) {
+      if (piece.first) this.size = readTag(piece.chunk, piece.start + HEADER_BYTES + 4);
       this.header.push(Buffer.from(payload));
-      return;
+    } else if (payload.length === this.size) this.body = hash('sha256', payload, 'buffer');
+    else {
+      this.parts ??= createHash('sha256');
+      this.parts.update(payload);
     }
-    this.head();
-    this.whole.update(payload);
-    this.body.update(payload);
-  }
-
-  /** The header is whole once the body begins, or nothing more comes. */
-  private head(): void {
-    if (!this.headed) this.whole.update(timeless(Buffer.concat(this.header)));
-    this.headed = true;
   }
 
   done(): Digests {
-    this.head();
+    const body = this.body ?? (this.parts ?? createHash('sha256')).digest();
+    const header = this.header.length === 1 ? this.header[0]! : Buffer.concat(this.header);
     return {
-      digest: shortened(this.whole.digest(), DIGEST.publish),
-      body: shortened(this.body.digest(), DIGEST.body),
-      correlation: correlationOf(Buffer.concat(this.header)),
+      digest: shortened(hash('sha256', Buffer.concat([this.method, timeless(header), body]), 'buffer'), DIGEST.publish),
+      body: shortened(body, DIGEST.body),
+      correlation: correlationOf(header),
     };
   }
 }

@@ -81,9 +81,10 @@ const HEAD = 4 + 1 + 4 + 2;
 
 class Writer {
   private readonly bytes: Buffer;
-  private at = 0;
-  constructor(size: number) {
-    this.bytes = Buffer.allocUnsafe(size);
+  private at: number;
+  constructor(bytes: Buffer, at: number) {
+    this.bytes = bytes;
+    this.at = at;
   }
   int(value: number, size: 1 | 2 | 4 | 6): void {
     this.at = this.bytes.writeUIntBE(value, this.at, size);
@@ -98,70 +99,75 @@ class Writer {
   raw(bytes: Buffer): void {
     this.at += bytes.copy(this.bytes, this.at);
   }
-  get all(): Buffer {
-    return this.bytes;
-  }
 }
 
-const begin = (entry: Entry, rest: number): Writer => {
-  const writer = new Writer(HEAD + rest);
-  writer.int(HEAD - 4 + rest, 4);
+/** Bytes of what the kind needs. */
+const restOf = (entry: Entry): number => {
+  switch (entry.kind) {
+    case 'down':
+      return 1 + entry.bytes.length;
+    case 'publish':
+      return 6 + 1 + DIGEST.publish + DIGEST.body + 3 + textsOf(entry).reduce((sum, { length }) => sum + length, 0);
+    case 'request':
+      return 4 + DIGEST.request;
+    case 'settle':
+      return 8;
+    case 'outcome':
+      return 7;
+    case 'shown':
+    case 'end':
+      return 6;
+  }
+};
+
+const textsOf = ({ exchange, key, correlation }: Published): string[] => [exchange, key, correlation];
+
+export const sizeOf = (entry: Entry): number => HEAD + restOf(entry);
+
+/** Takes sizeOf(entry) bytes from `at` on. Tags and counts stay below 2^48. */
+export const writeEntry = (entry: Entry, bytes: Buffer, at: number): void => {
+  const writer = new Writer(bytes, at);
+  writer.int(sizeOf(entry) - 4, 4);
   writer.int(KINDS.indexOf(entry.kind), 1);
   writer.int(entry.kind === 'end' ? 0 : entry.connection, 4);
   writer.int(entry.kind === 'end' ? 0 : entry.channel, 2);
-  return writer;
-};
-
-/** Tags and counts stay below 2^48. */
-export const encodeEntry = (entry: Entry): Buffer => {
   switch (entry.kind) {
-    case 'down': {
-      const writer = begin(entry, 1 + entry.bytes.length);
+    case 'down':
       writer.int(entry.withheld ? 1 : 0, 1);
       writer.raw(entry.bytes);
-      return writer.all;
-    }
-    case 'publish': {
-      const { exchange, key, correlation } = entry;
-      const sizes = 3 + exchange.length + key.length + correlation.length;
-      const writer = begin(entry, 6 + 1 + DIGEST.publish + DIGEST.body + sizes);
+      return;
+    case 'publish':
       writer.int(entry.seq, 6);
       writer.int(entry.mandatory ? 1 : 0, 1);
       writer.text(entry.digest);
       writer.text(entry.body);
-      for (const text of [exchange, key, correlation]) writer.short(text);
-      return writer.all;
-    }
-    case 'request': {
-      const writer = begin(entry, 4 + DIGEST.request);
+      for (const text of textsOf(entry)) writer.short(text);
+      return;
+    case 'request':
       writer.int(entry.method, 4);
       writer.text(entry.digest);
-      return writer.all;
-    }
-    case 'settle': {
-      const writer = begin(entry, 8);
+      return;
+    case 'settle':
       writer.int(entry.tag, 6);
       writer.int(HOWS.indexOf(entry.how), 1);
       writer.int((entry.requeue ? 1 : 0) | (entry.all ? 2 : 0), 1);
-      return writer.all;
-    }
-    case 'outcome': {
-      const writer = begin(entry, 7);
+      return;
+    case 'outcome':
       writer.int(entry.seq, 6);
       writer.int(entry.ack ? 1 : 0, 1);
-      return writer.all;
-    }
-    case 'shown': {
-      const writer = begin(entry, 6);
+      return;
+    case 'shown':
       writer.int(entry.tag, 6);
-      return writer.all;
-    }
-    case 'end': {
-      const writer = begin(entry, 6);
+      return;
+    case 'end':
       writer.int(entry.entries, 6);
-      return writer.all;
-    }
   }
+};
+
+export const encodeEntry = (entry: Entry): Buffer => {
+  const bytes = Buffer.allocUnsafe(sizeOf(entry));
+  writeEntry(entry, bytes, 0);
+  return bytes;
 };
 
 class Reader {

@@ -8,7 +8,7 @@ import { ARGUMENTS, METHOD, methodOf, readTag, type Settle } from '../methods.ts
 import type { Tap } from '../tap.ts';
 import { progress } from '../wires.ts';
 import { addressOf, PublishDigest, requestDigest } from './content.ts';
-import { type Entry, encodeEntry, lags } from './entries.ts';
+import { type Entry, lags, sizeOf, writeEntry } from './entries.ts';
 import { KEPT_BYTES, RecordStream } from './stream.ts';
 
 export class Recorder {
@@ -37,7 +37,7 @@ export class Recorder {
 
   add(entry: Entry): void {
     if (this.ended || this.lost !== undefined) return;
-    this.stream.append(encodeEntry(entry));
+    this.stream.write(sizeOf(entry), (bytes, at) => writeEntry(entry, bytes, at));
     this.entries += 1;
     if (lags(entry)) this.owed += 1;
     if (this.stream.kept > this.keep) this.lose(`more than ${this.keep >> 20} MiB wait for the copy`);
@@ -55,13 +55,42 @@ export class Recorder {
 }
 
 interface Upload {
-  readonly method: Buffer;
+  readonly address: ReturnType<typeof addressOf>;
   readonly seq: number;
   readonly digest: PublishDigest;
   readonly content: { left: number | undefined };
 }
+/** The raw bytes of a unit that comes in pieces, in memory that is used again. */
+class Unit {
+  private memory = Buffer.allocUnsafeSlow(4 << 10);
+  private used = 0;
+
+  get bytes(): Buffer {
+    return this.memory.subarray(0, this.used);
+  }
+
+  clear(): void {
+    this.used = 0;
+  }
+
+  add({ chunk, start, end, length }: Piece): void {
+    if (this.used + length > this.memory.length) {
+      const larger = Buffer.allocUnsafeSlow(2 * (this.used + length));
+      this.memory.copy(larger, 0, 0, this.used);
+      this.memory = larger;
+    }
+    this.used += chunk.copy(this.memory, this.used, start, end);
+  }
+
+  get large(): boolean {
+    return this.memory.length > KEPT_UNIT_BYTES;
+  }
+}
+/** One that is larger is not kept for the next. */
+const KEPT_UNIT_BYTES = 256 << 10;
+
 interface Download {
-  readonly parts: Buffer[];
+  readonly unit: Unit;
   readonly content: { left: number | undefined };
   /** Of a delivery; 0: it is none. */
   readonly tag: number;
@@ -79,6 +108,7 @@ class SessionRecorder implements Tap {
   private readonly connection: number;
   private readonly uploads = new Map<number, Upload>();
   private readonly downloads = new Map<number, Download>();
+  private spare: Unit | undefined;
 
   constructor(recorder: Recorder, connection: number) {
     this.recorder = recorder;
@@ -93,7 +123,7 @@ class SessionRecorder implements Tap {
 
   publish({ id }: Channel, method: Buffer, seq: number): void {
     const upload = {
-      method: Buffer.from(method),
+      address: addressOf(method),
       seq,
       digest: new PublishDigest(method),
       content: { left: undefined },
@@ -107,9 +137,8 @@ class SessionRecorder implements Tap {
     upload.digest.add(piece);
     if (!progress(upload.content, piece)) return;
     this.uploads.delete(id);
-    const { seq } = upload;
-    const entry = { ...this.at(id), seq, ...addressOf(upload.method), ...upload.digest.done() };
-    this.recorder.add({ kind: 'publish', ...entry });
+    const { seq, address, digest } = upload;
+    this.recorder.add({ kind: 'publish', ...this.at(id), seq, ...address, ...digest.done() });
   }
 
   settled({ id }: Channel, tags: readonly number[], { kind: how, requeue }: Settle, all: boolean): void {
@@ -140,18 +169,21 @@ class SessionRecorder implements Tap {
       this.download(piece, channel);
       return;
     }
-    const method = methodOf(piece.bytes);
+    const { method } = piece;
     if (this.ofOurs(method, piece, channel)) return;
     if (method === METHOD.connectionClose) this.recorder.lose('the broker closed a connection');
     if (this.recorder.ended && !AFTER_END.includes(method))
       this.recorder.lose('the broker sent something after the end');
     if (!BEGINS_CONTENT.includes(method)) {
-      this.down(piece.channel, false, Buffer.from(piece.bytes));
+      this.down(piece.channel, false, piece.bytes);
       return;
     }
-    const parts = [Buffer.from(piece.bytes)];
+    const unit = this.spare ?? new Unit();
+    this.spare = undefined;
+    unit.clear();
+    unit.add(piece);
     this.downloads.set(piece.channel, {
-      parts,
+      unit,
       content: { left: undefined },
       tag: method === METHOD.basicReturn ? 0 : tagOf(method, piece.bytes) + (channel?.deliveries.offset ?? 0),
       delivery: method === METHOD.basicDeliver,
@@ -171,7 +203,7 @@ class SessionRecorder implements Tap {
       this.recorder.lose('a content without its method');
       return;
     }
-    download.parts.push(Buffer.from(piece.bytes));
+    download.unit.add(piece);
     if (!progress(download.content, piece)) return;
     this.downloads.delete(piece.channel);
     const withheld = channel?.filling !== undefined;
@@ -179,10 +211,12 @@ class SessionRecorder implements Tap {
       this.recorder.deliveries += 1;
       if (!withheld) this.recorder.handed += 1;
     }
-    this.down(piece.channel, withheld, Buffer.concat(download.parts));
+    this.down(piece.channel, withheld, download.unit.bytes);
+    if (!download.unit.large) this.spare = download.unit;
     for (const entry of download.settled) this.recorder.add(entry);
   }
 
+  /** The bytes are copied at once. */
   private down(channel: number, withheld: boolean, bytes: Buffer): void {
     this.recorder.add({ kind: 'down', ...this.at(channel), withheld, bytes });
   }

@@ -19,7 +19,9 @@ export interface Chunk {
 
 export class RecordStream {
   private spans: Buffer[] = [];
+  /** What is written into, and of that what is the last span, which still grows. */
   private block: Buffer = Buffer.alloc(0);
+  private begun = 0;
   private used = 0;
   /** Offset of the first byte kept, and of the end. */
   private base = 0;
@@ -31,22 +33,38 @@ export class RecordStream {
   private asked = false;
 
   append(bytes: Buffer): void {
-    this.end += bytes.length;
-    if (bytes.length > BLOCK_BYTES / 4) {
-      this.spans.push(bytes);
+    this.write(bytes.length, (block, at) => bytes.copy(block, at));
+  }
+
+  /** As many bytes as are named, which `fill` writes from `at` on. */
+  write(length: number, fill: (bytes: Buffer, at: number) => void): void {
+    this.end += length;
+    if (length > BLOCK_BYTES / 4) {
+      this.close();
+      const whole = Buffer.allocUnsafeSlow(length);
+      fill(whole, 0);
+      this.spans.push(whole);
       return;
     }
     // Small entries share blocks: a long record is not a million little buffers.
-    if (this.used + bytes.length > this.block.length) {
+    if (this.used + length > this.block.length) {
+      this.close();
       this.block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+      this.begun = 0;
       this.used = 0;
     }
-    const begin = this.used;
-    this.used += bytes.copy(this.block, begin);
-    const last = this.spans.at(-1);
-    const joins = last?.buffer === this.block.buffer && last.byteOffset + last.length === begin;
-    if (!joins) this.spans.push(this.block.subarray(begin, this.used));
-    else this.spans[this.spans.length - 1] = this.block.subarray(last.byteOffset, this.used);
+    fill(this.block, this.used);
+    this.used += length;
+  }
+
+  private close(): void {
+    if (this.used > this.begun) this.spans.push(this.block.subarray(this.begun, this.used));
+    this.begun = this.used;
+  }
+
+  /** Bytes that have not been sent yet. */
+  get unsent(): number {
+    return this.end - this.sent;
   }
 
   get kept(): number {
@@ -77,6 +95,7 @@ export class RecordStream {
   }
 
   private forget(received: number): void {
+    this.close();
     let whole = 0;
     let at = this.base;
     while (whole < this.spans.length && at + this.spans[whole]!.length <= received) {
@@ -99,6 +118,7 @@ export class RecordStream {
   }
 
   private read(from: number, most: number): Buffer {
+    this.close();
     const parts: Buffer[] = [];
     let at = this.base;
     let length = 0;
