@@ -2,6 +2,7 @@
 import { type Channel, type Consumer, TAGGED, type Withheld } from './channel.ts';
 import { FRAME, type Piece } from './frames.ts';
 import { ARGUMENTS, Arguments, encode, METHOD, methodOf, readTag, writeShortString, writeTag } from './methods.ts';
+import { OffsetReader } from './streams.ts';
 import { progress, type Wires } from './wires.ts';
 
 export class BrokerSide {
@@ -18,6 +19,7 @@ export class BrokerSide {
 
   private content(piece: Piece): void {
     const channel = this.wires.channels.get(piece.channel);
+    if (channel?.offsets?.read(piece)) channel.offsets = undefined;
     if (channel?.filling) keep(channel, channel.filling, piece);
     else this.wires.toApp.forward(piece);
     if (!channel?.down || !progress(channel.down, piece)) return;
@@ -135,6 +137,7 @@ export class BrokerSide {
     const tag = channel.deliveries.deliver(readTag(piece.bytes, at), consumer, { noAck, withheld });
     if (channel.deliveries.offset > 0) writeTag(piece.bytes, at, tag);
     channel.down = { left: undefined };
+    channel.offsets = OffsetReader.of(consumer);
     if (!withheld) {
       this.wires.toApp.forward(piece);
       return;

@@ -1,6 +1,7 @@
 /** What the controller is told of a session, and what of it can't be handed over exactly. */
 import type { SessionReport } from '../api/control.ts';
 import type { Channel, Consumer } from './channel.ts';
+import { movingPlace } from './streams.ts';
 import type { Wires } from './wires.ts';
 
 export type ConnectionReport = SessionReport['connections'][number];
@@ -34,6 +35,8 @@ const consumerHazards = (consumer: Consumer, wires: Wires): string[] => {
   if (consumer.exclusive) hazards.push(`exclusive consumer on ${queue}`);
   for (const trait of wires.queues.get(consumer.queue) ?? [])
     if (trait !== 'exclusive') hazards.push(`consumes ${queue}, which is ${trait}`);
+  const moving = movingPlace(consumer, wires.queueTypes.get(consumer.queue) === 'stream');
+  if (moving !== undefined) hazards.push(`consumes ${queue} from '${moving}' on, and has had nothing of it yet`);
   if (consumer.queue.startsWith('amq.gen-') && !wires.queues.has(consumer.queue))
     hazards.push(`consumes ${queue}, which is server-named`);
   return hazards;

@@ -369,7 +369,12 @@ export class Session {
     wires.tap = undefined;
     wires.valve = undefined;
     this.rehearsal = new Rehearsal(wires, appSide, brokerSide, this.appSplitter.maxMethod);
-    wires.toApp.inject(HEARTBEAT);
+    this.pulse();
+  }
+
+  /** The app hears of its peer, whatever comes next; if it has agreed to heartbeats. */
+  private pulse(): void {
+    if (this.handshake.tune.heartbeat > 0) this.wires.toApp.inject(HEARTBEAT);
   }
 
   /** The app is served, by whoever knows the record. */
@@ -483,7 +488,7 @@ export class Session {
     this.wires.toBroker = new Outlet();
     this.wires.guarded = true;
     for (const channel of this.wires.channels.values()) channel.carry();
-    this.wires.toApp.inject(HEARTBEAT);
+    this.pulse();
   }
 
   /** As `detach`, but the upstream half lives on: what the app settles of it goes there. */

@@ -6,6 +6,8 @@ import { encode } from './methods.ts';
 import type { Tap, Valve } from './tap.ts';
 import { Topology } from './topology.ts';
 
+export type QueueType = 'classic' | 'quorum' | 'stream';
+
 export class Wires {
   readonly connection: number;
   readonly channels = new Map<number, Channel>();
@@ -25,7 +27,7 @@ export class Wires {
   /** What lives with this upstream connection only: queue → traits. */
   readonly queues = new Map<string, readonly string[]>();
   /** Queue → its type as declared over this connection; of others it is not known. */
-  readonly queueTypes = new Map<string, 'classic' | 'quorum'>();
+  readonly queueTypes = new Map<string, QueueType>();
   readonly declared = new Topology();
   renewedSecret = false;
   /** Sees what takes effect, while a record is made or played. */
