@@ -124,11 +124,17 @@ export class Connection {
   private fail(error: Error): void {
     this.failure ??= error;
     this.broken = true;
-    this.events.warn({ connection: this.session.id, error: error.message }, 'session failed');
+    const told = this.session.refuse(error);
+    this.events.warn(
+      { connection: this.session.id, broker: this.session.broker, error: error.message },
+      'session failed',
+    );
     const upstream = this.upstream;
+    // It is told, not reset: its own connection is closed as a broker would close it.
+    if (told) this.failure = undefined;
     upstream?.destroy();
     if (upstream) this.upstreamClosed(upstream);
-    if (this.session.phase !== 'detached') this.app.resetAndDestroy();
+    if (!told && this.session.phase !== 'detached') this.app.resetAndDestroy();
   }
 
   /** Writes what the session has to say. */

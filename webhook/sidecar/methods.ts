@@ -88,7 +88,7 @@ export class Arguments {
   private advance(bytes: number): number {
     const at = this.position;
     this.position += bytes;
-    if (this.position > this.end) throw new Malformed('method arguments cut short');
+    if (this.position > this.end) throw new Malformed('method arguments cut short', 'SYNTAX_ERROR');
     return at;
   }
   octet(): number {
@@ -264,6 +264,9 @@ export const encode = {
     frame(channel, ack ? METHOD.basicAck : METHOD.basicNack, tagBytes(seq), bits(false)),
   connectionClose: (): Buffer =>
     frame(0, METHOD.connectionClose, short(200), shortString('handed over'), short(0), short(0)),
+  /** To the app, in the broker's words: at most 255 bytes of them. */
+  connectionClosed: (code: number, text: string): Buffer =>
+    frame(0, METHOD.connectionClose, short(code), shortString(text.slice(0, 255)), short(0), short(0)),
   connectionCloseOk: (): Buffer => frame(0, METHOD.connectionCloseOk),
   /** To the app, in the broker's words: at most 255 bytes of them. */
   connectionClosed: (code: number, text: string): Buffer =>

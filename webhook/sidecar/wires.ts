@@ -196,10 +196,11 @@ export class Wires {
 export const progress = (content: Content, piece: Piece): boolean => {
   if (piece.first) {
     if (piece.type === FRAME.header) {
-      if (content.left !== undefined) throw new Malformed('two headers in one content');
+      if (content.left !== undefined) throw new Malformed('two headers in one content', 'UNEXPECTED_FRAME');
       content.left = Number(piece.bytes.readBigUInt64BE(HEADER_BYTES + 4));
     } else {
-      if (content.left === undefined || piece.size > content.left) throw new Malformed('body outside its content');
+      if (content.left === undefined || piece.size > content.left)
+        throw new Malformed('body outside its content', 'UNEXPECTED_FRAME');
       content.left -= piece.size;
     }
   }
