@@ -274,9 +274,6 @@ export const encode = {
     frame(channel, ack ? METHOD.basicAck : METHOD.basicNack, tagBytes(seq), bits(false)),
   connectionClose: (): Buffer =>
     frame(0, METHOD.connectionClose, short(200), shortString('handed over'), short(0), short(0)),
-  /** To the app, in the broker's words: at most 255 bytes of them. */
-  connectionClosed: (code: number, text: string): Buffer =>
-    frame(0, METHOD.connectionClose, short(code), shortString(text.slice(0, 255)), short(0), short(0)),
   connectionCloseOk: (): Buffer => frame(0, METHOD.connectionCloseOk),
   /** To the app, in the broker's words: at most 255 bytes of them. */
   connectionClosed: (code: number, text: string): Buffer =>

@@ -441,7 +441,7 @@ export class Session {
     this.phase = 'severed';
     this.severed = new Severed(wires);
     this.justSevered = true;
-    wires.toApp.inject(HEARTBEAT);
+    this.pulse();
   }
 
   /** Takes what an attachment has set up; the app is served again. */
