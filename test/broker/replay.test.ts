@@ -255,13 +255,13 @@ describe('a copy that replays', () => {
       (copy: Pod) => Object.assign(copy.edges[0]!.app.options, { nack: 1 }),
       /delivery \d+ was settled otherwise \((ack|nack|reject)\)/,
     ],
-    ['does not go on', (copy: Pod) => copy.edges[0]!.act((app) => app.able.splice(0)), /^stalled: /],
+    ['does not go on', undefined, /^stalled: /],
   ] as const)('finds an app that %s, counts it and gives up before the commit', async (name, before, why) => {
     const prefix = `${name.replaceAll(' ', '-')}-`;
     const pace = (): number => 2;
     const { outside, pod, total, fed } = await serving(prefix, { prefetch: 5 }, pace, [200, 100]);
-    const stalls = name === 'does not go on';
-    const replay = await Replay.begin(pod, { pace: stalls ? () => 1e6 : pace, stallMs: 500, before });
+    const how = before ? { pace, before } : { pace: () => 1e6 };
+    const replay = await Replay.begin(pod, { ...how, stallMs: 500 });
     pods.push(replay.copy);
     await until(() => replay.failed !== undefined, 10_000, 'divergence');
     expect(replay.failed).toMatchObject({ code: 'SHADOW_E_DIVERGED', why: expect.stringMatching(why) });
