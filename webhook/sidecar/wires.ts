@@ -98,9 +98,17 @@ export class Wires {
     return this.handOut(channel, most, this.valve, (consumer) => this.ordered(channel, consumer));
   }
 
-  /** A message the app has asked for comes behind what was withheld by the throttle alone. */
+  /**
+   * A message the app has asked for comes behind what was withheld by the throttle alone. And behind all that was, beyond its
+   * prefetch, where the app settles several at once: it would settle, with this one, what it has not been handed, and might
+   * refuse that later, when the broker has it for settled (invariant 1).
+   */
   releaseBefore(channel: Channel): void {
-    if (this.valve) this.handOut(channel, Number.POSITIVE_INFINITY, undefined, () => false);
+    if (this.told === undefined && channel.settlesMany) {
+      const whole = channel.withheld.filter((each) => each.whole);
+      channel.withheld = channel.withheld.filter((each) => !each.whole);
+      for (const each of whole) this.hand(channel, each);
+    } else if (this.valve) this.handOut(channel, Number.POSITIVE_INFINITY, undefined, () => false);
   }
 
   /** What waits only behind another consumer's, and has for long: the app may need it to settle that. */
