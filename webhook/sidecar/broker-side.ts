@@ -1,7 +1,17 @@
 /** Frames from the broker to the app: what they change in the session, and how they go on. */
 import { type Channel, type Consumer, TAGGED, type Withheld } from './channel.ts';
 import { FRAME, type Piece } from './frames.ts';
-import { ARGUMENTS, Arguments, encode, METHOD, methodOf, readTag, writeShortString, writeTag } from './methods.ts';
+import {
+  ARGUMENTS,
+  Arguments,
+  encode,
+  METHOD,
+  methodOf,
+  readBrokerTag,
+  writeShortString,
+  writeTag,
+} from './methods.ts';
+import { OffsetReader } from './streams.ts';
 import { progress, type Wires } from './wires.ts';
 
 export class BrokerSide {
@@ -18,6 +28,7 @@ export class BrokerSide {
 
   private content(piece: Piece): void {
     const channel = this.wires.channels.get(piece.channel);
+    if (channel?.offsets?.read(piece)) channel.offsets = undefined;
     if (channel?.filling) keep(channel, channel.filling, piece);
     else this.wires.toApp.forward(piece);
     if (!channel?.down || !progress(channel.down, piece)) return;
@@ -132,9 +143,10 @@ export class BrokerSide {
     const withheld = consumer !== undefined && this.wires.withholds(channel, consumer);
     // On a channel the app is closing, nothing will be settled any more.
     const noAck = consumer?.noAck === true || channel.state !== 'open';
-    const tag = channel.deliveries.deliver(readTag(piece.bytes, at), consumer, { noAck, withheld });
+    const tag = channel.deliveries.deliver(readBrokerTag(piece.bytes, at), consumer, { noAck, withheld });
     if (channel.deliveries.offset > 0) writeTag(piece.bytes, at, tag);
     channel.down = { left: undefined };
+    channel.offsets = OffsetReader.of(consumer);
     if (!withheld) {
       this.wires.toApp.forward(piece);
       return;
@@ -148,7 +160,10 @@ export class BrokerSide {
   private got(channel: Channel, noAck: boolean, piece: Piece): void {
     this.wires.delivered += 1;
     this.wires.releaseBefore(channel);
-    const tag = channel.deliveries.deliver(readTag(piece.bytes, ARGUMENTS), undefined, { noAck, withheld: false });
+    const tag = channel.deliveries.deliver(readBrokerTag(piece.bytes, ARGUMENTS), undefined, {
+      noAck,
+      withheld: false,
+    });
     if (channel.deliveries.offset > 0) writeTag(piece.bytes, ARGUMENTS, tag);
     channel.down = { left: undefined };
   }
@@ -158,7 +173,7 @@ export class BrokerSide {
    * are confirmed by it or were before.
    */
   private confirm(channel: Channel, ack: boolean, piece: Piece): void {
-    const upstream = readTag(piece.bytes, ARGUMENTS);
+    const upstream = readBrokerTag(piece.bytes, ARGUMENTS);
     const multiple = (piece.bytes[ARGUMENTS + 8]! & 1) !== 0;
     const told = channel.confirmedOfTable(upstream, multiple);
     for (const seq of told) this.wires.toApp.inject(encode.outcome(channel.id, ack, seq));

@@ -64,8 +64,18 @@ export const methodOf = (frame: Buffer): number => frame.readUInt32BE(HEADER_BYT
 export const ARGUMENTS = HEADER_BYTES + 4;
 
 /** Delivery and publish tags are 64 bit on the wire; beyond 2^53 they are nobody's. */
-export const readTag = (bytes: Buffer, at: number): number =>
-  bytes.readUInt32BE(at) * 0x1_0000_0000 + bytes.readUInt32BE(at + 4);
+export const readTag = (bytes: Buffer, at: number): number => {
+  if (at + 8 >= bytes.length) throw new Malformed('method arguments cut short', 'SYNTAX_ERROR');
+  return bytes.readUInt32BE(at) * 0x1_0000_0000 + bytes.readUInt32BE(at + 4);
+};
+/** No broker gets so far. Numbers stay exact however often a session is handed over, and books of them are walked in steps of 1. */
+const MOST_TAG = 2 ** 48;
+/** A tag that the broker gives out, or says the outcome of. */
+export const readBrokerTag = (bytes: Buffer, at: number): number => {
+  const tag = readTag(bytes, at);
+  if (tag > MOST_TAG) throw new Malformed(`tag of ${tag}`, 'SYNTAX_ERROR');
+  return tag;
+};
 export const writeTag = (bytes: Buffer, at: number, tag: number): void => {
   bytes.writeUInt32BE(Math.floor(tag / 0x1_0000_0000), at);
   bytes.writeUInt32BE(tag % 0x1_0000_0000, at + 4);
@@ -88,7 +98,7 @@ export class Arguments {
   private advance(bytes: number): number {
     const at = this.position;
     this.position += bytes;
-    if (this.position > this.end) throw new Malformed('method arguments cut short');
+    if (this.position > this.end) throw new Malformed('method arguments cut short', 'SYNTAX_ERROR');
     return at;
   }
   octet(): number {
