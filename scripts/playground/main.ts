@@ -53,7 +53,12 @@ try {
       (args) =>
         args
           .option('install', { type: 'boolean', default: true, describe: '--no-install: the bare cluster' })
-          .option('rabbitmq', { choices: SERIES, describe: "its broker: 3, the machine's package, or 4, a newer one" }),
+          // type: it would be a number else, and none of the choices
+          .option('rabbitmq', {
+            type: 'string',
+            choices: SERIES,
+            describe: "its broker: 3, the machine's package, or 4, a newer one",
+          }),
       (args) => up(args.install, args.rabbitmq),
     )
     .command('down', 'end it and leave nothing behind', {}, takeDown)

@@ -190,4 +190,19 @@ describe('the relay', () => {
     await expect(harness.relay.mute(1000)).rejects.toMatchObject({ code: 'SHADOW_E_SESSION' });
     await channel.checkQueue('passing');
   });
+
+  it('knows what another connection of the pod has declared, and what would be gone by itself', async () => {
+    const [declaring, consuming] = [await harness.app(), await harness.app()];
+    const declarer = await declaring.createChannel();
+    const channel = await consuming.createChannel();
+    await declarer.assertQueue('fleeting', { autoDelete: true });
+    await declarer.assertQueue('expiring', { expires: 5000 });
+    await declarer.assertQueue('lasting', { expires: 3_600_000 });
+    for (const name of ['fleeting', 'expiring', 'lasting']) await channel.consume(name, () => undefined);
+    expect(harness.relay.report().hazards).toEqual([
+      'connection 2, channel 1: consumes queue fleeting, which is auto-delete',
+      'connection 2, channel 1: consumes queue expiring, which is gone after 5000 ms without consumers',
+    ]);
+    await expect(harness.relay.mute(1000)).rejects.toMatchObject({ code: 'SHADOW_E_SESSION' });
+  });
 });

@@ -249,6 +249,30 @@ describe('a copy that replays', () => {
     }
   });
 
+  it.each([
+    [
+      'settles otherwise',
+      (copy: Pod) => Object.assign(copy.edges[0]!.app.options, { nack: 1 }),
+      /delivery \d+ was settled otherwise \((ack|nack|reject)\)/,
+    ],
+    ['does not go on', undefined, /^stalled: /],
+  ] as const)('finds an app that %s, counts it and gives up before the commit', async (name, before, why) => {
+    const prefix = `${name.replaceAll(' ', '-')}-`;
+    const pace = (): number => 2;
+    const { outside, pod, total, fed } = await serving(prefix, { prefetch: 5 }, pace, [200, 100]);
+    const how = before ? { pace, before } : { pace: () => 1e6 };
+    const replay = await Replay.begin(pod, { ...how, stallMs: 500 });
+    pods.push(replay.copy);
+    await until(() => replay.failed !== undefined, 10_000, 'divergence');
+    expect(replay.failed).toMatchObject({ code: 'SHADOW_E_DIVERGED', why: expect.stringMatching(why) });
+    expect(replay.play().diverged).toBeGreaterThan(0);
+    expect(replay.play().divergence).toMatch(why);
+    await expect(replay.commit()).rejects.toThrow('SHADOW_E_DIVERGED');
+    await replay.abort();
+    await fed;
+    await check(await allDone(pod, total), outside, prefix, total);
+  });
+
   it('is given up after the mute: the source goes on, nothing lost', async () => {
     const pace = (): number => Math.random() * 5;
     const { outside, pod, total, fed } = await serving('abort-', { prefetch: 10, jitter: 4 }, pace, [400, 120]);

@@ -12,7 +12,11 @@ import {
   writeShortString,
   writeTag,
 } from './methods.ts';
+import { valueIn } from './tables.ts';
 import { progress, type Wires } from './wires.ts';
+
+/** A queue that expires sooner may be gone before the copy consumes from it. */
+const LONGEST_PAUSE_MS = 60_000;
 
 export class AppSide {
   private readonly wires: Wires;
@@ -213,12 +217,16 @@ export class AppSide {
     if (noWait && name !== '') channel.lastQueue = name;
     if (passive) return {};
     const table = args.table();
-    this.wires.queueTypes.set(name, table.includes('x-queue-type') && table.includes('quorum') ? 'quorum' : 'classic');
+    const type = valueIn(table, 'x-queue-type');
+    this.wires.queueTypes.set(name, type === 'quorum' || type === 'stream' ? type : 'classic');
     const traits: string[] = [];
     if (name === '') traits.push('server-named');
     if ((flags & 4) !== 0) traits.push('exclusive');
     if ((flags & 8) !== 0) traits.push('auto-delete');
     if (table.includes('x-single-active-consumer')) traits.push('single active consumer');
+    const expires = valueIn(table, 'x-expires');
+    if (typeof expires === 'number' && expires < LONGEST_PAUSE_MS)
+      traits.push(`gone after ${expires} ms without consumers`);
     if (noWait && name !== '') this.wires.declared.addQueue(name);
     if (noWait && traits.length > 0) this.wires.queues.set(name, traits);
     return { traits };

@@ -1,7 +1,8 @@
 /** Frames from the broker to the app: what they change in the session, and how they go on. */
 import { type Channel, type Consumer, TAGGED, type Withheld } from './channel.ts';
 import { FRAME, type Piece } from './frames.ts';
-import { ARGUMENTS, Arguments, encode, METHOD, readTag, writeShortString, writeTag } from './methods.ts';
+import { ARGUMENTS, Arguments, encode, METHOD, readBrokerTag, writeShortString, writeTag } from './methods.ts';
+import { OffsetReader } from './streams.ts';
 import { progress, type Wires } from './wires.ts';
 
 export class BrokerSide {
@@ -18,6 +19,7 @@ export class BrokerSide {
 
   private content(piece: Piece): void {
     const channel = this.wires.channels.get(piece.channel);
+    if (channel?.offsets?.read(piece)) channel.offsets = undefined;
     if (channel?.filling) keep(channel, channel.filling, piece);
     else this.wires.toApp.forward(piece);
     if (!channel?.down || !progress(channel.down, piece)) return;
@@ -134,9 +136,10 @@ export class BrokerSide {
     const withheld = consumer !== undefined && this.wires.withholds(channel, consumer);
     // On a channel the app is closing, nothing will be settled any more.
     const noAck = consumer?.noAck === true || channel.state !== 'open';
-    const tag = channel.deliveries.deliver(readTag(chunk, at, piece.end - 1), consumer, { noAck, withheld });
+    const tag = channel.deliveries.deliver(readBrokerTag(chunk, at, piece.end - 1), consumer, { noAck, withheld });
     if (channel.deliveries.offset > 0) writeTag(chunk, at, tag);
     channel.down = { left: undefined };
+    channel.offsets = OffsetReader.of(consumer);
     if (!withheld) {
       this.wires.toApp.forward(piece);
       return;
@@ -150,7 +153,10 @@ export class BrokerSide {
   private got(channel: Channel, noAck: boolean, piece: Piece): void {
     this.wires.delivered += 1;
     this.wires.releaseBefore(channel);
-    const tag = channel.deliveries.deliver(readTag(piece.bytes, ARGUMENTS), undefined, { noAck, withheld: false });
+    const tag = channel.deliveries.deliver(readBrokerTag(piece.bytes, ARGUMENTS), undefined, {
+      noAck,
+      withheld: false,
+    });
     if (channel.deliveries.offset > 0) writeTag(piece.bytes, ARGUMENTS, tag);
     channel.down = { left: undefined };
   }
@@ -161,7 +167,7 @@ export class BrokerSide {
    */
   private confirm(channel: Channel, ack: boolean, piece: Piece): void {
     const at = piece.start + ARGUMENTS;
-    const upstream = readTag(piece.chunk, at, piece.end - 2);
+    const upstream = readBrokerTag(piece.chunk, at, piece.end - 2);
     const multiple = (piece.chunk[at + 8]! & 1) !== 0;
     const told = channel.confirmedOfTable(upstream, multiple);
     for (const seq of told) this.wires.toApp.inject(encode.outcome(channel.id, ack, seq));

@@ -3,6 +3,7 @@ import { Deliveries, type Holder } from './deliveries.ts';
 import type { Piece } from './frames.ts';
 import { Ledger } from './ledger.ts';
 import { Arguments, type ConsumeFields, METHOD } from './methods.ts';
+import type { OffsetReader } from './streams.ts';
 
 /** Replies that name the consumer they are about. */
 export const TAGGED: readonly number[] = [METHOD.basicConsumeOk, METHOD.basicCancelOk];
@@ -14,6 +15,8 @@ export interface Consumer extends ConsumeFields, Holder {
   withheld: number;
   /** We cancelled it upstream; the app does not know. */
   suspended: boolean;
+  /** Offset of its last delivery, of a stream; false: its queue is none. */
+  place?: number | false;
 }
 
 /** A reply the broker owes. `ours`: to a request of our own, the app never sees it. */
@@ -82,6 +85,8 @@ export class Channel {
   /** Contents under way: from the app, and from the broker. */
   up: Content | undefined;
   down: Content | undefined;
+  /** Reads where in a stream the content from the broker is, if it may be of one. */
+  offsets: OffsetReader | undefined;
   /** The delivery that the content from the broker belongs to, if it is withheld. */
   filling: Withheld | undefined;
   withheld: Withheld[] = [];

@@ -2,8 +2,10 @@
 import type net from 'node:net';
 import type { Settlement } from '../api/control.ts';
 import type { Attachment } from './attachment.ts';
+import { Backlog } from './backlog.ts';
 import { Calming } from './calming.ts';
 import { SILENT_TICKS, UNHEARD_TICKS } from './heartbeat.ts';
+import { latency } from './latency.ts';
 import { ALWAYS, Reader } from './reader.ts';
 import type { Phase, Session } from './session.ts';
 import { setReading, silence, writeSpans } from './sockets.ts';
@@ -37,6 +39,8 @@ const HARD_BYTES = 256 << 20;
 /** Longest time the broker is not read, and the turn it gets then. */
 const PAUSE_MS = 8000;
 const TURN_MS = 2000;
+/** Most it is read in a turn: enough for the broker to see its socket move. */
+const TURN_BYTES = 4 << 20;
 
 /** A copy's app that has not read so much is given no more of the record. */
 const CLOGGED_BYTES = 8 << 20;
@@ -58,6 +62,8 @@ export class Connection {
   private appRead = 0;
   private paused: NodeJS.Timeout | undefined;
   private turn = false;
+  private turnLimit = 0;
+  private readonly backlog = new Backlog();
   private over = false;
   /** Something of it can't be understood: its app must know. */
   private broken = false;
@@ -71,7 +77,11 @@ export class Connection {
     this.events = events;
     // What is read from one side is needed until the other's kernel has it; all else is copied.
     if (app instanceof Reader) app.lends = () => !!this.upstream && this.upstream.writableLength > 0;
-    app.on('data', (chunk: Buffer) => this.guard(() => session.fromApp(chunk)));
+    app.on('data', (chunk: Buffer) => {
+      const began = latency.toBroker.begin();
+      this.guard(() => session.fromApp(chunk));
+      if (began > 0 && this.upstream) latency.toBroker.end(began, this.upstream);
+    });
     app.on('drain', () => {
       this.flow();
       // A copy's record waits for that.
@@ -90,6 +100,7 @@ export class Connection {
   }
 
   private join(upstream: net.Socket): void {
+    const { app } = this;
     this.upstream = upstream;
     this.parked = false;
     this.failure = undefined;
@@ -98,7 +109,9 @@ export class Connection {
     upstream.on('data', (chunk: Buffer) => {
       this.silentTicks = 0;
       this.calming.restart();
+      const began = latency.toApp.begin();
       this.guard(() => this.session.fromBroker(chunk));
+      if (began > 0) latency.toApp.end(began, app);
     });
     upstream.on('drain', () => this.flow());
     upstream.on('end', () => this.upstreamClosed(upstream));
@@ -128,11 +141,17 @@ export class Connection {
   private fail(error: Error): void {
     this.failure ??= error;
     this.broken = true;
-    this.events.warn({ connection: this.session.id, error: error.message }, 'session failed');
+    const told = this.session.refuse(error);
+    this.events.warn(
+      { connection: this.session.id, broker: this.session.broker, error: error.message },
+      'session failed',
+    );
     const upstream = this.upstream;
+    // It is told, not reset: its own connection is closed as a broker would close it.
+    if (told) this.failure = undefined;
     upstream?.destroy();
     if (upstream) this.upstreamClosed(upstream);
-    if (this.session.phase !== 'detached') this.app.resetAndDestroy();
+    if (!told && this.session.phase !== 'detached') this.app.resetAndDestroy();
   }
 
   /** Writes what the session has to say. */
@@ -166,8 +185,10 @@ export class Connection {
 
   private mayReadUpstream(): boolean {
     if (!this.session.wantsBroker) return false;
-    const waiting = this.app.writableLength + this.session.withheldBytes;
-    if (waiting > HARD_BYTES) return false;
+    const unread = this.app.writableLength;
+    this.backlog.is(unread);
+    const waiting = unread + this.session.withheldBytes;
+    if (waiting > HARD_BYTES || this.backlog.full) return false;
     // What arrives while muting must be handed to the app before the cut, however slow the app is.
     const pressed = (this.app.writableNeedDrain && this.session.phase !== 'muting') || waiting > SOFT_BYTES;
     if (!pressed) {
@@ -177,11 +198,12 @@ export class Connection {
       return true;
     }
     this.paused ??= setTimeout(() => this.takeTurn(), PAUSE_MS);
-    return this.turn;
+    return this.turn && unread < this.turnLimit;
   }
 
   private takeTurn(): void {
     this.turn = !this.turn;
+    this.turnLimit = this.app.writableLength + TURN_BYTES;
     this.paused = setTimeout(() => this.takeTurn(), this.turn ? TURN_MS : PAUSE_MS);
     this.flow();
   }
@@ -368,6 +390,7 @@ export class Connection {
     this.over = true;
     clearInterval(this.heartbeat);
     clearTimeout(this.paused);
+    this.backlog.is(0);
     this.calming.wanted(false);
     this.events.gone(this);
   }

@@ -1,6 +1,7 @@
 /** Requests of our own: consumers away and back. Their replies never reach the app. */
 import type { Channel } from './channel.ts';
 import { encode, METHOD } from './methods.ts';
+import { resumedArguments } from './streams.ts';
 import type { Wires } from './wires.ts';
 
 export const request = (wires: Wires, channel: Channel, frame: Buffer, reply: number, tag?: string): void => {
@@ -38,7 +39,8 @@ export const resumeConsumers = (wires: Wires, channel: Channel, fresh: boolean):
     inForce = consumer.prefetch;
     const tag = fresh ? consumer.tag : channel.alias(consumer.tag);
     consumer.upstreamTag = tag;
-    request(wires, channel, encode.consume(channel.id, { ...consumer, tag }), METHOD.basicConsumeOk, tag);
+    const fields = { ...consumer, tag, arguments: resumedArguments(consumer) };
+    request(wires, channel, encode.consume(channel.id, fields), METHOD.basicConsumeOk, tag);
   }
   if (inForce !== channel.prefetch) qos(wires, channel, channel.prefetch, false);
 };

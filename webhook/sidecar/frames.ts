@@ -9,8 +9,22 @@ export const HEADER_BYTES = 7;
 /** Frame header, class, weight, body size: what must be seen of a content header frame before it is passed on. */
 const CONTENT_HEADER_BYTES = HEADER_BYTES + 12;
 
+/** Reply codes of connection.close (spec 1.2) for what only a relay finds out. */
+export const REPLY = {
+  FRAME_ERROR: 501,
+  SYNTAX_ERROR: 502,
+  UNEXPECTED_FRAME: 505,
+  INTERNAL_ERROR: 541,
+} as const;
+
 /** The peer broke the protocol: its connection is closed, nothing else. */
-export class Malformed extends Error {}
+export class Malformed extends Error {
+  readonly reply: keyof typeof REPLY;
+  constructor(message: string, reply: keyof typeof REPLY = 'FRAME_ERROR') {
+    super(message);
+    this.reply = reply;
+  }
+}
 
 const NOTHING = Buffer.alloc(0);
 

@@ -1,6 +1,7 @@
 /** What the controller is told of a session, and what of it can't be handed over exactly. */
 import type { SessionReport } from '../api/control.ts';
 import type { Channel, Consumer } from './channel.ts';
+import { movingPlace } from './streams.ts';
 import type { Wires } from './wires.ts';
 
 export type ConnectionReport = SessionReport['connections'][number];
@@ -27,27 +28,35 @@ export const connectionReport = (id: number, broker: string, vhost: string, wire
   channels: [...wires.channels.values()].map(channelReport),
 });
 
-const consumerHazards = (consumer: Consumer, wires: Wires): string[] => {
+/** Queue → what lives with a connection that has declared it. */
+export type Traits = ReadonlyMap<string, readonly string[]>;
+
+/** What all connections to one virtual host have declared: who consumes need not be who declared. */
+export const declaredBy = (all: readonly Wires[]): Traits => new Map(all.flatMap(({ queues }) => [...queues]));
+
+const consumerHazards = (consumer: Consumer, wires: Wires, declared: Traits): string[] => {
   const queue = `queue ${consumer.queue}`;
   const hazards: string[] = [];
   if (consumer.queue.startsWith(REPLY_TO)) return [`consumes ${REPLY_TO}`];
   if (consumer.exclusive) hazards.push(`exclusive consumer on ${queue}`);
-  for (const trait of wires.queues.get(consumer.queue) ?? [])
+  for (const trait of declared.get(consumer.queue) ?? [])
     if (trait !== 'exclusive') hazards.push(`consumes ${queue}, which is ${trait}`);
-  if (consumer.queue.startsWith('amq.gen-') && !wires.queues.has(consumer.queue))
+  const moving = movingPlace(consumer, wires.queueTypes.get(consumer.queue) === 'stream');
+  if (moving !== undefined) hazards.push(`consumes ${queue} from '${moving}' on, and has had nothing of it yet`);
+  if (consumer.queue.startsWith('amq.gen-') && !declared.has(consumer.queue))
     hazards.push(`consumes ${queue}, which is server-named`);
   return hazards;
 };
 
 /** `spoken`: of a connection that is relayed blind, what it does. */
-export const hazardsOf = (id: number, spoken: string | undefined, wires: Wires): string[] => {
+export const hazardsOf = (id: number, spoken: string | undefined, wires: Wires, declared: Traits): string[] => {
   if (spoken !== undefined) return [`connection ${id}: ${spoken}`];
   const hazards: string[] = [];
   if (wires.renewedSecret) hazards.push(`connection ${id}: renewed its secret, so its handshake can't be repeated`);
   for (const [queue, traits] of wires.queues)
     if (traits.includes('exclusive')) hazards.push(`connection ${id}: declared queue ${queue}, which is exclusive`);
   for (const channel of wires.channels.values()) {
-    const found = [...channel.consumers.values()].flatMap((each) => consumerHazards(each, wires));
+    const found = [...channel.consumers.values()].flatMap((each) => consumerHazards(each, wires, declared));
     if (channel.transactional) found.push('uses transactions');
     hazards.push(...found.map((text) => `connection ${id}, channel ${channel.id}: ${text}`));
   }

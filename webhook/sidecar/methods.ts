@@ -65,8 +65,16 @@ export const ARGUMENTS = HEADER_BYTES + 4;
 
 /** Delivery and publish tags are 64 bit on the wire; beyond 2^53 they are nobody's. `end`: of the frame's payload. */
 export const readTag = (bytes: Buffer, at: number, end = bytes.length): number => {
-  if (at + 8 > end) throw new Malformed('a tag cut short');
+  if (at + 8 > end) throw new Malformed('method arguments cut short', 'SYNTAX_ERROR');
   return long(bytes, at) * 0x1_0000_0000 + long(bytes, at + 4);
+};
+/** No broker gets so far. Numbers stay exact however often a session is handed over, and books of them are walked in steps of 1. */
+const MOST_TAG = 2 ** 48;
+/** A tag that the broker gives out, or says the outcome of. */
+export const readBrokerTag = (bytes: Buffer, at: number, end = bytes.length): number => {
+  const tag = readTag(bytes, at, end);
+  if (tag > MOST_TAG) throw new Malformed(`tag of ${tag}`, 'SYNTAX_ERROR');
+  return tag;
 };
 export const writeTag = (bytes: Buffer, at: number, tag: number): void => {
   bytes.writeUInt32BE(Math.floor(tag / 0x1_0000_0000), at);
@@ -90,7 +98,7 @@ export class Arguments {
   private advance(bytes: number): number {
     const at = this.position;
     this.position += bytes;
-    if (this.position > this.end) throw new Malformed('method arguments cut short');
+    if (this.position > this.end) throw new Malformed('method arguments cut short', 'SYNTAX_ERROR');
     return at;
   }
   octet(): number {

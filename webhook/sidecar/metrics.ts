@@ -1,7 +1,8 @@
 /** The sidecar's metrics. Loaded at the first scrape: what is in memory is in every checkpoint, and the app waits for that. */
-import { Counter, Gauge, Registry } from 'prom-client';
+import { Counter, Gauge, type Metric, Registry } from 'prom-client';
 import { type SessionReport, SidecarState, type StateChange } from '../api/control.ts';
 
+import { BOUNDS, type Latency, latency } from './latency.ts';
 import type { Losses } from './reattach.ts';
 
 export interface MetricsSource {
@@ -12,6 +13,32 @@ export interface MetricsSource {
   /** Of a source that records, of a copy that replays. */
   readonly replay: () => Pick<StateChange, 'record' | 'play'> & { swallowed: number };
 }
+
+/** Kept by the relay itself, which must not wait for this module. */
+const addedLatency = {
+  name: 'shadow_sidecar_added_latency_seconds',
+  help: 'Time bytes spent in this process, of one chunk in 64, by where they went',
+  type: 'histogram',
+  aggregator: 'sum',
+  get: async () => ({
+    ...addedLatency,
+    values: [...histogram('app', latency.toApp), ...histogram('broker', latency.toBroker)],
+  }),
+} as unknown as Metric & { get(): Promise<unknown> };
+
+const histogram = (to: string, { counts, sum: total, count }: Latency) => {
+  const { name } = addedLatency as unknown as { name: string };
+  let below = 0;
+  const buckets = [...BOUNDS, '+Inf'].map((le, bucket) => {
+    below += counts[bucket]!;
+    return { metricName: `${name}_bucket`, labels: { le, to }, value: below };
+  });
+  return [
+    ...buckets,
+    { metricName: `${name}_sum`, labels: { to }, value: total },
+    { metricName: `${name}_count`, labels: { to }, value: count },
+  ];
+};
 
 const sum = (numbers: number[]): number => numbers.reduce((total, number) => total + number, 0);
 
@@ -75,5 +102,6 @@ export const createSidecarRegistry = ({ state, report, reattached, outstanding, 
       for (const name of SidecarState.options) this.set({ state: name }, name === state() ? 1 : 0);
     },
   });
+  registry.registerMetric(addedLatency);
   return registry;
 };

@@ -2,7 +2,7 @@
 import type { Channel } from './channel.ts';
 import { suspendConsumers } from './consumers.ts';
 import { encode, METHOD } from './methods.ts';
-import type { Wires } from './wires.ts';
+import type { QueueType, Wires } from './wires.ts';
 
 export class Muting {
   /** idle: not begun. */
@@ -37,7 +37,7 @@ export class Muting {
       // Until here nothing is changed: a mute that fails for want of a confirm is undone without a trace.
       if (this.unconfirmed() || this.awaitsQuiet) return false;
       this.stage = 'cancels';
-      this.doubtful = !this.sated && this.consumes((type) => type !== 'classic');
+      this.doubtful = !this.sated && this.consumes((type) => type === 'quorum' || type === undefined);
       for (const channel of this.wires.openChannels()) suspendConsumers(this.wires, channel);
       if (this.owed()) return false;
     }
@@ -90,7 +90,7 @@ export class Muting {
     return this.stage === 'replies' && !this.calm && !this.sated && this.consumes((type) => type === 'quorum');
   }
 
-  private consumes(of: (type: 'classic' | 'quorum' | undefined) => boolean): boolean {
+  private consumes(of: (type: QueueType | undefined) => boolean): boolean {
     for (const channel of this.wires.openChannels())
       for (const { queue } of channel.consumers.values()) if (of(this.wires.queueTypes.get(queue))) return true;
     return false;

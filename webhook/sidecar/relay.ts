@@ -7,6 +7,7 @@ import { attachOver } from './attach.ts';
 import { BlindRelay, hazardOfPort } from './blind.ts';
 import { Connection, type ConnectionEvents, type Log } from './connection.ts';
 import { type Broker, type Door, doorsOf } from './doors.ts';
+import { declaredBy, type Traits } from './hazards.ts';
 import { type Host, Hosts, nameOf } from './hosts.ts';
 import { lull } from './lull.ts';
 import { OldUpstreams } from './old-upstreams.ts';
@@ -296,10 +297,14 @@ export class SessionRelay implements Relay {
       delivered: this.delivered,
       published: this.published,
     };
-    for (const { session } of this.served()) {
+    const sessions = [...this.served()].map(({ session }) => session);
+    const declared = new Map<string, Traits>();
+    for (const [vhost, group] of Map.groupBy(sessions, ({ handshake }) => handshake.vhost))
+      declared.set(vhost, declaredBy(group.map(({ wires }) => wires)));
+    for (const session of sessions) {
       report.delivered += session.wires.delivered;
       report.published += session.wires.published;
-      report.hazards.push(...session.hazards());
+      report.hazards.push(...session.hazards(declared.get(session.handshake.vhost)));
       report.connections.push(session.report());
     }
     return report;

@@ -11,9 +11,9 @@ import { AppSide } from './app-side.ts';
 import { Attachment } from './attachment.ts';
 import { BrokerSide } from './broker-side.ts';
 import { resumeConsumers } from './consumers.ts';
-import { FRAME, Malformed, Outlet, type Piece, Splitter } from './frames.ts';
+import { FRAME, Malformed, Outlet, type Piece, REPLY, Splitter } from './frames.ts';
 import { Handshake } from './handshake.ts';
-import { type ConnectionReport, connectionReport, hazardsOf } from './hazards.ts';
+import { type ConnectionReport, connectionReport, declaredBy, hazardsOf, type Traits } from './hazards.ts';
 import { encode, HEARTBEAT, METHOD } from './methods.ts';
 import { Muting } from './muting.ts';
 import { spokenBy } from './protocols.ts';
@@ -82,6 +82,8 @@ export class Session {
   /** Blind: what it is, for people. */
   private spoken = '';
   private appGone = false;
+  /** It was told why it is of no use any more. */
+  private refused = false;
   private appSplitter = new Splitter();
   private brokerSplitter = new Splitter();
   private readonly appSide: AppSide;
@@ -130,6 +132,7 @@ export class Session {
   // ---- bytes
 
   fromApp(chunk: Buffer): void {
+    if (this.refused) return;
     if (this.phase === 'blind') {
       this.wires.toBroker.raw(chunk);
       return;
@@ -189,8 +192,18 @@ export class Session {
     }
     if (this.phase === 'blind') this.wires.toApp.raw(chunk);
     else if (this.phase !== 'detached' && this.phase !== 'replaying') {
-      this.brokerSplitter.split(chunk, (piece) => this.brokerPiece(piece));
+      this.fromKnownBroker(chunk);
       this.advance();
+    }
+  }
+
+  /** What is wrong with it is no fault of the app's. */
+  private fromKnownBroker(chunk: Buffer): void {
+    try {
+      this.brokerSplitter.split(chunk, (piece) => this.brokerPiece(piece));
+    } catch (error) {
+      if (error instanceof Malformed) throw new Malformed(`the broker sent a ${error.message}`, 'INTERNAL_ERROR');
+      throw error;
     }
   }
 
@@ -369,7 +382,12 @@ export class Session {
     wires.tap = undefined;
     wires.valve = undefined;
     this.rehearsal = new Rehearsal(wires, appSide, brokerSide, this.appSplitter.maxMethod);
-    wires.toApp.inject(HEARTBEAT);
+    this.pulse();
+  }
+
+  /** The app hears of its peer, whatever comes next; if it has agreed to heartbeats. */
+  private pulse(): void {
+    if (this.handshake.tune.heartbeat > 0) this.wires.toApp.inject(HEARTBEAT);
   }
 
   /** The app is served, by whoever knows the record. */
@@ -423,7 +441,7 @@ export class Session {
     this.phase = 'severed';
     this.severed = new Severed(wires);
     this.justSevered = true;
-    wires.toApp.inject(HEARTBEAT);
+    this.pulse();
   }
 
   /** Takes what an attachment has set up; the app is served again. */
@@ -483,7 +501,7 @@ export class Session {
     this.wires.toBroker = new Outlet();
     this.wires.guarded = true;
     for (const channel of this.wires.channels.values()) channel.carry();
-    this.wires.toApp.inject(HEARTBEAT);
+    this.pulse();
   }
 
   /** As `detach`, but the upstream half lives on: what the app settles of it goes there. */
@@ -590,11 +608,29 @@ export class Session {
     }
   }
 
+  /**
+   * One of its inputs was wrong: nothing of it goes on. The app is told by connection.close; false: it can't be, or it need not
+   * know yet (before open-ok the specification has the connection closed without a word).
+   */
+  refuse(error: Error): boolean {
+    const { wires, handshake } = this;
+    const served = this.phase === 'open' || this.phase === 'muting';
+    if (this.refused || !served || !handshake.done || wires.closing || !wires.toApp.atBoundary) return false;
+    const reply = error instanceof Malformed ? error.reply : 'INTERNAL_ERROR';
+    this.refused = true;
+    if (wires.tap) this.lose(error.message);
+    wires.closing = 'broker';
+    wires.giveBackAll();
+    wires.toApp.inject(encode.connectionClosed(REPLY[reply], `${reply} - ${error.message}`));
+    return true;
+  }
+
   report(): ConnectionReport {
     return connectionReport(this.id, this.broker, this.handshake.vhost, this.wires);
   }
 
-  hazards(): string[] {
-    return hazardsOf(this.id, this.phase === 'blind' ? this.spoken : undefined, this.wires);
+  /** `declared`: by whatever connection of the pod to this virtual host. */
+  hazards(declared: Traits = declaredBy([this.wires])): string[] {
+    return hazardsOf(this.id, this.phase === 'blind' ? this.spoken : undefined, this.wires, declared);
   }
 }

@@ -6,7 +6,7 @@
 import type { Channel, Consumer, Expected } from './channel.ts';
 import { qos, request, resumeConsumers } from './consumers.ts';
 import { FRAME, type Piece } from './frames.ts';
-import { ARGUMENTS, encode, METHOD } from './methods.ts';
+import { ARGUMENTS, Arguments, encode, METHOD } from './methods.ts';
 import type { Names } from './topology.ts';
 import type { Wires } from './wires.ts';
 
@@ -75,7 +75,7 @@ export const needs = (wires: Wires): Names => {
 export const isForced = (piece: Piece): boolean =>
   piece.type === FRAME.method &&
   piece.method === METHOD.connectionClose &&
-  piece.bytes.readUInt16BE(ARGUMENTS) === CONNECTION_FORCED;
+  new Arguments(piece.bytes).short() === CONNECTION_FORCED;
 
 export class Severed {
   private readonly wires: Wires;

@@ -6,6 +6,8 @@ import { encode, readTag } from './methods.ts';
 import type { Tap, Valve } from './tap.ts';
 import { Topology } from './topology.ts';
 
+export type QueueType = 'classic' | 'quorum' | 'stream';
+
 export class Wires {
   readonly connection: number;
   readonly channels = new Map<number, Channel>();
@@ -25,7 +27,7 @@ export class Wires {
   /** What lives with this upstream connection only: queue → traits. */
   readonly queues = new Map<string, readonly string[]>();
   /** Queue → its type as declared over this connection; of others it is not known. */
-  readonly queueTypes = new Map<string, 'classic' | 'quorum'>();
+  readonly queueTypes = new Map<string, QueueType>();
   readonly declared = new Topology();
   renewedSecret = false;
   /** Sees what takes effect, while a record is made or played. */
@@ -96,9 +98,17 @@ export class Wires {
     return this.handOut(channel, most, this.valve, (consumer) => this.ordered(channel, consumer));
   }
 
-  /** A message the app has asked for comes behind what was withheld by the throttle alone. */
+  /**
+   * A message the app has asked for comes behind what was withheld by the throttle alone. And behind all that was, beyond its
+   * prefetch, where the app settles several at once: it would settle, with this one, what it has not been handed, and might
+   * refuse that later, when the broker has it for settled (invariant 1).
+   */
   releaseBefore(channel: Channel): void {
-    if (this.valve) this.handOut(channel, Number.POSITIVE_INFINITY, undefined, () => false);
+    if (this.told === undefined && channel.settlesMany) {
+      const whole = channel.withheld.filter((each) => each.whole);
+      channel.withheld = channel.withheld.filter((each) => !each.whole);
+      for (const each of whole) this.hand(channel, each);
+    } else if (this.valve) this.handOut(channel, Number.POSITIVE_INFINITY, undefined, () => false);
   }
 
   /** What waits only behind another consumer's, and has for long: the app may need it to settle that. */
@@ -194,10 +204,11 @@ export class Wires {
 export const progress = (content: Content, piece: Piece): boolean => {
   if (piece.first) {
     if (piece.type === FRAME.header) {
-      if (content.left !== undefined) throw new Malformed('two headers in one content');
+      if (content.left !== undefined) throw new Malformed('two headers in one content', 'UNEXPECTED_FRAME');
       content.left = readTag(piece.chunk, piece.start + HEADER_BYTES + 4);
     } else {
-      if (content.left === undefined || piece.size > content.left) throw new Malformed('body outside its content');
+      if (content.left === undefined || piece.size > content.left)
+        throw new Malformed('body outside its content', 'UNEXPECTED_FRAME');
       content.left -= piece.size;
     }
   }

@@ -66,6 +66,24 @@ const set = (...consumers: Consumer[]) => {
   };
 };
 
+test('what an app asks for comes behind what its prefetch withholds, if it settles several at once: it would settle what it has not', () => {
+  const { wires, channel, deliver, got, fromApp, handed } = set(consumer('a', 1));
+  wires.guarded = true;
+  deliver('a', 1);
+  deliver('a', 2);
+  got(3);
+  // One by one it can't settle what it does not know.
+  expect(handed()).toEqual([1, 3]);
+  fromApp(encode.settle(1, 'ack', 1, true, false));
+  expect(handed()).toEqual([2]);
+  deliver('a', 4);
+  got(5);
+  expect(handed()).toEqual([4, 5]);
+  fromApp(encode.settle(1, 'ack', 5, true, false));
+  expect(channel.deliveries.size).toBe(0);
+  expect(channel.withheld).toEqual([]);
+});
+
 test('a throttle lets the channel through in its order, one for each credit; what is asked for comes behind all', () => {
   const { wires, channel, deliver, got, handed } = set(consumer('a', 0), consumer('b', 0));
   wires.valve = new Valve();

@@ -110,7 +110,7 @@ export class Twin {
 
   private begin(ordered: Ordered): void {
     const { piece } = ordered;
-    if (this.building.has(piece.channel)) throw new Malformed('a method within a content');
+    if (this.building.has(piece.channel)) throw new Malformed('a method within a content', 'UNEXPECTED_FRAME');
     const unit = { method: methodOf(piece.bytes), pieces: [ordered] };
     if (unit.method === METHOD.basicPublish) this.building.set(piece.channel, { unit, content: { left: undefined } });
     else this.enqueue(piece.channel, unit);
@@ -119,7 +119,7 @@ export class Twin {
   private content(ordered: Ordered): void {
     const { piece } = ordered;
     const building = this.building.get(piece.channel);
-    if (!building) throw new Malformed('a content without its method');
+    if (!building) throw new Malformed('a content without its method', 'UNEXPECTED_FRAME');
     building.unit.pieces.push(ordered);
     if (!progress(building.content, piece)) return;
     this.building.delete(piece.channel);

@@ -129,6 +129,13 @@ export class ModelConnection {
       throw new Error(`control ${id >> 16}.${id & 0xffff}`);
   }
 
+  /** Deliveries not settled, as the broker knows it. */
+  get holds(): number {
+    let sum = 0;
+    for (const { unacked } of this.channels.values()) sum += unacked.size;
+    return sum;
+  }
+
   gone(): void {
     this.closed = true;
     this.broker.connections.delete(this);

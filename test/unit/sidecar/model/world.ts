@@ -1,6 +1,7 @@
 /** Apps, sessions and the model broker, moved on step by step by a random schedule: whole handoffs, without a socket or a clock. */
 
 import type { Settlement } from '../../../../webhook/api/control.ts';
+import type { Attachment } from '../../../../webhook/sidecar/attachment.ts';
 import { Decoder } from '../../../../webhook/sidecar/replay/entries.ts';
 import { Player, type PlayerOptions } from '../../../../webhook/sidecar/replay/player.ts';
 import { Recorder } from '../../../../webhook/sidecar/replay/recorder.ts';
@@ -275,12 +276,7 @@ export class World {
   commit(): void {
     const { copy, player, pair } = this;
     if (!copy || !player) throw new Error('no copy');
-    const connection = new ModelConnection(this.broker);
-    const attachment = copy.session.attachment();
-    while (!attachment.done) {
-      for (const bytes of attachment.toBroker.take()) connection.receive(bytes);
-      for (const bytes of connection.out.splice(0)) attachment.fromBroker(bytes);
-    }
+    const { connection, attachment } = this.attach(copy);
     pair.session.wires.tap = undefined;
     pair.session.wires.valve = undefined;
     const half = pair.session.divide();
@@ -299,6 +295,86 @@ export class World {
     this.player = undefined;
     this.recorder = undefined;
     this.valve = undefined;
+  }
+
+  /** Mute first, and no more than one of them runs: as StopAndCopy does it. `commit` false: it is undone. */
+  stopAndCopy(commit: boolean): void {
+    const { pair } = this;
+    pair.session.mute();
+    pair.drain();
+    const still = (): boolean => pair.session.phase === 'mute' && pair.toBroker.length === 0;
+    if (!this.until(still)) throw new Error(`it never becomes mute: ${pair.session.phase}`);
+    if (!commit) {
+      pair.session.unmute();
+      pair.drain();
+      return;
+    }
+    const copy = fork(pair);
+    const half = pair.session.divide();
+    copy.session.detach();
+    const { connection, attachment } = this.attach(copy);
+    this.old = {
+      half,
+      connection: this.connection,
+      toBroker: pair.toBroker,
+      settling: copy.settlements,
+      closing: false,
+    };
+    this.pair = copy;
+    this.connection = connection;
+    copy.session.adopt(attachment);
+    copy.session.live();
+    copy.drain();
+  }
+
+  private attach(copy: Pair): { connection: ModelConnection; attachment: Attachment } {
+    const connection = new ModelConnection(this.broker);
+    const attachment = copy.session.attachment();
+    while (!attachment.done) {
+      for (const bytes of attachment.toBroker.take()) connection.receive(bytes);
+      for (const bytes of connection.out.splice(0)) attachment.fromBroker(bytes);
+    }
+    return { connection, attachment };
+  }
+
+  // ---- death
+
+  /** Apps that had a voice and died, and sources that died while they settled for their copy. */
+  readonly dead: ModelApp[] = [];
+  lostHalves = 0;
+
+  /** App and sidecar die, with the copy that follows them; the broker has back what they had not settled. Another one begins. */
+  crash(): void {
+    this.crashOld();
+    this.dead.push(this.pair.app);
+    this.connection.gone();
+    this.copy = undefined;
+    this.player = undefined;
+    this.recorder = undefined;
+    this.valve = undefined;
+    this.pair = new Pair(this.pair.app.options);
+    this.connection = new ModelConnection(this.broker);
+    this.until(() => this.pair.app.ready > 0);
+  }
+
+  /** The source of a copy that serves dies: what it has not settled for it comes again. */
+  crashOld(): void {
+    if (!this.old) return;
+    // A settlement may be said and not heard yet.
+    if (this.old.connection.holds > 0) this.lostHalves += 1;
+    this.old.connection.gone();
+    this.old = undefined;
+    this.consume();
+  }
+
+  /** What the broker has got, by key and body. */
+  got(): Map<string, number> {
+    const found = new Map<string, number>();
+    for (const { key, body } of this.broker.outputs) {
+      const name = `${key} ${body}`;
+      found.set(name, (found.get(name) ?? 0) + 1);
+    }
+    return found;
   }
 
   get handedOver(): boolean {
