@@ -431,7 +431,8 @@ export class Session {
   /** Why the app would have to know if its upstream were lost now, in words for people; undefined: as far as it goes, it would not. */
   get hiding(): string | undefined {
     if (this.phase !== 'open' || this.halting || this.appGone) return 'it is not served as on an ordinary day';
-    if (this.wires.tap || this.rehearsal) return 'the pod is being handed over';
+    // Consumers that wait do so for another process to close its channels (invariant 3).
+    if (this.wires.tap || this.rehearsal || this.waitsToConsume) return 'the pod is being handed over';
     return unhideable(this.wires);
   }
 

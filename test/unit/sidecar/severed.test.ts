@@ -312,6 +312,28 @@ describe('a session without its upstream', () => {
     ]);
   });
 
+  it('hands out what waits before what is asked for: who settles up to that must have seen it', () => {
+    const session = start(1);
+    session.fromApp(encode.qos(1, 2, false));
+    session.fromBroker(method(1, METHOD.basicQosOk));
+    consuming(session, 1, 'in');
+    for (const number of [1, 2]) session.fromBroker(Buffer.concat(delivery(1, 'in', number, 'old')));
+    session.fromApp(encode.settle(1, 'ack', 1, true, false));
+    session.upstreamClosed(true);
+    session.take();
+    another(session);
+    session.fromBroker(method(1, METHOD.basicConsumeOk, text('tag-in')));
+    for (const number of [1, 2]) session.fromBroker(Buffer.concat(delivery(1, 'in', number, `${number}`)));
+    expect(bodies(session.take().toApp)).toBe('1');
+    session.fromApp(method(1, METHOD.basicGet, short(0), text('more'), octet(0)));
+    const head = [tag(3), octet(0), text(''), text('more'), long(0)];
+    session.fromBroker(
+      Buffer.concat([method(1, METHOD.basicGetOk, ...head), ...content(1, { correlation: '', body: 'got' })]),
+    );
+    expect(bodies(session.take().toApp)).toBe('2got');
+    expect(settlement(session, encode.settle(1, 'ack', 5, true, false))).toEqual([{ tag: 3, multiple: true }]);
+  });
+
   it('refuses publishes without an outcome, each once, and says nothing of a content half sent upstream', () => {
     const session = start(1, 2);
     consuming(session, 1, 'in');
@@ -510,6 +532,27 @@ describe('a session without its upstream', () => {
   });
 
   it.each<[string, (session: Session) => void]>([
+    [
+      'consumers that wait for the end of a handoff',
+      (session) => {
+        consuming(session, 1, 'in');
+        session.mute();
+        // What a mute waits for.
+        session.fromBroker(method(1, METHOD.basicCancelOk, text('tag-in')));
+        session.quiet();
+        session.fromBroker(method(1, METHOD.channelFlowOk, octet(1)));
+        session.detach();
+        const connection = new ModelConnection(new ModelBroker());
+        const attachment = session.attachment();
+        while (!attachment.done) {
+          for (const bytes of attachment.toBroker.take()) connection.receive(bytes);
+          for (const bytes of connection.out.splice(0)) attachment.fromBroker(bytes);
+        }
+        session.adopt(attachment);
+        session.live();
+        expect([session.phase, session.waitsToConsume]).toEqual(['open', true]);
+      },
+    ],
     ['a halt', (session) => session.halt()],
     ['a mute', (session) => session.mute()],
     ['transactions', (session) => session.fromApp(method(1, METHOD.txSelect))],
