@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import amqp, { type ChannelModel, credentials } from 'amqplib';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { freePort } from '../../scripts/playground/ports.ts';
 import type { Broker } from '../../webhook/sidecar/doors.ts';
 import { SessionRelay } from '../../webhook/sidecar/relay.ts';
 import { connectTls } from '../../webhook/sidecar/upstream.ts';
@@ -13,7 +14,7 @@ import { type Authority, newAuthority } from './support/certificates.ts';
 import { handOff } from './support/clone.ts';
 import { startDns } from './support/dns.ts';
 import { publishNumbers, range, sleep, until } from './support/harness.ts';
-import { freePort, type RabbitMQ, startRabbitMQ } from './support/rabbitmq.ts';
+import { type RabbitMQ, startRabbitMQ } from './support/rabbitmq.ts';
 
 const LISTEN = '127.0.0.2';
 const quiet = (): void => undefined;
