@@ -2,49 +2,14 @@
 import { createHash, type Hash, hash } from 'node:crypto';
 import { FRAME, HEADER_BYTES, type Piece } from '../frames.ts';
 import { ARGUMENTS, Arguments, readTag } from '../methods.ts';
+import { PROPERTY, propertyAt } from '../properties.ts';
 import { DIGEST } from './entries.ts';
 
-/** Class, weight, body size, property flags. */
-const FLAGS_AT = 12;
-/** The properties up to the timestamp, by their bits in the flags, highest first, and how each is laid out. */
-const PROPERTIES = [
-  [15, 'short string'],
-  [14, 'short string'],
-  [13, 'table'],
-  [12, 'octet'],
-  [11, 'octet'],
-  [10, 'short string'],
-  [9, 'short string'],
-  [8, 'short string'],
-  [7, 'short string'],
-  [6, 'timestamp'],
-] as const;
-const CORRELATION_BIT = 10;
-const TIMESTAMP_BIT = 6;
 const TIMESTAMP_BYTES = 8;
-
-/** Where in a content header's payload the property of a bit begins; undefined if there is none, or if it is no header. */
-const find = (header: Buffer, wanted: number): number | undefined => {
-  if (header.length < FLAGS_AT + 2) return undefined;
-  const flags = header.readUInt16BE(FLAGS_AT);
-  if ((flags & (1 << wanted)) === 0) return undefined;
-  let at = FLAGS_AT;
-  // Bit 0: one more word of flags follows.
-  while (at + 2 <= header.length && (header.readUInt16BE(at) & 1) !== 0) at += 2;
-  at += 2;
-  for (const [bit, layout] of PROPERTIES) {
-    if (bit === wanted) break;
-    if ((flags & (1 << bit)) === 0) continue;
-    if (layout === 'octet') at += 1;
-    else if (layout === 'short string') at += 1 + (header[at] ?? 0);
-    else at += 4 + (at + 4 <= header.length ? header.readUInt32BE(at) : 0);
-  }
-  return at;
-};
 
 /** The correlation-id in a content header's payload; '' if there is none, or if it is no header. */
 export const correlationOf = (header: Buffer): string => {
-  const at = find(header, CORRELATION_BIT);
+  const at = propertyAt(header, PROPERTY.correlationId);
   const length = at === undefined ? undefined : header[at];
   return at === undefined || length === undefined ? '' : header.toString('latin1', at + 1, at + 1 + length);
 };
@@ -54,7 +19,7 @@ export const correlationOf = (header: Buffer): string => {
  * different times, and some clients note when without being asked.
  */
 const timeless = (header: Buffer): Buffer => {
-  const at = find(header, TIMESTAMP_BIT);
+  const at = propertyAt(header, PROPERTY.timestamp);
   return at === undefined ? header : Buffer.concat([header.subarray(0, at), header.subarray(at + TIMESTAMP_BYTES)]);
 };
 
