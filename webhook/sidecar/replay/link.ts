@@ -32,7 +32,10 @@ const message = (kind: number, ...parts: Buffer[]): Buffer => {
 export class Link {
   private readonly socket: TLSSocket;
   private readonly events: LinkEvents;
-  private bytes: Buffer = Buffer.alloc(0);
+  /** What has come of the next messages, and how much of it there must be to go on. */
+  private pieces: Buffer[] = [];
+  private length = 0;
+  private needed = HEAD;
 
   constructor(socket: TLSSocket, events: LinkEvents) {
     this.socket = socket;
@@ -63,19 +66,25 @@ export class Link {
     this.socket.destroy();
   }
 
+  /** A message comes in many pieces: they are put together once, when it is whole. */
   private read(chunk: Buffer): void {
-    this.bytes = this.bytes.length > 0 ? Buffer.concat([this.bytes, chunk]) : chunk;
+    this.pieces.push(chunk);
+    this.length += chunk.length;
+    if (this.length < this.needed) return;
+    let bytes = this.pieces.length === 1 ? chunk : Buffer.concat(this.pieces);
     try {
-      while (this.bytes.length >= HEAD) {
-        const size = 4 + this.bytes.readUInt32BE(0);
-        if (size > MAX_BYTES) throw new RangeError(`message of ${size} bytes`);
-        if (this.bytes.length < size) return;
-        this.take(this.bytes.subarray(HEAD, size), this.bytes[4]!);
-        this.bytes = this.bytes.subarray(size);
+      for (this.needed = HEAD; bytes.length >= HEAD; this.needed = HEAD) {
+        this.needed = 4 + bytes.readUInt32BE(0);
+        if (this.needed > MAX_BYTES) throw new RangeError(`message of ${this.needed} bytes`);
+        if (bytes.length < this.needed) break;
+        this.take(bytes.subarray(HEAD, this.needed), bytes[4]!);
+        bytes = bytes.subarray(this.needed);
       }
     } catch {
       this.socket.destroy();
     }
+    this.pieces = [bytes];
+    this.length = bytes.length;
   }
 
   private take(payload: Buffer, kind: number): void {

@@ -23,6 +23,8 @@ export class RecordStream {
   private block: Buffer = Buffer.alloc(0);
   private begun = 0;
   private used = 0;
+  /** See `room`. */
+  target: Buffer = this.block;
   /** Offset of the first byte kept, and of the end. */
   private base = 0;
   end = 0;
@@ -33,18 +35,18 @@ export class RecordStream {
   private asked = false;
 
   append(bytes: Buffer): void {
-    this.write(bytes.length, (block, at) => bytes.copy(block, at));
+    const at = this.room(bytes.length);
+    bytes.copy(this.target, at);
   }
 
-  /** As many bytes as are named, which `fill` writes from `at` on. */
-  write(length: number, fill: (bytes: Buffer, at: number) => void): void {
+  /** Adds as many bytes, to be written at once: in `target`, from the place on that it returns. */
+  room(length: number): number {
     this.end += length;
     if (length > BLOCK_BYTES / 4) {
       this.close();
-      const whole = Buffer.allocUnsafeSlow(length);
-      fill(whole, 0);
-      this.spans.push(whole);
-      return;
+      this.target = Buffer.allocUnsafeSlow(length);
+      this.spans.push(this.target);
+      return 0;
     }
     // Small entries share blocks: a long record is not a million little buffers.
     if (this.used + length > this.block.length) {
@@ -53,8 +55,10 @@ export class RecordStream {
       this.begun = 0;
       this.used = 0;
     }
-    fill(this.block, this.used);
+    const at = this.used;
     this.used += length;
+    this.target = this.block;
+    return at;
   }
 
   private close(): void {
