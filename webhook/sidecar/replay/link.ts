@@ -22,11 +22,13 @@ export interface LinkEvents {
   closed(link: Link): void;
 }
 
-const message = (kind: number, ...parts: Buffer[]): Buffer => {
-  const head = Buffer.alloc(HEAD);
-  head.writeUInt32BE(1 + parts.reduce((sum, part) => sum + part.length, 0));
-  head[4] = kind;
-  return Buffer.concat([head, ...parts]);
+/** Memory of messages kept to be written into again. */
+const SPARE = 4;
+
+const headed = (message: Buffer, kind: number): Buffer => {
+  message.writeUInt32BE(message.length - 4);
+  message[4] = kind;
+  return message;
 };
 
 export class Link {
@@ -36,6 +38,9 @@ export class Link {
   private pieces: Buffer[] = [];
   private length = 0;
   private needed = HEAD;
+  /** Of the message that is made now; and what may be used for the next ones. */
+  private memory: Buffer | undefined;
+  private readonly spare: Buffer[] = [];
 
   constructor(socket: TLSSocket, events: LinkEvents) {
     this.socket = socket;
@@ -53,13 +58,28 @@ export class Link {
   }
 
   wanted(wanted: Wanted): void {
-    this.socket.write(message(WANTED, Buffer.from(JSON.stringify(wanted))));
+    const payload = Buffer.from(JSON.stringify(wanted));
+    const message = Buffer.allocUnsafe(HEAD + payload.length);
+    payload.copy(message, HEAD);
+    this.socket.write(headed(message, WANTED));
   }
 
+  /** Where the bytes of a chunk go that is `recorded` next. */
+  room(bytes: number): Buffer {
+    this.memory ??= this.spare.pop() ?? Buffer.allocUnsafeSlow(MAX_BYTES);
+    return this.memory.subarray(HEAD + OFFSET, HEAD + OFFSET + bytes);
+  }
+
+  /** A chunk in the `room` that was given for it. */
   recorded({ offset, bytes }: Chunk): void {
-    const at = Buffer.alloc(OFFSET);
-    at.writeUIntBE(offset, 0, OFFSET);
-    this.socket.write(message(RECORDED, at, bytes));
+    const { memory } = this;
+    if (memory?.buffer !== bytes.buffer) throw new RangeError('a chunk in memory of its own');
+    this.memory = undefined;
+    memory.writeUIntBE(offset, HEAD, OFFSET);
+    // Written over only when the socket has done with it.
+    this.socket.write(headed(memory.subarray(0, HEAD + OFFSET + bytes.length), RECORDED), () => {
+      if (this.spare.length < SPARE) this.spare.push(memory);
+    });
   }
 
   close(): void {
