@@ -126,8 +126,10 @@ export class PipeSocket extends EventEmitter {
 
   write(chunk: Buffer): boolean {
     if (this.destroyed || this.writableEnded) throw new Error('written after its end');
-    this.events.written(chunk);
-    this.wire.outward.push(chunk);
+    // Copied: what was read is read over below.
+    const bytes = Buffer.from(chunk);
+    this.events.written(bytes);
+    this.wire.outward.push(bytes);
     if (this.writableLength >= 16 << 10) this.needsDrain = true;
     return !this.needsDrain;
   }
@@ -203,6 +205,8 @@ export class PipeSocket extends EventEmitter {
       this.bytesRead += chunk.length;
       this.events.read(chunk);
       this.emit('data', chunk);
+      // As by the next read into the same memory: nobody may have kept it.
+      chunk.fill(0xa5);
       if (most > 1024 && random.chance(0.3)) return;
     }
     if (inward.bytes === 0 && inward.ended && !this.endSeen && this.flowing === true) {

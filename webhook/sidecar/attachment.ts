@@ -46,7 +46,9 @@ export class Attachment {
 
   /** Throws what is wrong, in words for people. */
   fromBroker(chunk: Buffer): void {
-    for (const piece of this.splitter.push(chunk)) if (piece.type === FRAME.method) this.method(piece);
+    this.splitter.split(chunk, (piece) => {
+      if (piece.type === FRAME.method) this.method(piece);
+    });
   }
 
   private method(piece: Piece): void {

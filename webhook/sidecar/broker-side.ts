@@ -1,16 +1,7 @@
 /** Frames from the broker to the app: what they change in the session, and how they go on. */
 import { type Channel, type Consumer, TAGGED, type Withheld } from './channel.ts';
 import { FRAME, type Piece } from './frames.ts';
-import {
-  ARGUMENTS,
-  Arguments,
-  encode,
-  METHOD,
-  methodOf,
-  readBrokerTag,
-  writeShortString,
-  writeTag,
-} from './methods.ts';
+import { ARGUMENTS, Arguments, encode, METHOD, readBrokerTag, writeShortString, writeTag } from './methods.ts';
 import { OffsetReader } from './streams.ts';
 import { progress, type Wires } from './wires.ts';
 
@@ -39,7 +30,7 @@ export class BrokerSide {
   }
 
   private method(piece: Piece): void {
-    const method = methodOf(piece.bytes);
+    const { method } = piece;
     const channel = this.wires.channels.get(piece.channel);
     if (piece.channel === 0) this.connectionMethod(method, piece);
     else if (!channel) this.wires.toApp.forward(piece);
@@ -137,14 +128,16 @@ export class BrokerSide {
 
   private deliver(channel: Channel, piece: Piece): void {
     this.wires.delivered += 1;
-    const at = ARGUMENTS + 1 + piece.bytes[ARGUMENTS]!;
-    const consumer = channel.consumerOf(piece.bytes.toString('latin1', ARGUMENTS + 1, at));
-    if (consumer && consumer.tag !== consumer.upstreamTag) writeShortString(piece.bytes, ARGUMENTS, consumer.tag);
+    const { chunk } = piece;
+    const name = piece.start + ARGUMENTS;
+    const at = name + 1 + chunk[name]!;
+    const consumer = channel.consumerOf(channel.tagOf(chunk, name + 1, at));
+    if (consumer && consumer.tag !== consumer.upstreamTag) writeShortString(chunk, name, consumer.tag);
     const withheld = consumer !== undefined && this.wires.withholds(channel, consumer);
     // On a channel the app is closing, nothing will be settled any more.
     const noAck = consumer?.noAck === true || channel.state !== 'open';
-    const tag = channel.deliveries.deliver(readBrokerTag(piece.bytes, at), consumer, { noAck, withheld });
-    if (channel.deliveries.offset > 0) writeTag(piece.bytes, at, tag);
+    const tag = channel.deliveries.deliver(readBrokerTag(chunk, at, piece.end - 1), consumer, { noAck, withheld });
+    if (channel.deliveries.offset > 0) writeTag(chunk, at, tag);
     channel.down = { left: undefined };
     channel.offsets = OffsetReader.of(consumer);
     if (!withheld) {
@@ -173,8 +166,9 @@ export class BrokerSide {
    * are confirmed by it or were before.
    */
   private confirm(channel: Channel, ack: boolean, piece: Piece): void {
-    const upstream = readBrokerTag(piece.bytes, ARGUMENTS);
-    const multiple = (piece.bytes[ARGUMENTS + 8]! & 1) !== 0;
+    const at = piece.start + ARGUMENTS;
+    const upstream = readBrokerTag(piece.chunk, at, piece.end - 2);
+    const multiple = (piece.chunk[at + 8]! & 1) !== 0;
     const told = channel.confirmedOfTable(upstream, multiple);
     for (const seq of told) this.wires.toApp.inject(encode.outcome(channel.id, ack, seq));
     if (told.length > 0) this.wires.tap?.outcome(channel, told, ack);
@@ -182,7 +176,7 @@ export class BrokerSide {
     const tag = upstream + channel.confirmBase;
     const confirmed = channel.confirmed(tag, multiple);
     this.wires.tap?.outcome(channel, confirmed, ack);
-    if (channel.confirmBase > 0) writeTag(piece.bytes, ARGUMENTS, tag);
+    if (channel.confirmBase > 0) writeTag(piece.chunk, at, tag);
     this.wires.toApp.forward(piece);
   }
 }
@@ -193,6 +187,6 @@ const named = (consumer: Consumer, tag: string): Consumer =>
 /** Copied: a withheld delivery must not keep whole chunks alive. One that was dropped meanwhile is not kept at all. */
 const keep = (channel: Channel, withheld: Withheld, piece: Piece): void => {
   if (!channel.withheld.includes(withheld)) return;
-  withheld.pieces.push({ ...piece, bytes: Buffer.from(piece.bytes) });
-  channel.withheldBytes += piece.bytes.length;
+  withheld.pieces.push(piece.kept());
+  channel.withheldBytes += piece.length;
 };

@@ -98,11 +98,26 @@ export class Channel {
   /** Frames of our own that wait for the end of a content of the app. */
   waitingUp: Buffer[] = [];
   private aliases = 0;
+  /** The consumer tag that was read last, and its bytes: mostly the next one's, too. */
+  private lastTag = '';
+  private lastTagBytes: Buffer = Buffer.alloc(0);
   /** The queue that an empty name means: the last one declared. */
   lastQueue = '';
 
   constructor(id: number) {
     this.id = id;
+  }
+
+  /** A consumer tag at the broker, as `consumerOf` takes it: these bytes of a frame. */
+  tagOf(bytes: Buffer, start: number, end: number): string {
+    const known = this.lastTagBytes;
+    let same = end - start === known.length;
+    for (let at = 0; same && at < known.length; at += 1) same = known[at] === bytes[start + at];
+    if (!same) {
+      this.lastTag = bytes.toString('latin1', start, end);
+      this.lastTagBytes = Buffer.from(bytes.subarray(start, end));
+    }
+    return this.lastTag;
   }
 
   /** The consumer with this tag at the broker. */
@@ -158,9 +173,7 @@ export class Channel {
   /** Confirm outcome in the app's numbering: takes it (multiple: and all before it) off the list; those it took. */
   confirmed(tag: number, multiple: boolean): number[] {
     if (!multiple) return this.unconfirmed.delete(tag) ? [tag] : [];
-    const taken = this.unconfirmed.upTo(tag === 0 ? this.published : tag).map(([each]) => each);
-    for (const each of taken) this.unconfirmed.delete(each);
-    return taken;
+    return this.unconfirmed.takeUpTo(tag === 0 ? this.published : tag);
   }
 
   /** As `confirmed`, of those in the table, by the upstream channel's numbering. */

@@ -6,6 +6,7 @@ import { Backlog } from './backlog.ts';
 import { Calming } from './calming.ts';
 import { SILENT_TICKS, UNHEARD_TICKS } from './heartbeat.ts';
 import { latency } from './latency.ts';
+import { ALWAYS, Reader } from './reader.ts';
 import type { Phase, Session } from './session.ts';
 import { setReading, silence, writeSpans } from './sockets.ts';
 import type { Superseded } from './superseded.ts';
@@ -74,6 +75,8 @@ export class Connection {
     this.session = session;
     this.app = app;
     this.events = events;
+    // What is read from one side is needed until the other's kernel has it; all else is copied.
+    if (app instanceof Reader) app.lends = () => !!this.upstream && this.upstream.writableLength > 0;
     app.on('data', (chunk: Buffer) => {
       const began = latency.toBroker.begin();
       this.guard(() => session.fromApp(chunk));
@@ -102,6 +105,7 @@ export class Connection {
     this.parked = false;
     this.failure = undefined;
     this.silentTicks = 0;
+    if (upstream instanceof Reader) upstream.lends = () => this.app.writableLength > 0;
     upstream.on('data', (chunk: Buffer) => {
       this.silentTicks = 0;
       this.calming.restart();
@@ -303,6 +307,7 @@ export class Connection {
   private upstreamClosed(upstream: net.Socket): void {
     if (this.upstream !== upstream) return;
     this.upstream = undefined;
+    this.forget();
     upstream.destroySoon();
     this.loseUpstream();
   }
@@ -344,11 +349,18 @@ export class Connection {
     this.release()?.destroy();
   }
 
+  /** An upstream that is left may still be writing what the app has said. */
+  private forget(): void {
+    if (this.app instanceof Reader) this.app.abandon();
+  }
+
   private release(): net.Socket | undefined {
     const { upstream } = this;
     this.upstream = undefined;
     this.failure = undefined;
     if (upstream) silence(upstream);
+    if (upstream instanceof Reader) upstream.lends = ALWAYS;
+    this.forget();
     return upstream;
   }
 

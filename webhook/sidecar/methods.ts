@@ -2,7 +2,7 @@
  * The AMQP 0-9-1 methods the session understands: ids, the few fields it reads, the few frames it writes. Tables are never
  * decoded and encoded again: a consumer's arguments are kept as the bytes they came in.
  */
-import { FRAME, FRAME_END, HEADER_BYTES, Malformed } from './frames.ts';
+import { FRAME, FRAME_END, HEADER_BYTES, long, Malformed } from './frames.ts';
 
 const id = (classId: number, methodId: number): number => (classId << 16) | methodId;
 
@@ -63,16 +63,16 @@ export const methodOf = (frame: Buffer): number => frame.readUInt32BE(HEADER_BYT
 /** Where a method's arguments begin. */
 export const ARGUMENTS = HEADER_BYTES + 4;
 
-/** Delivery and publish tags are 64 bit on the wire; beyond 2^53 they are nobody's. */
-export const readTag = (bytes: Buffer, at: number): number => {
-  if (at + 8 >= bytes.length) throw new Malformed('method arguments cut short', 'SYNTAX_ERROR');
-  return bytes.readUInt32BE(at) * 0x1_0000_0000 + bytes.readUInt32BE(at + 4);
+/** Delivery and publish tags are 64 bit on the wire; beyond 2^53 they are nobody's. `end`: of the frame's payload. */
+export const readTag = (bytes: Buffer, at: number, end = bytes.length): number => {
+  if (at + 8 > end) throw new Malformed('method arguments cut short', 'SYNTAX_ERROR');
+  return long(bytes, at) * 0x1_0000_0000 + long(bytes, at + 4);
 };
 /** No broker gets so far. Numbers stay exact however often a session is handed over, and books of them are walked in steps of 1. */
 const MOST_TAG = 2 ** 48;
 /** A tag that the broker gives out, or says the outcome of. */
-export const readBrokerTag = (bytes: Buffer, at: number): number => {
-  const tag = readTag(bytes, at);
+export const readBrokerTag = (bytes: Buffer, at: number, end = bytes.length): number => {
+  const tag = readTag(bytes, at, end);
   if (tag > MOST_TAG) throw new Malformed(`tag of ${tag}`, 'SYNTAX_ERROR');
   return tag;
 };

@@ -13,6 +13,7 @@ import { lull } from './lull.ts';
 import { OldUpstreams } from './old-upstreams.ts';
 import { Patience } from './patience.ts';
 import { SPEAKS_TLS } from './protocols.ts';
+import { Reader } from './reader.ts';
 import { type Losses, Reattaching } from './reattach.ts';
 import { RelayReplay, type ReplayRelay } from './replay/relay-replay.ts';
 import { Session } from './session.ts';
@@ -136,7 +137,7 @@ export class SessionRelay implements Relay {
     const accept = (socket: net.Socket): void => {
       if (blind) this.pass(socket, broker, port, hazardOfPort(port));
       else if (broker.tls) this.decide(socket, broker);
-      else this.accept(socket, broker);
+      else this.accept(Reader.over(socket), broker);
     };
     const server = net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, accept);
     await new Promise<void>((resolve, reject) => {

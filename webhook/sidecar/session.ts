@@ -14,7 +14,7 @@ import { resumeConsumers } from './consumers.ts';
 import { FRAME, Malformed, Outlet, type Piece, REPLY, Splitter } from './frames.ts';
 import { Handshake } from './handshake.ts';
 import { type ConnectionReport, connectionReport, declaredBy, hazardsOf, type Traits } from './hazards.ts';
-import { encode, HEARTBEAT, METHOD, methodOf } from './methods.ts';
+import { encode, HEARTBEAT, METHOD } from './methods.ts';
 import { Muting } from './muting.ts';
 import { spokenBy } from './protocols.ts';
 import type { Settling } from './replay/expectations.ts';
@@ -148,7 +148,7 @@ export class Session {
       rest = taken;
       if (taken) this.wires.toBroker.raw(this.handshake.header);
     }
-    if (rest) for (const piece of this.appSplitter.push(rest)) this.appPiece(piece);
+    if (rest) this.appSplitter.split(rest, (piece) => this.appPiece(piece));
     this.advance();
   }
 
@@ -164,7 +164,7 @@ export class Session {
       return;
     }
     if (this.holds(piece)) {
-      if (piece.type !== FRAME.heartbeat) this.held.push(piece);
+      if (piece.type !== FRAME.heartbeat) this.held.push(piece.kept());
       return;
     }
     if (this.rehearsal) {
@@ -172,7 +172,7 @@ export class Session {
       return;
     }
     if (this.phase === 'opening' && piece.type === FRAME.method && piece.channel === 0)
-      this.handshake.fromApp(methodOf(piece.bytes), piece.bytes);
+      this.handshake.fromApp(piece.method, piece.bytes);
     this.appSide.handle(piece);
   }
 
@@ -200,7 +200,7 @@ export class Session {
   /** What is wrong with it is no fault of the app's. */
   private fromKnownBroker(chunk: Buffer): void {
     try {
-      for (const piece of this.brokerSplitter.push(chunk)) this.brokerPiece(piece);
+      this.brokerSplitter.split(chunk, (piece) => this.brokerPiece(piece));
     } catch (error) {
       if (error instanceof Malformed) throw new Malformed(`the broker sent a ${error.message}`, 'INTERNAL_ERROR');
       throw error;
@@ -209,11 +209,11 @@ export class Session {
 
   private brokerPiece(piece: Piece): void {
     if (this.halting && this.phase === 'open' && (this.heldDown.length > 0 || this.betweenContents)) {
-      this.heldDown.push(piece);
+      this.heldDown.push(piece.kept());
       return;
     }
     if (this.wires.tap) this.wires.tap.fromBroker(piece, this.wires.channels.get(piece.channel));
-    const method = piece.type === FRAME.method ? methodOf(piece.bytes) : 0;
+    const method = piece.type === FRAME.method ? piece.method : 0;
     switch (this.phase) {
       case 'opening':
         this.brokerSide.handle(piece);
@@ -222,7 +222,7 @@ export class Session {
       case 'mute':
       case 'attached':
         if (method === METHOD.connectionClose) {
-          this.deferred = piece;
+          this.deferred = piece.kept();
           this.wires.toBroker.inject(encode.connectionCloseOk());
           this.lose('the broker closed the connection');
           return;
@@ -251,7 +251,7 @@ export class Session {
   private parts(piece: Piece): boolean {
     if (this.parting) return true;
     if (!isForced(piece) || this.hiding !== undefined) return false;
-    this.parting = { ...piece, bytes: Buffer.from(piece.bytes) };
+    this.parting = piece.kept();
     this.wires.toBroker.inject(encode.connectionCloseOk());
     this.justForced = true;
     return true;

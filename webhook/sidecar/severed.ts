@@ -7,7 +7,7 @@ import type { Channel, Consumer, Expected } from './channel.ts';
 import { qos, request, resumeConsumers } from './consumers.ts';
 import { FRAME, type Piece } from './frames.ts';
 import { isForeignServerNamed, REPLY_TO } from './hazards.ts';
-import { ARGUMENTS, Arguments, encode, METHOD, methodOf } from './methods.ts';
+import { ARGUMENTS, Arguments, encode, METHOD } from './methods.ts';
 import type { Names } from './topology.ts';
 import type { Wires } from './wires.ts';
 
@@ -74,7 +74,7 @@ export const needs = (wires: Wires): Names => {
 /** The broker wants to be rid of this connection, whatever it did. */
 export const isForced = (piece: Piece): boolean =>
   piece.type === FRAME.method &&
-  methodOf(piece.bytes) === METHOD.connectionClose &&
+  piece.method === METHOD.connectionClose &&
   new Arguments(piece.bytes).short() === CONNECTION_FORCED;
 
 export class Severed {
@@ -106,10 +106,10 @@ export class Severed {
   hold(piece: Piece): boolean {
     if (piece.type === FRAME.heartbeat) return false;
     // Copied: it may wait for long.
-    this.held.push({ ...piece, bytes: Buffer.from(piece.bytes) });
-    this.heldBytes += piece.bytes.length + PIECE_BYTES;
+    this.held.push(piece.kept());
+    this.heldBytes += piece.length + PIECE_BYTES;
     if (piece.type !== FRAME.method) return false;
-    const method = methodOf(piece.bytes);
+    const { method } = piece;
     if (method === METHOD.basicPublish) this.unproven ||= this.wires.channels.get(piece.channel)?.confirm !== true;
     return piece.channel === 0 && method === METHOD.connectionClose;
   }

@@ -4,8 +4,7 @@
  */
 import type { Settlement } from '../api/control.ts';
 import type { Channel } from './channel.ts';
-import type { Outlet, Piece, Splitter } from './frames.ts';
-import { FRAME } from './frames.ts';
+import { FRAME, type Outlet, type Piece, type Splitter } from './frames.ts';
 import { ARGUMENTS, encode, HEARTBEAT, METHOD, methodOf, readTag } from './methods.ts';
 
 /** What is left of a channel. */
@@ -97,7 +96,9 @@ export class Superseded {
   }
 
   fromBroker(chunk: Buffer): void {
-    for (const piece of this.splitter.push(chunk)) if (piece.type === FRAME.method) this.method(piece);
+    this.splitter.split(chunk, (piece) => {
+      if (piece.type === FRAME.method) this.method(piece);
+    });
   }
 
   private method(piece: Piece): void {

@@ -1,7 +1,8 @@
 /** A connection to a broker: its name resolved afresh, its addresses tried one after the other; over TLS where it asks for it. */
 import { once } from 'node:events';
-import net from 'node:net';
+import type net from 'node:net';
 import tls from 'node:tls';
+import { Reader } from './reader.ts';
 import { resolve } from './resolve.ts';
 import { readTrust, type Trust, tlsOptions } from './trust.ts';
 
@@ -23,7 +24,7 @@ const opened = async (socket: net.Socket, event: string, address: string, port: 
 };
 
 const connect = (address: string, port: number): Promise<net.Socket> =>
-  opened(net.connect({ host: address, port, noDelay: true, allowHalfOpen: true }), 'connect', address, port);
+  opened(new Reader().connect({ host: address, port }), 'connect', address, port);
 
 const secured = async (address: string, port: number, host: string, trust: Trust): Promise<net.Socket> => {
   const socket = tls.connect({ ...tlsOptions(host, trust), host: address, port });

@@ -2,7 +2,7 @@
 import type { Settlement } from '../api/control.ts';
 import { Channel, type Consumer, type Content, type Withheld } from './channel.ts';
 import { FRAME, HEADER_BYTES, Malformed, Outlet, type Piece } from './frames.ts';
-import { encode } from './methods.ts';
+import { encode, readTag } from './methods.ts';
 import type { Tap, Valve } from './tap.ts';
 import { Topology } from './topology.ts';
 
@@ -95,6 +95,7 @@ export class Wires {
    * Hands out what prefetch and throttle admit by now, `most` at most, in their order. Returns how many.
    */
   release(channel: Channel, most = Number.POSITIVE_INFINITY): number {
+    if (channel.withheld.length === 0) return 0;
     return this.handOut(channel, most, this.valve, (consumer) => this.ordered(channel, consumer));
   }
 
@@ -182,7 +183,7 @@ export class Wires {
     }
     channel.withheld = channel.withheld.filter((each) => each.consumer !== consumer);
     for (const each of theirs) {
-      channel.withheldBytes -= each.pieces.reduce((sum, piece) => sum + piece.bytes.length, 0);
+      channel.withheldBytes -= each.pieces.reduce((sum, piece) => sum + piece.length, 0);
       if (!channel.deliveries.remove(each.tag)) continue;
       const upstream = each.tag - channel.deliveries.offset;
       if (upstream > 0) this.injectUp(channel, encode.settle(channel.id, 'reject', upstream, false, true));
@@ -205,7 +206,7 @@ export const progress = (content: Content, piece: Piece): boolean => {
   if (piece.first) {
     if (piece.type === FRAME.header) {
       if (content.left !== undefined) throw new Malformed('two headers in one content', 'UNEXPECTED_FRAME');
-      content.left = Number(piece.bytes.readBigUInt64BE(HEADER_BYTES + 4));
+      content.left = readTag(piece.chunk, piece.start + HEADER_BYTES + 4);
     } else {
       if (content.left === undefined || piece.size > content.left)
         throw new Malformed('body outside its content', 'UNEXPECTED_FRAME');

@@ -1,11 +1,15 @@
 /** What the record keeps of contents: digests, and of the properties the one by which a reply is known. */
-import { createHash } from 'node:crypto';
+import { createHash, type Hash, hash } from 'node:crypto';
 import { FRAME, HEADER_BYTES, type Piece } from '../frames.ts';
-import { ARGUMENTS, Arguments } from '../methods.ts';
+import { ARGUMENTS, Arguments, readTag } from '../methods.ts';
 import { PROPERTY, propertyAt } from '../properties.ts';
 import { DIGEST } from './entries.ts';
 
 const TIMESTAMP_BYTES = 8;
+/** Of the body's size in a content header: behind class and weight. */
+const SIZE_AT = 4;
+const NOTHING = Buffer.alloc(0);
+const LEAST_BYTES = 256;
 
 /** The correlation-id in a content header's payload; '' if there is none, or if it is no header. */
 export const correlationOf = (header: Buffer): string => {
@@ -14,20 +18,8 @@ export const correlationOf = (header: Buffer): string => {
   return at === undefined || length === undefined ? '' : header.toString('latin1', at + 1, at + 1 + length);
 };
 
-/**
- * All of a content header's payload but the time that a client has put on the message: two copies of an app say the same at
- * different times, and some clients note when without being asked.
- */
-const timeless = (header: Buffer): Buffer => {
-  const at = propertyAt(header, PROPERTY.timestamp);
-  return at === undefined ? header : Buffer.concat([header.subarray(0, at), header.subarray(at + TIMESTAMP_BYTES)]);
-};
-
-/** The part of a frame's payload that a piece holds. */
-const payloadOf = ({ bytes, first, last }: Piece): Buffer =>
-  bytes.subarray(first ? HEADER_BYTES : 0, last ? bytes.length - 1 : bytes.length);
-
-const shortened = (digest: Buffer, bytes: number): string => digest.toString('latin1', 0, bytes);
+/** Of bytes, raw, as a latin1 string: making a Buffer of it would cost more than most bodies do. */
+const digestOf = (bytes: Buffer): string => hash('sha256', bytes, 'binary');
 
 export interface Digests {
   readonly digest: string;
@@ -35,42 +27,101 @@ export interface Digests {
   readonly correlation: string;
 }
 
-/** Follows one publish of the app, piece by piece: neither frame boundaries, nor the channel, nor its timestamp count. */
+export interface Address {
+  readonly exchange: string;
+  readonly key: string;
+  /** It wants what can't be routed back. */
+  readonly mandatory: boolean;
+}
+
+/** What of a basic.publish counts begins behind a reserved number, and ends before the end octet. */
+const COUNTS_AT = ARGUMENTS + 2;
+
+/**
+ * Follows publishes of the app on one channel, piece by piece: neither frame boundaries, nor the channel, nor the time counts
+ * that a client has put on the message. (Two copies of an app say the same at different times, and some clients note when
+ * without being asked.)
+ */
 export class PublishDigest {
-  private readonly whole = createHash('sha256');
-  private readonly body = createHash('sha256');
-  private readonly header: Buffer[] = [];
-  private headed = false;
+  /** Exchange, key and flags; then the content header's payload; and at last the body's digest. Used again for the next one. */
+  private memory: Buffer = NOTHING;
+  private methodBytes = 0;
+  private used = 0;
+  private known: Address = { exchange: '', key: '', mandatory: false };
+  /** Bytes of the body, as announced. */
+  private size = 0;
+  /** Its digest: at once where it comes in one piece, as it mostly does. */
+  private body: string | undefined;
+  private parts: Hash | undefined;
 
   constructor(method: Buffer) {
-    // Exchange, key and flags; before them a reserved number.
-    this.whole.update(method.subarray(ARGUMENTS + 2, method.length - 1));
+    this.begin(method);
   }
 
-  add(piece: Piece): void {
-    const payload = payloadOf(piece);
-    if (piece.type !== FRAME.body) {
-      this.header.push(Buffer.from(payload));
-      return;
+  /** Another publish. */
+  begin(method: Buffer): void {
+    if (!this.isLikeLast(method)) {
+      this.known = addressOf(method);
+      this.used = 0;
+      this.append(method, COUNTS_AT, method.length - 1);
+      this.methodBytes = this.used;
     }
-    this.head();
-    this.whole.update(payload);
-    this.body.update(payload);
+    this.used = this.methodBytes;
+    this.size = 0;
+    this.body = undefined;
+    this.parts = undefined;
   }
 
-  /** The header is whole once the body begins, or nothing more comes. */
-  private head(): void {
-    if (!this.headed) this.whole.update(timeless(Buffer.concat(this.header)));
-    this.headed = true;
+  /** Mostly it goes to where the last one went. */
+  private isLikeLast(method: Buffer): boolean {
+    const { memory, methodBytes } = this;
+    if (methodBytes === 0 || method.length - 1 - COUNTS_AT !== methodBytes) return false;
+    for (let at = 0; at < methodBytes; at += 1) if (memory[at] !== method[COUNTS_AT + at]) return false;
+    return true;
+  }
+
+  private append(bytes: Buffer, start: number, end: number): void {
+    this.grow(end - start);
+    this.used += bytes.copy(this.memory, this.used, start, end);
+  }
+
+  private grow(bytes: number): void {
+    if (this.used + bytes <= this.memory.length) return;
+    const larger = Buffer.allocUnsafeSlow(2 * (this.used + bytes) + LEAST_BYTES);
+    this.memory.copy(larger, 0, 0, this.used);
+    this.memory = larger;
+  }
+
+  get address(): Address {
+    return this.known;
+  }
+
+  /** A part of a frame of its content. */
+  add({ type, chunk, start, end, first, last }: Piece): void {
+    const from = first ? start + HEADER_BYTES : start;
+    const to = last ? end - 1 : end;
+    if (type !== FRAME.body) {
+      if (first) this.size = readTag(chunk, from + SIZE_AT, to);
+      this.append(chunk, from, to);
+    } else if (to - from === this.size) this.body = digestOf(chunk.subarray(from, to));
+    else {
+      this.parts ??= createHash('sha256');
+      this.parts.update(chunk.subarray(from, to));
+    }
   }
 
   done(): Digests {
-    this.head();
-    return {
-      digest: shortened(this.whole.digest(), DIGEST.publish),
-      body: shortened(this.body.digest(), DIGEST.body),
-      correlation: correlationOf(Buffer.concat(this.header)),
-    };
+    const body = this.body ?? (this.parts ?? createHash('sha256')).digest('binary');
+    const header = this.memory.subarray(this.methodBytes, this.used);
+    const correlation = correlationOf(header);
+    const time = propertyAt(header, PROPERTY.timestamp);
+    if (time !== undefined) {
+      header.copyWithin(time, time + TIMESTAMP_BYTES);
+      this.used -= TIMESTAMP_BYTES;
+    }
+    this.grow(body.length);
+    const end = this.used + this.memory.write(body, this.used, 'latin1');
+    return { digest: digestOf(this.memory.subarray(0, end)), body: body.slice(0, DIGEST.body), correlation };
   }
 }
 
@@ -86,22 +137,17 @@ export const contentOf = (unit: Buffer): { readonly body: string; readonly corre
     at += HEADER_BYTES + size + 1;
   }
   return {
-    body: shortened(body.digest(), DIGEST.body),
+    body: body.digest('binary').slice(0, DIGEST.body),
     correlation: correlationOf(Buffer.concat(header)),
   };
 };
 
 /** Of a method and its arguments. */
 export const requestDigest = (frame: Buffer): string =>
-  shortened(
-    createHash('sha256')
-      .update(frame.subarray(HEADER_BYTES, frame.length - 1))
-      .digest(),
-    DIGEST.request,
-  );
+  digestOf(frame.subarray(HEADER_BYTES, frame.length - 1)).slice(0, DIGEST.request);
 
-/** The address of a basic.publish, and whether it wants what can't be routed back. */
-export const addressOf = (publish: Buffer): { exchange: string; key: string; mandatory: boolean } => {
+/** Of a basic.publish. */
+const addressOf = (publish: Buffer): Address => {
   const args = new Arguments(publish);
   args.short();
   return { exchange: args.shortString(), key: args.shortString(), mandatory: (args.octet() & 1) !== 0 };

@@ -79,89 +79,115 @@ export const DIGEST = { publish: 32, body: 16, request: 16 } as const;
 
 const HEAD = 4 + 1 + 4 + 2;
 
+/** Byte by byte: `writeUIntBE` checks and chooses for each, and there are six numbers to an entry. */
 class Writer {
   private readonly bytes: Buffer;
-  private at = 0;
-  constructor(size: number) {
-    this.bytes = Buffer.allocUnsafe(size);
+  private at: number;
+  constructor(bytes: Buffer, at: number) {
+    this.bytes = bytes;
+    this.at = at;
   }
-  int(value: number, size: 1 | 2 | 4 | 6): void {
-    this.at = this.bytes.writeUIntBE(value, this.at, size);
+  octet(value: number): void {
+    this.bytes[this.at] = value;
+    this.at += 1;
+  }
+  short(value: number): void {
+    const { bytes, at } = this;
+    bytes[at] = value >>> 8;
+    bytes[at + 1] = value;
+    this.at = at + 2;
+  }
+  long(value: number): void {
+    this.short(value >>> 16);
+    this.short(value & 0xffff);
+  }
+  /** Six bytes. */
+  count(value: number): void {
+    this.short(Math.floor(value / 0x1_0000_0000));
+    this.long(value % 0x1_0000_0000);
   }
   text(text: string): void {
     this.at += this.bytes.write(text, this.at, 'latin1');
   }
-  short(text: string): void {
-    this.int(text.length, 1);
+  shortString(text: string): void {
+    this.octet(text.length);
     this.text(text);
   }
   raw(bytes: Buffer): void {
     this.at += bytes.copy(this.bytes, this.at);
   }
-  get all(): Buffer {
-    return this.bytes;
-  }
 }
 
-const begin = (entry: Entry, rest: number): Writer => {
-  const writer = new Writer(HEAD + rest);
-  writer.int(HEAD - 4 + rest, 4);
-  writer.int(KINDS.indexOf(entry.kind), 1);
-  writer.int(entry.kind === 'end' ? 0 : entry.connection, 4);
-  writer.int(entry.kind === 'end' ? 0 : entry.channel, 2);
-  return writer;
+/** Bytes of what the kind needs. */
+const restOf = (entry: Entry): number => {
+  switch (entry.kind) {
+    case 'down':
+      return 1 + entry.bytes.length;
+    case 'publish':
+      return (
+        6 + 1 + DIGEST.publish + DIGEST.body + 3 + entry.exchange.length + entry.key.length + entry.correlation.length
+      );
+    case 'request':
+      return 4 + DIGEST.request;
+    case 'settle':
+      return 8;
+    case 'outcome':
+      return 7;
+    case 'shown':
+    case 'end':
+      return 6;
+  }
 };
 
-/** Tags and counts stay below 2^48. */
-export const encodeEntry = (entry: Entry): Buffer => {
+export const sizeOf = (entry: Entry): number => HEAD + restOf(entry);
+
+/** Takes `size` bytes, which is sizeOf(entry), from `at` on. Tags and counts stay below 2^48. */
+export const writeEntry = (entry: Entry, size: number, bytes: Buffer, at: number): void => {
+  const writer = new Writer(bytes, at);
+  writer.long(size - 4);
+  writer.octet(KINDS.indexOf(entry.kind));
+  writer.long(entry.kind === 'end' ? 0 : entry.connection);
+  writer.short(entry.kind === 'end' ? 0 : entry.channel);
   switch (entry.kind) {
-    case 'down': {
-      const writer = begin(entry, 1 + entry.bytes.length);
-      writer.int(entry.withheld ? 1 : 0, 1);
+    case 'down':
+      writer.octet(entry.withheld ? 1 : 0);
       writer.raw(entry.bytes);
-      return writer.all;
-    }
-    case 'publish': {
-      const { exchange, key, correlation } = entry;
-      const sizes = 3 + exchange.length + key.length + correlation.length;
-      const writer = begin(entry, 6 + 1 + DIGEST.publish + DIGEST.body + sizes);
-      writer.int(entry.seq, 6);
-      writer.int(entry.mandatory ? 1 : 0, 1);
+      return;
+    case 'publish':
+      writer.count(entry.seq);
+      writer.octet(entry.mandatory ? 1 : 0);
       writer.text(entry.digest);
       writer.text(entry.body);
-      for (const text of [exchange, key, correlation]) writer.short(text);
-      return writer.all;
-    }
-    case 'request': {
-      const writer = begin(entry, 4 + DIGEST.request);
-      writer.int(entry.method, 4);
+      writer.shortString(entry.exchange);
+      writer.shortString(entry.key);
+      writer.shortString(entry.correlation);
+      return;
+    case 'request':
+      writer.long(entry.method);
       writer.text(entry.digest);
-      return writer.all;
-    }
-    case 'settle': {
-      const writer = begin(entry, 8);
-      writer.int(entry.tag, 6);
-      writer.int(HOWS.indexOf(entry.how), 1);
-      writer.int((entry.requeue ? 1 : 0) | (entry.all ? 2 : 0), 1);
-      return writer.all;
-    }
-    case 'outcome': {
-      const writer = begin(entry, 7);
-      writer.int(entry.seq, 6);
-      writer.int(entry.ack ? 1 : 0, 1);
-      return writer.all;
-    }
-    case 'shown': {
-      const writer = begin(entry, 6);
-      writer.int(entry.tag, 6);
-      return writer.all;
-    }
-    case 'end': {
-      const writer = begin(entry, 6);
-      writer.int(entry.entries, 6);
-      return writer.all;
-    }
+      return;
+    case 'settle':
+      writer.count(entry.tag);
+      writer.octet(HOWS.indexOf(entry.how));
+      writer.octet((entry.requeue ? 1 : 0) | (entry.all ? 2 : 0));
+      return;
+    case 'outcome':
+      writer.count(entry.seq);
+      writer.octet(entry.ack ? 1 : 0);
+      return;
+    case 'shown':
+      writer.count(entry.tag);
+      return;
+    case 'end':
+      writer.count(entry.entries);
   }
+};
+
+export const encodeEntry = (entry: Entry): Buffer => {
+  const size = sizeOf(entry);
+  const bytes = Buffer.allocUnsafe(size);
+  writeEntry(entry, size, bytes, 0);
+  return bytes;
 };
 
 class Reader {

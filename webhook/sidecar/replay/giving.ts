@@ -11,6 +11,9 @@ const TICK_MS = 100;
 const TELL_MS = 200;
 /** Deliveries that wait for the throttle are handed out so often: one by one, not in bursts. */
 const PACE_MS = 10;
+/** What is recorded goes out together: after so long, or as soon as it is so much. */
+const GATHER_MS = 2;
+const GATHER_BYTES = 64 << 10;
 
 export interface GivingOptions {
   readonly claim: string;
@@ -36,6 +39,7 @@ export class Giving {
   /** Deliveries the app held at the cut. */
   private heldAtCut = 0;
   private pumping: NodeJS.Immediate | undefined;
+  private gathering: NodeJS.Timeout | undefined;
   private ticked = 0;
   private handed: { readonly at: number; readonly count: number }[] = [];
   private told = false;
@@ -54,7 +58,7 @@ export class Giving {
 
   /** After the thaw. */
   begin(): void {
-    this.options.relay.onChange(() => this.stir());
+    this.options.relay.onChange(() => this.gather());
     this.ticks = setInterval(() => this.tick(), TICK_MS);
     this.pace();
   }
@@ -76,7 +80,17 @@ export class Giving {
     this.pacing = undefined;
   }
 
-  /** Bytes were recorded, or asked for: they go out together after all that this turn of the loop brings. */
+  /** Something may have been recorded. */
+  private gather(): void {
+    if (this.recorder.lost !== undefined || this.recorder.stream.unsent >= GATHER_BYTES) this.stir();
+    else
+      this.gathering ??= setTimeout(() => {
+        this.gathering = undefined;
+        this.pump();
+      }, GATHER_MS);
+  }
+
+  /** What waits is asked for, or nothing follows it: it goes out after all that this turn of the loop brings. */
   private stir(): void {
     this.pumping ??= setImmediate(() => {
       this.pumping = undefined;
@@ -91,14 +105,20 @@ export class Giving {
       this.told = true;
       return;
     }
-    while (this.link ? !this.link.congested : this.options.connected()) {
+    const { link } = this;
+    if (link) {
+      while (!link.congested) {
+        const chunk = stream.next((bytes) => link.room(bytes));
+        if (!chunk) return;
+        link.recorded(chunk);
+      }
+      return;
+    }
+    const { claim, connected, send } = this.options;
+    while (connected()) {
       const chunk = stream.next();
       if (!chunk) return;
-      if (this.link) this.link.recorded(chunk);
-      else {
-        const { claim } = this.options;
-        this.options.send({ type: 'recorded', claim, offset: chunk.offset, bytes: chunk.bytes.toString('base64') });
-      }
+      send({ type: 'recorded', claim, offset: chunk.offset, bytes: chunk.bytes.toString('base64') });
     }
   }
 
@@ -175,6 +195,7 @@ export class Giving {
     clearInterval(this.ticks);
     this.unpaced();
     clearImmediate(this.pumping);
+    clearTimeout(this.gathering);
     this.options.relay.onChange(undefined);
     this.link = undefined;
     this.server?.then(

@@ -7,8 +7,8 @@ import { FRAME, type Piece } from '../frames.ts';
 import { ARGUMENTS, METHOD, methodOf, readTag, type Settle } from '../methods.ts';
 import type { Tap } from '../tap.ts';
 import { progress } from '../wires.ts';
-import { addressOf, PublishDigest, requestDigest } from './content.ts';
-import { type Entry, encodeEntry, lags } from './entries.ts';
+import { PublishDigest, requestDigest } from './content.ts';
+import { type Entry, lags, sizeOf, writeEntry } from './entries.ts';
 import { KEPT_BYTES, RecordStream } from './stream.ts';
 
 export class Recorder {
@@ -37,10 +37,13 @@ export class Recorder {
 
   add(entry: Entry): void {
     if (this.ended || this.lost !== undefined) return;
-    this.stream.append(encodeEntry(entry));
+    const { stream } = this;
+    const size = sizeOf(entry);
+    const at = stream.room(size);
+    writeEntry(entry, size, stream.target, at);
     this.entries += 1;
     if (lags(entry)) this.owed += 1;
-    if (this.stream.kept > this.keep) this.lose(`more than ${this.keep >> 20} MiB wait for the copy`);
+    if (stream.kept > this.keep) this.lose(`more than ${this.keep >> 20} MiB wait for the copy`);
   }
 
   lose(why: string): void {
@@ -54,14 +57,44 @@ export class Recorder {
   }
 }
 
+/** The publishes of one channel, one after the other. */
 interface Upload {
-  readonly method: Buffer;
-  readonly seq: number;
+  seq: number;
   readonly digest: PublishDigest;
-  readonly content: { left: number | undefined };
+  /** Of the one under way. */
+  content: { left: number | undefined } | undefined;
 }
+/** The raw bytes of a unit that comes in pieces, in memory that is used again. */
+class Unit {
+  private memory = Buffer.allocUnsafeSlow(4 << 10);
+  private used = 0;
+
+  get bytes(): Buffer {
+    return this.memory.subarray(0, this.used);
+  }
+
+  clear(): void {
+    this.used = 0;
+  }
+
+  add({ chunk, start, end, length }: Piece): void {
+    if (this.used + length > this.memory.length) {
+      const larger = Buffer.allocUnsafeSlow(2 * (this.used + length));
+      this.memory.copy(larger, 0, 0, this.used);
+      this.memory = larger;
+    }
+    this.used += chunk.copy(this.memory, this.used, start, end);
+  }
+
+  get large(): boolean {
+    return this.memory.length > KEPT_UNIT_BYTES;
+  }
+}
+/** One that is larger is not kept for the next. */
+const KEPT_UNIT_BYTES = 256 << 10;
+
 interface Download {
-  readonly parts: Buffer[];
+  readonly unit: Unit;
   readonly content: { left: number | undefined };
   /** Of a delivery; 0: it is none. */
   readonly tag: number;
@@ -79,37 +112,48 @@ class SessionRecorder implements Tap {
   private readonly connection: number;
   private readonly uploads = new Map<number, Upload>();
   private readonly downloads = new Map<number, Download>();
+  private spare: Unit | undefined;
 
   constructor(recorder: Recorder, connection: number) {
     this.recorder = recorder;
     this.connection = connection;
   }
 
-  private at(channel: number): { readonly connection: number; readonly channel: number } {
-    return { connection: this.connection, channel };
-  }
-
   // ---- the app
 
   publish({ id }: Channel, method: Buffer, seq: number): void {
-    const upload = {
-      method: Buffer.from(method),
-      seq,
-      digest: new PublishDigest(method),
-      content: { left: undefined },
-    };
-    this.uploads.set(id, upload);
+    const known = this.uploads.get(id);
+    if (!known) {
+      this.uploads.set(id, { seq, digest: new PublishDigest(method), content: { left: undefined } });
+      return;
+    }
+    known.seq = seq;
+    known.digest.begin(method);
+    known.content = { left: undefined };
   }
 
   content({ id }: Channel, piece: Piece): void {
     const upload = this.uploads.get(id);
-    if (!upload) return;
+    if (!upload?.content) return;
     upload.digest.add(piece);
     if (!progress(upload.content, piece)) return;
-    this.uploads.delete(id);
+    upload.content = undefined;
+    const { connection } = this;
+    const { exchange, key, mandatory } = upload.digest.address;
+    const { digest, body, correlation } = upload.digest.done();
     const { seq } = upload;
-    const entry = { ...this.at(id), seq, ...addressOf(upload.method), ...upload.digest.done() };
-    this.recorder.add({ kind: 'publish', ...entry });
+    this.recorder.add({
+      kind: 'publish',
+      connection,
+      channel: id,
+      seq,
+      exchange,
+      key,
+      mandatory,
+      digest,
+      body,
+      correlation,
+    });
   }
 
   settled({ id }: Channel, tags: readonly number[], { kind: how, requeue }: Settle, all: boolean): void {
@@ -118,7 +162,7 @@ class SessionRecorder implements Tap {
     const waits = download !== undefined && (download.settled.length > 0 || tags.includes(download.tag));
     this.recorder.settled += tags.length;
     for (const tag of all ? [0, ...tags] : tags) {
-      const entry: Entry = { kind: 'settle', ...this.at(id), tag, how, requeue, all };
+      const entry: Entry = { kind: 'settle', connection: this.connection, channel: id, tag, how, requeue, all };
       if (waits) download.settled.push(entry);
       else this.recorder.add(entry);
     }
@@ -128,8 +172,9 @@ class SessionRecorder implements Tap {
     const unsaid = this.downloads.get(channel)?.settled.length ?? 0;
     if (unsaid > 0 && methodOf(method) === METHOD.channelClose)
       this.recorder.lose('a channel was closed that had settled what was half delivered');
-    const entry = { ...this.at(channel), method: methodOf(method), digest: requestDigest(method) };
-    this.recorder.add({ kind: 'request', ...entry });
+    const { connection } = this;
+    const digest = requestDigest(method);
+    this.recorder.add({ kind: 'request', connection, channel, method: methodOf(method), digest });
   }
 
   // ---- the broker
@@ -140,18 +185,21 @@ class SessionRecorder implements Tap {
       this.download(piece, channel);
       return;
     }
-    const method = methodOf(piece.bytes);
+    const { method } = piece;
     if (this.ofOurs(method, piece, channel)) return;
     if (method === METHOD.connectionClose) this.recorder.lose('the broker closed a connection');
     if (this.recorder.ended && !AFTER_END.includes(method))
       this.recorder.lose('the broker sent something after the end');
     if (!BEGINS_CONTENT.includes(method)) {
-      this.down(piece.channel, false, Buffer.from(piece.bytes));
+      this.down(piece.channel, false, piece.bytes);
       return;
     }
-    const parts = [Buffer.from(piece.bytes)];
+    const unit = this.spare ?? new Unit();
+    this.spare = undefined;
+    unit.clear();
+    unit.add(piece);
     this.downloads.set(piece.channel, {
-      parts,
+      unit,
       content: { left: undefined },
       tag: method === METHOD.basicReturn ? 0 : tagOf(method, piece.bytes) + (channel?.deliveries.offset ?? 0),
       delivery: method === METHOD.basicDeliver,
@@ -171,7 +219,7 @@ class SessionRecorder implements Tap {
       this.recorder.lose('a content without its method');
       return;
     }
-    download.parts.push(Buffer.from(piece.bytes));
+    download.unit.add(piece);
     if (!progress(download.content, piece)) return;
     this.downloads.delete(piece.channel);
     const withheld = channel?.filling !== undefined;
@@ -179,21 +227,24 @@ class SessionRecorder implements Tap {
       this.recorder.deliveries += 1;
       if (!withheld) this.recorder.handed += 1;
     }
-    this.down(piece.channel, withheld, Buffer.concat(download.parts));
+    this.down(piece.channel, withheld, download.unit.bytes);
+    if (!download.unit.large) this.spare = download.unit;
     for (const entry of download.settled) this.recorder.add(entry);
   }
 
+  /** The bytes are copied at once. */
   private down(channel: number, withheld: boolean, bytes: Buffer): void {
-    this.recorder.add({ kind: 'down', ...this.at(channel), withheld, bytes });
+    this.recorder.add({ kind: 'down', connection: this.connection, channel, withheld, bytes });
   }
 
   outcome({ id }: Channel, seqs: readonly number[], ack: boolean): void {
-    for (const seq of seqs) this.recorder.add({ kind: 'outcome', ...this.at(id), seq, ack });
+    const { connection } = this;
+    for (const seq of seqs) this.recorder.add({ kind: 'outcome', connection, channel: id, seq, ack });
   }
 
   shown({ id }: Channel, tag: number): void {
     this.recorder.handed += 1;
-    this.recorder.add({ kind: 'shown', ...this.at(id), tag });
+    this.recorder.add({ kind: 'shown', connection: this.connection, channel: id, tag });
   }
 }
 

@@ -36,7 +36,7 @@ export class Rehearsal implements Played {
 
   play(bytes: Buffer, withheld: boolean): void {
     this.wires.told = withheld;
-    for (const piece of this.splitter.push(bytes)) this.brokerSide.handle(piece);
+    this.splitter.split(bytes, (piece) => this.brokerSide.handle(piece));
     this.wires.told = false;
     // What the session would say to the broker of itself, the source has said.
     this.wires.toBroker.take();

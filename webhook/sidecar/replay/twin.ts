@@ -8,7 +8,7 @@ import { FRAME, Malformed, type Piece } from '../frames.ts';
 import { METHOD, methodOf, readSettle, type Settle, type SettleKind } from '../methods.ts';
 import type { Tap } from '../tap.ts';
 import { progress, type Wires } from '../wires.ts';
-import { addressOf, PublishDigest, requestDigest } from './content.ts';
+import { PublishDigest, requestDigest } from './content.ts';
 import type { Settling } from './expectations.ts';
 import type { Made } from './publishes.ts';
 
@@ -103,7 +103,7 @@ export class Twin {
     if (piece.type === FRAME.heartbeat) return;
     this.count += 1;
     // Copied: what waits must not keep whole chunks alive, and what is changed in place must not be anybody else's.
-    const ordered = { piece: { ...piece, bytes: Buffer.from(piece.bytes) }, order: this.count };
+    const ordered = { piece: piece.kept(), order: this.count };
     if (piece.type === FRAME.method) this.begin(ordered);
     else this.content(ordered);
   }
@@ -169,7 +169,7 @@ export class Twin {
   }
 
   private apply({ pieces }: Unit): true {
-    for (const { piece } of pieces) this.appSide.handle({ ...piece, bytes: Buffer.from(piece.bytes) });
+    for (const { piece } of pieces) this.appSide.handle(piece.kept());
     this.wires.toBroker.take();
     return true;
   }
@@ -183,7 +183,7 @@ export class Twin {
       connection: this.wires.connection,
       channel,
       seq: channel.confirm ? channel.published : 0,
-      ...addressOf(first.piece.bytes),
+      ...digest.address,
       digest: digest.done().digest,
       frames: unit.pieces.map(({ piece }) => piece.bytes),
       order: unit.pieces.at(-1)!.order,
