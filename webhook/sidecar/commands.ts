@@ -19,7 +19,7 @@ import { freeze } from './freeze.ts';
 import * as pure from './handoff.ts';
 import type { Paths } from './identity.ts';
 import { putMarker, removeMarker } from './marker.ts';
-import type { Losses } from './reattach.ts';
+import type { Losses } from './relay-api.ts';
 import type { ReplayRelay } from './replay/relay-replay.ts';
 import { createReplay } from './replay/replay.ts';
 import { createSettleThrough } from './settle.ts';

@@ -11,13 +11,6 @@ import type { Phase, Session } from './session.ts';
 import { setReading, silence, writeSpans } from './sockets.ts';
 import type { Superseded } from './superseded.ts';
 
-export interface Log {
-  debug(fields: object, message: string): void;
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-  error(fields: object, message: string): void;
-}
-
 /** What a connection tells its relay. */
 export interface ConnectionEvents {
   warn(fields: object, message: string): void;

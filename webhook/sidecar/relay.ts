@@ -1,80 +1,24 @@
 /** The pod's relay: listens where the app looks for its brokers, and takes all sessions through a handoff together. */
-import net from 'node:net';
+import type net from 'node:net';
 import type { MuteResult, SessionReport, Settlement } from '../api/control.ts';
 import { asShadowError, ShadowError } from '../api/errors.ts';
-import { SIDECAR } from '../api/names.ts';
 import { attachOver } from './attach.ts';
-import { BlindRelay, hazardOfPort } from './blind.ts';
-import { Connection, type ConnectionEvents, type Log } from './connection.ts';
-import { type Broker, type Door, doorsOf } from './doors.ts';
-import { declaredBy, type Traits } from './hazards.ts';
-import { type Host, Hosts, nameOf } from './hosts.ts';
+import { Connection, type ConnectionEvents } from './connection.ts';
+import type { Broker } from './doors.ts';
+import { Entrance } from './entrance.ts';
+import { podReport } from './hazards.ts';
+import { nameOf } from './hosts.ts';
 import { lull } from './lull.ts';
 import { OldUpstreams } from './old-upstreams.ts';
 import { Patience } from './patience.ts';
-import { SPEAKS_TLS } from './protocols.ts';
-import { Reader } from './reader.ts';
-import { type Losses, Reattaching } from './reattach.ts';
-import { RelayReplay, type ReplayRelay } from './replay/relay-replay.ts';
+import { Reattaching } from './reattach.ts';
+import type { Losses, Relay, RelayOptions } from './relay-api.ts';
+import { RelayReplay } from './replay/relay-replay.ts';
 import { Session } from './session.ts';
-import { Undecided } from './undecided.ts';
-import { connectTls, connectUpstream } from './upstream.ts';
 import { Watch } from './watch.ts';
 
 export type { Broker } from './doors.ts';
-
-export interface RelayOptions {
-  brokers: readonly Broker[];
-  blindPorts: readonly number[];
-  log: Log;
-  /** Where the Secret of the brokers' TLS is mounted, if there is one; SIDECAR.tlsDir if not given. */
-  tlsDir?: string;
-  /** How a broker is reached; by DNS, TCP and TLS if not given. */
-  connectUpstream?: (host: string, port: number) => Promise<net.Socket>;
-  /** Longest time that the loss of an upstream is kept from its app while another is sought, ms; 0, or not given: it is told at once. */
-  reattachMs?: number;
-}
-
-export interface Relay {
-  start(): Promise<void>;
-  /** Refuses new connections, waits for the app to end its own for at most graceMs, ends the rest. */
-  stop(graceMs: number): Promise<void>;
-  report(): SessionReport;
-  reattached(): Losses;
-  /** Rejects with SHADOW_E_MUTE (or SHADOW_E_SESSION, before anything is touched) and goes on as before. */
-  mute(timeoutMs: number): Promise<MuteResult>;
-  /** Resolves when the app is served again. */
-  unmute(): Promise<void>;
-  /** The cut of a source that goes on, and its copy. */
-  readonly replay: ReplayRelay;
-  /** Right after a restore, before any I/O event: leaves every upstream socket behind, unread. */
-  becomeCopy(): void;
-  /** Rejects with SHADOW_E_ATTACH; may be tried again. */
-  attach(timeoutMs: number): Promise<void>;
-  /**
-   * The app is served; its consumers wait for `consume`, but not for ever. Rejects with SHADOW_E_ATTACH when an upstream
-   * connection is lost and can't be had again within `withinMs`; may be tried again.
-   */
-  live(withinMs?: number): Promise<void>;
-  /** The source's channels are closed (invariant 3: see patience.ts). Said again, it does nothing. */
-  consume(): void;
-  /** No consumer of the app waits for that. */
-  consuming(): boolean;
-  supersede(): void;
-  /** Resolves when all are proven settled by a barrier (or are lost, which onLost tells). */
-  settle(items: Settlement[]): Promise<void>;
-  /** Deliveries of superseded upstream channels that can still be settled and are not. */
-  outstanding(): number;
-  /** Closes the upstream connections of a superseded source. */
-  close(): Promise<void>;
-  onSettlements(callback: (items: Settlement[]) => void): void;
-  /** Carried deliveries the copy's app has not settled. */
-  carriedOutstanding(): number;
-  /** Upstream lost while mute, attached or superseded. */
-  onLost(callback: (why: string) => void): void;
-  /** Mute, and nothing waits to be written upstream. */
-  quiescent(): boolean;
-}
+export type { Relay, RelayOptions } from './relay-api.ts';
 
 /** Longest time an un-mute spends on new upstream connections before it goes on with the old ones. */
 const REPLACE_MS = 5000;
@@ -86,12 +30,8 @@ export class SessionRelay implements Relay {
   readonly options: RelayOptions;
   /** New connections are accepted and wait. */
   private holding = false;
-  private readonly servers: net.Server[] = [];
-  private readonly blind = new BlindRelay();
   private readonly watch = new Watch();
-  private readonly undecided = new Undecided();
-  private readonly hosts = new Hosts();
-  private readonly connect: (host: Host, secure: boolean) => Promise<net.Socket>;
+  private readonly entrance: Entrance;
   private readonly brokers = new WeakMap<Connection, Broker>();
   private lastId = 0;
   private stopping = false;
@@ -111,71 +51,30 @@ export class SessionRelay implements Relay {
 
   constructor(options: RelayOptions) {
     this.options = options;
-    const { tlsDir = SIDECAR.tlsDir } = options;
-    const dial = options.connectUpstream ?? connectUpstream;
-    this.connect = ({ host, port }, secure) => (secure ? connectTls(host, port, tlsDir) : dial(host, port));
+    this.entrance = new Entrance(options, (app, broker) => this.accept(app, broker));
     this.reattaching = new Reattaching({
       patienceMs: options.reattachMs ?? 0,
       dial: (connection) => this.dial(connection),
-      shun: ({ session }) => this.hosts.shun(session.broker),
+      shun: ({ session }) => this.entrance.hosts.shun(session.broker),
       log: options.log,
     });
   }
 
   async start(): Promise<void> {
-    for (const door of doorsOf(this.options.brokers, this.options.blindPorts)) {
-      await this.listen(door).catch((error: unknown) => {
-        if (!door.optional) throw error;
-        const { address, port } = door;
-        this.options.log.warn({ address, port, error: String(error) }, 'port not relayed');
-      });
-    }
+    await this.entrance.open();
     this.replay.watch();
-  }
-
-  private async listen({ address, port, broker, blind }: Door): Promise<void> {
-    const accept = (socket: net.Socket): void => {
-      if (blind) this.pass(socket, broker, port, hazardOfPort(port));
-      else if (broker.tls) this.decide(socket, broker);
-      else this.accept(Reader.over(socket), broker);
-    };
-    const server = net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, accept);
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(port, address, resolve);
-    });
-    this.servers.push(server);
-  }
-
-  /** Bytes both ways, nothing understood. */
-  private pass(app: net.Socket, broker: Broker, port: number, hazard: string | undefined): void {
-    this.blind.accept(app, hazard, async () => (await this.reach(broker, port, false)).socket);
-  }
-
-  private decide(app: net.Socket, broker: Broker): void {
-    this.undecided.accept(app, (speaksTls) => {
-      if (speaksTls) this.pass(app, broker, broker.port, `a connection to ${nameOf(broker)} ${SPEAKS_TLS}`);
-      else this.accept(app, broker);
-    });
-  }
-
-  /** The broker, or another node of its cluster. */
-  private reach({ host, port, tls, others = [] }: Broker, at = port, secure = tls === true) {
-    const hosts = [{ host, port }, ...others].map((each) => (at === port ? each : { ...each, port: at }));
-    return this.hosts.dial(hosts, (each) => this.connect(each, secure));
   }
 
   async stop(graceMs: number): Promise<void> {
     this.stopping = true;
-    for (const server of this.servers) server.close();
+    this.entrance.close();
     const needed = (): boolean => !this.retired && [...this.connections].some(({ app }) => !app.destroyed);
     await this.watch.until(() => !needed(), graceMs).catch(() => undefined);
     for (const connection of this.connections) connection.destroy();
     this.patience.end();
     this.reattaching.drop();
     this.replay.drop();
-    this.blind.drop();
-    this.undecided.drop();
+    this.entrance.drop();
     // By the protocol, so that the app's last settlements are not overtaken by a reset.
     if (graceMs > 0) await this.olds.close();
     this.olds.drop();
@@ -252,7 +151,7 @@ export class SessionRelay implements Relay {
   });
 
   private async dial(connection: Connection): Promise<net.Socket> {
-    const { socket, host } = await this.reach(this.brokers.get(connection)!);
+    const { socket, host } = await this.entrance.reach(this.brokers.get(connection)!);
     connection.session.broker = nameOf(host);
     return socket;
   }
@@ -291,23 +190,9 @@ export class SessionRelay implements Relay {
   // ---- what is known
 
   report(): SessionReport {
-    const report: SessionReport = {
-      connections: [],
-      hazards: this.blind.hazards(),
-      delivered: this.delivered,
-      published: this.published,
-    };
+    const { delivered, published } = this;
     const sessions = [...this.served()].map(({ session }) => session);
-    const declared = new Map<string, Traits>();
-    for (const [vhost, group] of Map.groupBy(sessions, ({ handshake }) => handshake.vhost))
-      declared.set(vhost, declaredBy(group.map(({ wires }) => wires)));
-    for (const session of sessions) {
-      report.delivered += session.wires.delivered;
-      report.published += session.wires.published;
-      report.hazards.push(...session.hazards(declared.get(session.handshake.vhost)));
-      report.connections.push(session.report());
-    }
-    return report;
+    return podReport(sessions, this.entrance.blind.hazards(), { delivered, published });
   }
 
   reattached(): Losses {
@@ -366,7 +251,7 @@ export class SessionRelay implements Relay {
     this.refuseUnfit('SHADOW_E_MUTE');
     const losses = this.losses;
     this.holding = true;
-    this.blind.hold();
+    this.entrance.blind.hold();
     for (const connection of this.connections)
       if (!connection.park()) connection.guard(() => connection.session.mute());
     try {
@@ -443,7 +328,7 @@ export class SessionRelay implements Relay {
       if (connection.parked) this.open(connection);
       else this.serve(connection, () => act(connection));
     }
-    this.blind.release();
+    this.entrance.blind.release();
     this.watch.changed();
   }
 
@@ -478,8 +363,8 @@ export class SessionRelay implements Relay {
     this.holding = true;
     this.settlesHere = false;
     if (!this.replay.becomeTwins()) for (const connection of this.connections) this.forsake(connection);
-    this.blind.hold();
-    this.blind.drop();
+    this.entrance.blind.hold();
+    this.entrance.blind.drop();
   }
 
   private forsake(connection: Connection): void {
