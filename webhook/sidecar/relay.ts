@@ -1,18 +1,21 @@
 /** The pod's relay: listens where the app looks for its brokers, and takes all sessions through a handoff together. */
 import type net from 'node:net';
 import type { MuteResult, SessionReport, Settlement } from '../api/control.ts';
-import { asShadowError, ShadowError } from '../api/errors.ts';
-import { attachOver } from './attach.ts';
+import { ShadowError } from '../api/errors.ts';
+import { attachAll, forsake } from './attach-all.ts';
 import { Connection, type ConnectionEvents } from './connection.ts';
 import type { Broker } from './doors.ts';
 import { Entrance } from './entrance.ts';
+import { refuseUnfit } from './fitness.ts';
 import { podReport } from './hazards.ts';
 import { nameOf } from './hosts.ts';
-import { lull } from './lull.ts';
 import { OldUpstreams } from './old-upstreams.ts';
 import { Patience } from './patience.ts';
+import { PodMuting } from './pod-muting.ts';
 import { Reattaching } from './reattach.ts';
 import type { Losses, Relay, RelayOptions } from './relay-api.ts';
+import type { RelayContext } from './relay-context.ts';
+import { Replacing } from './replacing.ts';
 import { RelayReplay } from './replay/relay-replay.ts';
 import { Session } from './session.ts';
 import { Watch } from './watch.ts';
@@ -20,8 +23,6 @@ import { Watch } from './watch.ts';
 export type { Broker } from './doors.ts';
 export type { Relay, RelayOptions } from './relay-api.ts';
 
-/** Longest time an un-mute spends on new upstream connections before it goes on with the old ones. */
-const REPLACE_MS = 5000;
 /** Longest time that going live spends on an upstream connection that was lost just before. */
 const LIVE_MS = 5000;
 
@@ -42,11 +43,8 @@ export class SessionRelay implements Relay {
   private published = 0;
   private tellSettlements: (items: Settlement[]) => void = () => undefined;
   private tellLost: (why: string) => void = () => undefined;
-  private losses = 0;
   /** What is carried was carried by an un-mute, not by a handoff: it is settled here. */
   private settlesHere = false;
-  /** Un-muting: sessions are given new upstreams. */
-  private replacing = false;
   private readonly reattaching: Reattaching<Connection>;
 
   constructor(options: RelayOptions) {
@@ -103,7 +101,7 @@ export class SessionRelay implements Relay {
       this.patience.stir();
     },
     lost: (why) => {
-      this.losses += 1;
+      this.muting.lost();
       this.options.log.warn({ why }, 'session lost');
       this.replay.lost(why);
       this.tellLost(why);
@@ -126,7 +124,7 @@ export class SessionRelay implements Relay {
   /** Upstream connections that only settle any more. */
   readonly olds = new OldUpstreams(this.events, this.watch);
 
-  readonly replay = new RelayReplay({
+  private readonly context: RelayContext = {
     connections: this.connections,
     watch: this.watch,
     served: () => this.served(),
@@ -134,10 +132,35 @@ export class SessionRelay implements Relay {
     hold: () => {
       this.holding = true;
     },
+    holding: () => this.holding,
     release: (act) => this.release(act),
     serve: (connection, act) => this.serve(connection, act),
     lose: (why) => this.events.lost(why),
-    refuseUnfit: () => this.refuseUnfit('SHADOW_E_FREEZE'),
+    refuseUnfit: (code) => this.refuseUnfit(code),
+  };
+
+  readonly replay = new RelayReplay(this.context);
+
+  private readonly muting = new PodMuting({
+    ...this.context,
+    hold: () => {
+      this.holding = true;
+      this.entrance.blind.hold();
+    },
+    recording: () => this.replay.recording,
+    recordOn: () => this.replay.recordOn(),
+    unmute: () => this.unmute(),
+  });
+
+  private readonly replacing = new Replacing({
+    ...this.context,
+    olds: this.olds,
+    log: { warn: (fields, message) => this.options.log.warn(fields, message) },
+    carries: () => {
+      this.settlesHere = true;
+    },
+    wait: () => this.patience.begin(),
+    consume: () => this.consume(),
   });
 
   private readonly patience = new Patience({
@@ -172,7 +195,7 @@ export class SessionRelay implements Relay {
 
   /** An ordinary day: no handoff begun, and of none before anything left (its losses are told as they are). */
   private mayHide(): boolean {
-    if ((this.options.reattachMs ?? 0) <= 0 || this.stopping || this.holding || this.retired || this.replacing)
+    if ((this.options.reattachMs ?? 0) <= 0 || this.stopping || this.holding || this.retired || this.replacing.active)
       return false;
     if (this.olds.size > 0 || !this.consuming() || this.replay.recording || this.replay.playing) return false;
     return this.carriedOutstanding() === 0;
@@ -180,11 +203,6 @@ export class SessionRelay implements Relay {
 
   private *served(): Generator<Connection> {
     for (const connection of this.connections) if (!connection.parked) yield connection;
-  }
-
-  private every(phase: Session['phase']): boolean {
-    for (const { session } of this.served()) if (session.phase !== phase) return false;
-    return true;
   }
 
   // ---- what is known
@@ -216,9 +234,7 @@ export class SessionRelay implements Relay {
   }
 
   quiescent(): boolean {
-    if (!this.holding || !this.every('mute')) return false;
-    for (const { upstream } of this.connections) if (upstream && upstream.writableLength > 0) return false;
-    return true;
+    return this.muting.quiescent();
   }
 
   onSettlements(callback: (items: Settlement[]) => void): void {
@@ -233,92 +249,21 @@ export class SessionRelay implements Relay {
 
   private refuseUnfit(code: 'SHADOW_E_MUTE' | 'SHADOW_E_FREEZE'): void {
     const { hazards } = this.report();
-    if (hazards.length > 0) throw new ShadowError('SHADOW_E_SESSION', hazards.join('; '));
-    // A second source for the same delivery would settle it twice.
-    if (this.carriedOutstanding() > 0 || this.olds.size > 0 || this.replacing || !this.consuming())
-      throw new ShadowError(code, 'carried deliveries are not settled yet', { retryable: true });
-    if (this.reattaching.losses.severed > 0)
-      throw new ShadowError(code, 'a broker connection is lost and another is sought', { retryable: true });
-    if (this.stale() > 0)
-      throw new ShadowError(code, 'a broker connection was lost: what came over it is not settled yet', {
-        retryable: true,
-      });
+    const { severed } = this.reattaching.losses;
+    const carrying = this.carriedOutstanding() > 0 || this.olds.size > 0 || this.replacing.active || !this.consuming();
+    refuseUnfit({ hazards, carrying, severed, stale: this.stale() }, code);
   }
 
-  async mute(timeoutMs: number): Promise<MuteResult> {
-    if (this.holding && this.every('mute')) return this.muteResult();
-    if (this.replay.recording) await lull(() => this.muteResult().carried, this.watch);
-    this.refuseUnfit('SHADOW_E_MUTE');
-    const losses = this.losses;
-    this.holding = true;
-    this.entrance.blind.hold();
-    for (const connection of this.connections)
-      if (!connection.park()) connection.guard(() => connection.session.mute());
-    try {
-      await this.watch.until(
-        () => this.quiescent(),
-        timeoutMs,
-        () => this.muteFailure(losses),
-      );
-    } catch (error) {
-      if (!this.replay.recordOn()) await this.unmute();
-      throw asShadowError(error, 'SHADOW_E_MUTE');
-    }
-    return this.muteResult();
+  mute(timeoutMs: number): Promise<MuteResult> {
+    return this.muting.mute(timeoutMs);
   }
 
-  private muteResult(): MuteResult {
-    let carried = 0;
-    for (const { session, upstream } of this.served()) if (upstream) carried += session.outstanding;
-    return { carried };
-  }
-
-  private muteFailure(losses: number): string | undefined {
-    if (!this.holding) return 'un-muted meanwhile';
-    if (this.losses > losses) return 'a session was lost meanwhile';
-    for (const { session } of this.served()) if (session.phase === 'blind') return 'a connection is not AMQP 0-9-1';
-    return undefined;
-  }
-
-  /**
-   * A session whose consumers were cancelled in doubt goes on with a new upstream, as a copy would; its old one settles what
-   * is carried and is closed, and then it consumes. The others, and those that find no new one, go on with what they have.
-   */
+  /** Those whose upstream may keep a delivery back, stuck to its cancelled consumer, are given another one if it can be had. */
   async unmute(): Promise<void> {
     this.replay.stopRecording();
-    const signal = AbortSignal.timeout(REPLACE_MS);
     const stuck = [...this.connections].filter(({ session, upstream }) => upstream && session.stuck);
     this.release((connection) => !stuck.includes(connection) && connection.session.unmute());
-    if (stuck.length === 0) return;
-    this.replacing = true;
-    await Promise.all(stuck.map((connection) => this.replace(connection, signal)));
-    this.replacing = false;
-    void this.olds
-      .settled()
-      .then(() => this.olds.close())
-      .then(() => this.consume());
-  }
-
-  /** Gives a session that is mute, or about to be, a new upstream; failing that, it is un-muted on its old one. */
-  private async replace(connection: Connection, signal: AbortSignal): Promise<void> {
-    const { session } = connection;
-    try {
-      await this.watch.until(() => session.phase !== 'muting', REPLACE_MS);
-      const attachment = session.attachment();
-      const upstream = await attachOver(() => this.dial(connection), attachment, signal);
-      const left = session.stuck ? connection.divide() : undefined;
-      if (!left) upstream.destroy();
-      else {
-        this.settlesHere = true;
-        this.olds.adopt(left.half, left.socket, session.handshake.tune.heartbeat);
-        connection.adopt(attachment, upstream);
-      }
-    } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      this.options.log.warn({ connection: session.id, why }, 'going on with the upstream connection it has');
-    }
-    this.serve(connection, () => (session.phase === 'attached' ? session.live() : session.unmute()));
-    if (session.waitsToConsume) this.patience.begin();
+    if (stuck.length > 0) await this.replacing.begin(stuck);
   }
 
   /** The app is served again, or by this copy from now on; what waited at the door comes in. */
@@ -362,37 +307,13 @@ export class SessionRelay implements Relay {
   becomeCopy(): void {
     this.holding = true;
     this.settlesHere = false;
-    if (!this.replay.becomeTwins()) for (const connection of this.connections) this.forsake(connection);
+    if (!this.replay.becomeTwins()) for (const connection of this.connections) forsake(connection);
     this.entrance.blind.hold();
     this.entrance.blind.drop();
   }
 
-  private forsake(connection: Connection): void {
-    connection.abandonUpstream();
-    if (!connection.parked) connection.guard(() => connection.session.detach());
-  }
-
-  async attach(timeoutMs: number): Promise<void> {
-    const connections = [...this.served()];
-    if (connections.every(({ session, upstream }) => session.phase === 'attached' && upstream)) return;
-    const over = new AbortController();
-    const late = setTimeout(() => over.abort(new Error(`not within ${timeoutMs} ms`)), timeoutMs);
-    const attachOne = async (connection: Connection): Promise<void> => {
-      this.forsake(connection);
-      const attachment = connection.session.attachment();
-      const upstream = await attachOver(() => this.dial(connection), attachment, over.signal);
-      if (over.signal.aborted) upstream.destroy();
-      else connection.adopt(attachment, upstream);
-    };
-    try {
-      await Promise.all(connections.map(attachOne));
-    } catch (error) {
-      over.abort(error);
-      for (const connection of connections) this.forsake(connection);
-      throw asShadowError(error, 'SHADOW_E_ATTACH');
-    } finally {
-      clearTimeout(late);
-    }
+  attach(timeoutMs: number): Promise<void> {
+    return attachAll([...this.served()], (connection) => this.dial(connection), timeoutMs);
   }
 
   async live(withinMs = LIVE_MS): Promise<void> {
