@@ -73,3 +73,8 @@ export interface Relay {
   /** Mute, and nothing waits to be written upstream. */
   quiescent(): boolean;
 }
+
+/** What the handoff needs of the relay: all but its end. */
+export interface RelayLike extends Omit<Relay, 'stop' | 'live'> {
+  live(): void | Promise<void>;
+}
