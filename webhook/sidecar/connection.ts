@@ -4,10 +4,12 @@ import type { Settlement } from '../api/control.ts';
 import type { Attachment } from './attachment.ts';
 import { Calming } from './calming.ts';
 import { latency } from './latency.ts';
+import type { Phase } from './phases.ts';
 import { Pulse } from './pulse.ts';
 import { ALWAYS, Reader } from './reader.ts';
 import { Reading } from './reading.ts';
-import type { Phase, Session } from './session.ts';
+import type { Session } from './session.ts';
+import type { Refusal } from './severance.ts';
 import { endAs, silence, writeSpans } from './sockets.ts';
 import type { Superseded } from './superseded.ts';
 
@@ -186,7 +188,7 @@ export class Connection {
   }
 
   /** The app learns that its upstream is lost. `refusal`: what the broker said of another one. */
-  giveUp(refusal: { readonly code: number; readonly text: string } | undefined): void {
+  giveUp(refusal: Refusal | undefined): void {
     let told = true;
     this.guard(() => {
       told = this.session.giveUp(refusal);

@@ -49,7 +49,7 @@ export class Reading {
     if (!this.session.wantsBroker) return false;
     const unread = this.app.writableLength;
     this.backlog.is(unread);
-    const waiting = unread + this.session.withheldBytes;
+    const waiting = unread + this.session.wires.withheldBytes;
     if (waiting > HARD_BYTES || this.backlog.full) return false;
     // What arrives while muting must be handed to the app before the cut, however slow the app is.
     const pressed = (this.app.writableNeedDrain && this.session.phase !== 'muting') || waiting > SOFT_BYTES;

@@ -165,7 +165,7 @@ export class SessionRelay implements Relay {
 
   private readonly patience = new Patience({
     carried: () => this.carriedOutstanding(),
-    sated: () => [...this.served()].every(({ session }) => session.sated),
+    sated: () => [...this.served()].every(({ session }) => session.muting.sated),
     giveUp: () => {
       const carried = this.carriedOutstanding();
       this.options.log.warn({ carried }, 'consuming before the old channels are closed: a quorum queue may reorder');

@@ -169,7 +169,7 @@ export class RelayReplay implements ReplayRelay {
   recordOn(): boolean {
     if (!this.recording) return false;
     const connections = [...this.context.served()];
-    if (connections.some(({ session }) => session.disturbed)) {
+    if (connections.some(({ session }) => session.muting.cancelled)) {
       this.context.lose('a mute that failed has spoilt the record');
       return false;
     }
