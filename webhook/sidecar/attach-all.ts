@@ -1,6 +1,6 @@
 /** All sessions of a copy get another upstream, or none does. */
 import type net from 'node:net';
-import { asShadowError } from '../api/errors.ts';
+import { asShadowError, ShadowError } from '../api/errors.ts';
 import { attachOver } from './attach.ts';
 import type { Connection } from './connection.ts';
 
@@ -35,4 +35,11 @@ export const attachAll = async (
   } finally {
     clearTimeout(late);
   }
+};
+
+/** Throws SHADOW_E_ATTACH when one has lost the upstream it had. */
+export const checkAttached = (connections: Iterable<Connection>): void => {
+  for (const { session } of connections)
+    if (session.phase === 'detached')
+      throw new ShadowError('SHADOW_E_ATTACH', `connection ${session.id} is not attached`);
 };

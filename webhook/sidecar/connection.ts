@@ -118,10 +118,8 @@ export class Connection {
     this.failure ??= error;
     this.broken = true;
     const told = this.session.refuse(error);
-    this.events.warn(
-      { connection: this.session.id, broker: this.session.broker, error: error.message },
-      'session failed',
-    );
+    const { id: connection, broker } = this.session;
+    this.events.warn({ connection, broker, error: error.message }, 'session failed');
     const upstream = this.upstream;
     // It is told, not reset: its own connection is closed as a broker would close it.
     if (told) this.failure = undefined;

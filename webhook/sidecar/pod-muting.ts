@@ -3,13 +3,11 @@ import type { MuteResult } from '../api/control.ts';
 import { asShadowError } from '../api/errors.ts';
 import { lull } from './lull.ts';
 import type { RelayContext } from './relay-context.ts';
+import type { RelayReplay } from './replay/relay-replay.ts';
 
 export interface PodMutingContext
   extends Pick<RelayContext, 'connections' | 'watch' | 'served' | 'hold' | 'holding' | 'refuseUnfit'> {
-  /** A record is made. */
-  recording(): boolean;
-  /** The mute has failed; true: without a trace, and the record goes on. */
-  recordOn(): boolean;
+  readonly replay: Pick<RelayReplay, 'recording' | 'recordOn'>;
   unmute(): Promise<void>;
 }
 
@@ -30,7 +28,7 @@ export class PodMuting {
   async mute(timeoutMs: number): Promise<MuteResult> {
     const { context } = this;
     if (context.holding() && this.allMute()) return this.result();
-    if (context.recording()) await lull(() => this.result().carried, context.watch);
+    if (context.replay.recording) await lull(() => this.result().carried, context.watch);
     context.refuseUnfit('SHADOW_E_MUTE');
     const { losses } = this;
     context.hold();
@@ -43,7 +41,7 @@ export class PodMuting {
         () => this.failure(losses),
       );
     } catch (error) {
-      if (!context.recordOn()) await context.unmute();
+      if (!context.replay.recordOn()) await context.unmute();
       throw asShadowError(error, 'SHADOW_E_MUTE');
     }
     return this.result();

@@ -1,8 +1,7 @@
 /** The pod's relay: listens where the app looks for its brokers, and takes all sessions through a handoff together. */
 import type net from 'node:net';
 import type { MuteResult, SessionReport, Settlement } from '../api/control.ts';
-import { ShadowError } from '../api/errors.ts';
-import { attachAll, forsake } from './attach-all.ts';
+import { attachAll, checkAttached, forsake } from './attach-all.ts';
 import { Connection, type ConnectionEvents } from './connection.ts';
 import type { Broker } from './doors.ts';
 import { Entrance } from './entrance.ts';
@@ -10,13 +9,13 @@ import { refuseUnfit } from './fitness.ts';
 import { podReport } from './hazards.ts';
 import { nameOf } from './hosts.ts';
 import { OldUpstreams } from './old-upstreams.ts';
-import { Patience } from './patience.ts';
 import { PodMuting } from './pod-muting.ts';
 import { Reattaching } from './reattach.ts';
 import type { Losses, Relay, RelayOptions } from './relay-api.ts';
 import type { RelayContext } from './relay-context.ts';
 import { Replacing } from './replacing.ts';
 import { RelayReplay } from './replay/relay-replay.ts';
+import { Resuming } from './resuming.ts';
 import { Session } from './session.ts';
 import { Watch } from './watch.ts';
 
@@ -69,7 +68,7 @@ export class SessionRelay implements Relay {
     const needed = (): boolean => !this.retired && [...this.connections].some(({ app }) => !app.destroyed);
     await this.watch.until(() => !needed(), graceMs).catch(() => undefined);
     for (const connection of this.connections) connection.destroy();
-    this.patience.end();
+    this.resuming.end();
     this.reattaching.drop();
     this.replay.drop();
     this.entrance.drop();
@@ -98,7 +97,7 @@ export class SessionRelay implements Relay {
     settlements: (items) => {
       if (this.settlesHere) void this.olds.settle(items);
       else this.tellSettlements(items);
-      this.patience.stir();
+      this.resuming.stir();
     },
     lost: (why) => {
       this.muting.lost();
@@ -147,30 +146,21 @@ export class SessionRelay implements Relay {
       this.holding = true;
       this.entrance.blind.hold();
     },
-    recording: () => this.replay.recording,
-    recordOn: () => this.replay.recordOn(),
+    replay: this.replay,
     unmute: () => this.unmute(),
   });
+
+  private readonly resuming = new Resuming({ ...this.context, log: this.events });
 
   private readonly replacing = new Replacing({
     ...this.context,
     olds: this.olds,
-    log: { warn: (fields, message) => this.options.log.warn(fields, message) },
+    log: this.events,
     carries: () => {
       this.settlesHere = true;
     },
-    wait: () => this.patience.begin(),
+    wait: () => this.resuming.wait(),
     consume: () => this.consume(),
-  });
-
-  private readonly patience = new Patience({
-    carried: () => this.carriedOutstanding(),
-    sated: () => [...this.served()].every(({ session }) => session.muting.sated),
-    giveUp: () => {
-      const carried = this.carriedOutstanding();
-      this.options.log.warn({ carried }, 'consuming before the old channels are closed: a quorum queue may reorder');
-      this.consume();
-    },
   });
 
   private async dial(connection: Connection): Promise<net.Socket> {
@@ -222,15 +212,7 @@ export class SessionRelay implements Relay {
   }
 
   carriedOutstanding(): number {
-    let sum = 0;
-    for (const { session } of this.connections) sum += session.carried;
-    return sum;
-  }
-
-  private stale(): number {
-    let sum = 0;
-    for (const { session } of this.connections) sum += session.stale;
-    return sum;
+    return this.resuming.carried;
   }
 
   quiescent(): boolean {
@@ -249,9 +231,11 @@ export class SessionRelay implements Relay {
 
   private refuseUnfit(code: 'SHADOW_E_MUTE' | 'SHADOW_E_FREEZE'): void {
     const { hazards } = this.report();
+    let stale = 0;
+    for (const { session } of this.connections) stale += session.stale;
     const { severed } = this.reattaching.losses;
     const carrying = this.carriedOutstanding() > 0 || this.olds.size > 0 || this.replacing.active || !this.consuming();
-    refuseUnfit({ hazards, carrying, severed, stale: this.stale() }, code);
+    refuseUnfit({ hazards, carrying, severed, stale }, code);
   }
 
   mute(timeoutMs: number): Promise<MuteResult> {
@@ -318,24 +302,19 @@ export class SessionRelay implements Relay {
 
   async live(withinMs = LIVE_MS): Promise<void> {
     if (this.replay.playing) await this.replay.takeOver(withinMs);
-    else this.liveAttached();
-    if ([...this.served()].some(({ session }) => session.waitsToConsume)) this.patience.begin();
-  }
-
-  private liveAttached(): void {
-    for (const { session } of this.served())
-      if (session.phase === 'detached')
-        throw new ShadowError('SHADOW_E_ATTACH', `connection ${session.id} is not attached`);
-    this.release((connection) => connection.session.live());
+    else {
+      checkAttached(this.served());
+      this.release((connection) => connection.session.live());
+    }
+    this.resuming.begin();
   }
 
   consume(): void {
-    this.patience.end();
-    for (const connection of this.connections) connection.guard(() => connection.session.consume());
+    this.resuming.consume();
   }
 
   consuming(): boolean {
-    return !this.patience.active;
+    return !this.resuming.waiting;
   }
 }
 
