@@ -1,8 +1,8 @@
 /** What stands between client and broker, each in a process of its own, fresh for every sample. */
 import { mkdirSync, writeFileSync } from 'node:fs';
-import net from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { accepts, freePort } from '../playground/ports.ts';
 import { Pod } from './pod.ts';
 import { type Running, start } from './processes.ts';
 import type { Mode } from './rows.ts';
@@ -32,29 +32,11 @@ export interface MiddleOptions {
 const LISTEN = '127.0.0.2';
 const READY_MS = 20_000;
 
-const accepts = (host: string, port: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const socket = net.connect(port, host);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });
-
-export const freePort = async (host = '127.0.0.1'): Promise<number> => {
-  const server = net.createServer();
-  await new Promise<void>((resolve) => server.listen(0, host, resolve));
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-};
-
 const nothing = { prepare: async () => undefined, assertReady: () => undefined };
 
 const listening = async (running: Running, port: number): Promise<Middle> => {
   const deadline = performance.now() + READY_MS;
-  while (!(await accepts(LISTEN, port))) {
+  while (!(await accepts(port, LISTEN))) {
     if (performance.now() > deadline || running.child.exitCode !== null) {
       await running.stop();
       throw new Error(`nothing listens on ${LISTEN}:${port}\n${running.said()}`);

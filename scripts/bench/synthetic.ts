@@ -2,25 +2,9 @@
  * A source and a sink without a broker: deliveries of equal messages, their tags counted up, as one stream of bytes cut into
  * chunks of one size wherever that falls; and the frames either side needs to come so far.
  */
-import { FRAME, FRAME_END, HEADER_BYTES } from '../../webhook/sidecar/frames.ts';
+import { frame, long, longText, method, octet, short, tag, text } from '../../test/unit/sidecar/model/frames.ts';
+import { FRAME, HEADER_BYTES } from '../../webhook/sidecar/frames.ts';
 import { encode, METHOD, PROTOCOL_HEADER, writeTag } from '../../webhook/sidecar/methods.ts';
-
-const long = (value: number): Buffer => {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(value);
-  return bytes;
-};
-const short = (value: number): Buffer => long(value).subarray(2);
-const octets = (...values: number[]): Buffer => Buffer.from(values);
-const text = (value: string): Buffer => Buffer.concat([octets(value.length), Buffer.from(value, 'latin1')]);
-const longText = (value: string): Buffer => Buffer.concat([long(value.length), Buffer.from(value, 'latin1')]);
-
-const frame = (type: number, channel: number, ...parts: Buffer[]): Buffer => {
-  const payload = Buffer.concat(parts);
-  return Buffer.concat([octets(type), short(channel), long(payload.length), payload, octets(FRAME_END)]);
-};
-const method = (channel: number, id: number, ...parts: Buffer[]): Buffer =>
-  frame(FRAME.method, channel, long(id), ...parts);
 
 const CHANNEL = 1;
 const TAG = 'c';
@@ -35,7 +19,7 @@ export const SINK: readonly Buffer[] = [
   method(0, METHOD.connectionStartOk, long(0), text('PLAIN'), longText('\0guest\0guest'), text('en_US')),
   Buffer.concat([
     method(0, METHOD.connectionTuneOk, ...tune()),
-    method(0, METHOD.connectionOpen, text('/'), octets(0, 0)),
+    method(0, METHOD.connectionOpen, text('/'), text(''), octet(0)),
   ]),
   encode.channelOpen(CHANNEL),
   encode.consume(CHANNEL, {
@@ -45,7 +29,7 @@ export const SINK: readonly Buffer[] = [
 ];
 /** What the source answers to each of these; after the last come deliveries. */
 export const SOURCE: readonly Buffer[] = [
-  method(0, METHOD.connectionStart, octets(0, 9), long(0), longText('PLAIN'), longText('en_US')),
+  method(0, METHOD.connectionStart, octet(0), octet(9), long(0), longText('PLAIN'), longText('en_US')),
   method(0, METHOD.connectionTune, ...tune()),
   method(0, METHOD.connectionOpenOk, text('')),
   method(CHANNEL, METHOD.channelOpenOk, long(0)),
@@ -58,8 +42,8 @@ export const ackUpTo = (tag: number): Buffer => encode.settle(CHANNEL, 'ack', ta
 const BASIC_CLASS = 60;
 const delivery = (size: number): Buffer =>
   Buffer.concat([
-    method(CHANNEL, METHOD.basicDeliver, text(TAG), Buffer.alloc(8), octets(0), text(''), text(QUEUE)),
-    frame(FRAME.header, CHANNEL, short(BASIC_CLASS), short(0), long(0), long(size), short(0)),
+    method(CHANNEL, METHOD.basicDeliver, text(TAG), Buffer.alloc(8), octet(0), text(''), text(QUEUE)),
+    frame(FRAME.header, CHANNEL, Buffer.concat([short(BASIC_CLASS), short(0), tag(size), short(0)])),
     frame(FRAME.body, CHANNEL, Buffer.alloc(size, 'x')),
   ]);
 /** Of the delivery tag in a delivery's first frame: behind class, method and consumer tag. */

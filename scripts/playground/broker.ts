@@ -1,11 +1,11 @@
 /** The playground's RabbitMQ: a plain process, of either series, in a network namespace of its own. */
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { ShadowError } from '../../webhook/api/errors.ts';
 import { PKI, rabbitmqConf } from './config.ts';
 import { inNetns, launch } from './launch.ts';
 import { ADDRESS, BROKER, LOGS, NETNS, RUN } from './layout.ts';
+import { accepts } from './ports.ts';
 import { installation, isSeries, type Series } from './rabbitmq.ts';
 import { poll, type Ran, run, tail } from './run.ts';
 import { isAlive, readState, type State } from './state.ts';
@@ -64,20 +64,8 @@ export const stopBroker = async (state: State): Promise<void> => {
   }
 };
 
-const answers = (host: string, port: number): Promise<true | undefined> =>
-  new Promise((resolve) => {
-    const socket = connect({ host, port, timeout: 1000 });
-    const end = (answer: true | undefined) => {
-      socket.destroy();
-      resolve(answer);
-    };
-    socket.on('connect', () => end(true));
-    socket.on('timeout', () => end(undefined));
-    socket.on('error', () => end(undefined));
-  });
-
 export const brokerReady = async (): Promise<void> => {
-  if ((await poll(60_000, 200, () => answers(ADDRESS.broker, BROKER.port))) === undefined)
+  if ((await poll(60_000, 200, async () => (await accepts(BROKER.port, ADDRESS.broker)) || undefined)) === undefined)
     throw new ShadowError('SHADOW_E_INTERNAL', `RabbitMQ does not come up\n${tail(join(LOGS, 'rabbitmq.log'))}`);
 };
 

@@ -8,12 +8,12 @@ import { ADDRESS, API_SERVICE, API_URL, NODES, nodeAddress } from './layout.ts';
 
 const YEARS = 5;
 
-interface Issuer {
+export interface Issuer {
   readonly key: forge.pki.rsa.PrivateKey;
   readonly cert: forge.pki.Certificate;
 }
 
-interface Pair {
+export interface Pair {
   readonly key: string;
   readonly cert: string;
 }
@@ -81,9 +81,10 @@ const blank = (key: forge.pki.rsa.PrivateKey, subject: Subject): forge.pki.Certi
   return cert;
 };
 
-const authority = async (): Promise<Issuer> => {
+/** A CA that has signed itself. */
+export const authority = async (cn: string): Promise<Issuer> => {
   const key = await newKey();
-  const cert = blank(key, { cn: 'playground-ca' });
+  const cert = blank(key, { cn });
   cert.setIssuer(cert.subject.attributes);
   cert.setExtensions([
     { name: 'basicConstraints', critical: true, cA: true },
@@ -94,8 +95,8 @@ const authority = async (): Promise<Issuer> => {
   return { key, cert };
 };
 
-/** A certificate of `subject`, signed by `issuer`, both as PEM. */
-const issue = async (issuer: Issuer, subject: Subject): Promise<Pair> => {
+/** A certificate of `subject` and its key, signed by `issuer`, as PEM. Without names it is a client's only. */
+export const issue = async (issuer: Issuer, subject: Subject): Promise<Pair> => {
   const key = await newKey();
   const cert = blank(key, subject);
   cert.setIssuer(issuer.cert.subject.attributes);
@@ -113,6 +114,8 @@ const issue = async (issuer: Issuer, subject: Subject): Promise<Pair> => {
   return { key: forge.pki.privateKeyToPem(key), cert: forge.pki.certificateToPem(cert) };
 };
 
+export const pemOf = ({ cert }: Issuer): string => forge.pki.certificateToPem(cert);
+
 const base64 = (text: string): string => Buffer.from(text).toString('base64');
 
 const kubeconfig = (ca: string, { key, cert }: Pair): string =>
@@ -129,8 +132,8 @@ const kubeconfig = (ca: string, { key, cert }: Pair): string =>
 export const writePki = async (dir: string): Promise<void> => {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const put = (name: string, text: string): void => writeFileSync(join(dir, name), text, { mode: 0o600 });
-  const ca = await authority();
-  const caCert = forge.pki.certificateToPem(ca.cert);
+  const ca = await authority('playground-ca');
+  const caCert = pemOf(ca);
   put('ca.crt', caCert);
   put('ca.key', forge.pki.privateKeyToPem(ca.key));
   await Promise.all(

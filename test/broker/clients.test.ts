@@ -1,11 +1,12 @@
 /** Every client of the matrix through the relay: what it is given and what it says are what they are without one. */
+
 import { expect, it, onTestFinished } from 'vitest';
 import { until } from '../../scripts/demonstration/until.ts';
+import { freePort } from '../../scripts/playground/ports.ts';
 import { CLIENT, CLIENTS, type ClientName } from '../clients/clients.ts';
 import { startWorker, type Worker } from '../clients/local.ts';
 import { declareTopic, EXACT, Load } from '../cluster/support/load.ts';
 import { expectDrained, sleep, useBroker } from './support/harness.ts';
-import { freePort } from './support/rabbitmq.ts';
 
 const harness = useBroker({ reattachMs: 60_000 });
 const RATE = 150;

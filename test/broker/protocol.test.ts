@@ -448,6 +448,7 @@ describe('consumers beside others', () => {
     let handoff: Awaited<ReturnType<typeof handOff>> | undefined;
     for (let turn = 0; seen.length < 120 || held.length > 0; turn++) {
       if (turn === 40) {
+        await until(() => held.length === 5);
         handoff = await handOff(harness.relay);
         expect(handoff.carried).toBe(5);
         await sleep(100);

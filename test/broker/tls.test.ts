@@ -6,14 +6,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import amqp, { type ChannelModel, credentials } from 'amqplib';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { authority, type Issuer, issue, pemOf } from '../../scripts/playground/pki.ts';
+import { freePort } from '../../scripts/playground/ports.ts';
 import type { Broker } from '../../webhook/sidecar/doors.ts';
 import { SessionRelay } from '../../webhook/sidecar/relay.ts';
 import { connectTls } from '../../webhook/sidecar/upstream.ts';
-import { type Authority, newAuthority } from './support/certificates.ts';
 import { handOff } from './support/clone.ts';
 import { startDns } from './support/dns.ts';
 import { publishNumbers, range, sleep, until } from './support/harness.ts';
-import { freePort, type RabbitMQ, startRabbitMQ } from './support/rabbitmq.ts';
+import { type RabbitMQ, startRabbitMQ } from './support/rabbitmq.ts';
 
 const LISTEN = '127.0.0.2';
 const quiet = (): void => undefined;
@@ -26,7 +27,9 @@ const log = {
   warn: (fields: object, message: string) => void warnings.push(`${message} ${JSON.stringify(fields)}`),
 };
 
-let authority: Authority;
+let issuer: Issuer;
+/** Its certificate, PEM. */
+let ca: string;
 let broker: RabbitMQ;
 let streamPort: number;
 let relay: SessionRelay | undefined;
@@ -40,9 +43,10 @@ const secret = (name: string, files: Record<string, string>): string => {
 };
 
 beforeAll(async () => {
-  authority = newAuthority('test CA');
-  const { cert, key } = authority.issue('broker', { dns: ['mq.test'], ip: ['127.0.0.1', '::1'] });
-  const made = secret('broker', { 'ca.crt': authority.cert, 'tls.crt': cert, 'tls.key': key });
+  issuer = await authority('test CA');
+  ca = pemOf(issuer);
+  const { cert, key } = await issue(issuer, { cn: 'broker', dns: ['mq.test'], ip: ['127.0.0.1', '::1'] });
+  const made = secret('broker', { 'ca.crt': ca, 'tls.crt': cert, 'tls.key': key });
   streamPort = await freePort();
   broker = await startRabbitMQ([dir], {
     tls: { ca: join(made, 'ca.crt'), cert: join(made, 'tls.crt'), key: join(made, 'tls.key') },
@@ -63,7 +67,7 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-const trust = (): string => secret('trust', { 'ca.crt': authority.cert });
+const trust = (): string => secret('trust', { 'ca.crt': ca });
 const started = async (over: Partial<Broker>, tlsDir = trust()) => {
   const usual = { host: '127.0.0.1', port: broker.tlsPort, listen: LISTEN, tls: true };
   relay = new SessionRelay({ brokers: [{ ...usual, ...over }], blindPorts: [], tlsDir, log });
@@ -139,10 +143,10 @@ describe('a broker over TLS', () => {
   });
 
   it('knows the app by its certificate (SASL EXTERNAL), also after a handoff', async () => {
-    const { cert, key } = authority.issue('shop');
+    const { cert, key } = await issue(issuer, { cn: 'shop' });
     await broker.ctl('add_user', 'shop', 'unused');
     await broker.ctl('set_permissions', 'shop', '.*', '.*', '.*');
-    const files = { 'ca.crt': authority.cert, 'tls.crt': cert, 'tls.key': key };
+    const files = { 'ca.crt': ca, 'tls.crt': cert, 'tls.key': key };
     const moved = await started({}, secret('client', files));
     const url = `amqp://${LISTEN}:${broker.tlsPort}`;
     await movedUnderLoad(await client(url, { credentials: credentials.external() }), 'external', moved);
@@ -157,7 +161,7 @@ describe('a broker over TLS', () => {
 
   it('is not trusted by another CA, under another name, or by half a Secret; the log says why', async () => {
     const url = `amqp://guest:guest@${LISTEN}:${broker.tlsPort}`;
-    await started({}, secret('other', { 'ca.crt': newAuthority('another CA').cert }));
+    await started({}, secret('other', { 'ca.crt': pemOf(await authority('another CA')) }));
     await expect(client(url)).rejects.toThrow();
     expect(warnings.join()).toMatch(/broker not reached.*certificate/);
     await relay?.stop(0);
@@ -178,7 +182,7 @@ describe('a broker over TLS', () => {
 
   it('lets an app that speaks TLS itself reach it as it is, and refuses to move it', async () => {
     const passing = await started({});
-    const options = { ca: authority.cert, checkServerIdentity: quiet };
+    const options = { ca, checkServerIdentity: quiet };
     const app = await client(`amqps://guest:guest@${LISTEN}:${broker.tlsPort}`, options);
     const channel = await app.createConfirmChannel();
     await channel.assertQueue('own');

@@ -9,6 +9,7 @@ import {
   METHOD,
   REQUESTS,
   readSettle,
+  readTag,
   writeShortString,
   writeTag,
 } from './methods.ts';
@@ -17,6 +18,10 @@ import { progress, type Wires } from './wires.ts';
 
 /** A queue that expires sooner may be gone before the copy consumes from it. */
 const LONGEST_PAUSE_MS = 60_000;
+
+const TAG_BYTES = 8;
+/** Payload of a basic.ack: class and method, tag, bits. */
+const ACK_BYTES = 4 + TAG_BYTES + 1;
 
 export class AppSide {
   private readonly wires: Wires;
@@ -94,6 +99,8 @@ export class AppSide {
   private channelMethod(channel: Channel, method: number, piece: Piece): void {
     switch (method) {
       case METHOD.basicAck:
+        if (!this.ackOne(channel, piece)) this.settle(channel, method, piece);
+        return;
       case METHOD.basicNack:
       case METHOD.basicReject:
         this.settle(channel, method, piece);
@@ -129,6 +136,20 @@ export class AppSide {
     } else if (channel.state !== 'closing') channel.unproven = true;
     if (channel.state !== 'closing')
       this.wires.tap?.publish(channel, piece.bytes, channel.confirm ? channel.published : 0);
+  }
+
+  /** What `settle` comes to for the ack that most messages have: of one delivery, unrecorded. False: it is another, and nothing was done. */
+  private ackOne(channel: Channel, piece: Piece): boolean {
+    const { chunk, start, size } = piece;
+    const at = start + ARGUMENTS;
+    if (this.wires.tap || size !== ACK_BYTES || (chunk[at + TAG_BYTES]! & 1) !== 0) return false;
+    const tag = readTag(chunk, at);
+    const upstream = channel.deliveries.settleOwn(tag);
+    if (upstream === 0) return false;
+    if (upstream !== tag) writeTag(chunk, at, upstream);
+    this.wires.toBroker.forward(piece);
+    this.wires.release(channel);
+    return true;
   }
 
   /** Carried tags leave as settlements; the rest goes upstream in the broker's numbering (invariants 1 and 2). */

@@ -173,9 +173,7 @@ export class Channel {
   /** Confirm outcome in the app's numbering: takes it (multiple: and all before it) off the list; those it took. */
   confirmed(tag: number, multiple: boolean): number[] {
     if (!multiple) return this.unconfirmed.delete(tag) ? [tag] : [];
-    const taken = this.unconfirmed.upTo(tag === 0 ? this.published : tag).map(([each]) => each);
-    for (const each of taken) this.unconfirmed.delete(each);
-    return taken;
+    return this.unconfirmed.takeUpTo(tag === 0 ? this.published : tag);
   }
 
   /** As `confirmed`, of those in the table, by the upstream channel's numbering. */

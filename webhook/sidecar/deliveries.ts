@@ -90,6 +90,14 @@ export class Deliveries {
     return multiple ? this.settleUpTo(tag) : this.settleOne(tag);
   }
 
+  /** As `settle` of one that the app has seen and this upstream has given out: its tag there. 0: it is none, and nothing was done. */
+  settleOwn(tag: number): number {
+    const delivery = tag > this.offset ? this.unsettled.get(tag) : undefined;
+    if (!delivery?.seen) return 0;
+    this.forget(tag, delivery);
+    return tag - this.offset;
+  }
+
   private settleOne(tag: number): Settled {
     const delivery = this.unsettled.get(tag);
     if (this.settledLate.delete(tag)) return NOTHING;
@@ -168,7 +176,7 @@ export class Deliveries {
 
   private forget(tag: number, delivery: Delivery): void {
     this.unsettled.delete(tag);
-    this.late.delete(tag);
+    if (this.late.size > 0) this.late.delete(tag);
     if (!delivery.seen) this.withheldCount -= 1;
     else if (delivery.holder) {
       delivery.holder.held -= 1;

@@ -7,7 +7,7 @@ import type { Wires } from './wires.ts';
 export type ConnectionReport = SessionReport['connections'][number];
 type ChannelReport = ConnectionReport['channels'][number];
 
-const REPLY_TO = 'amq.rabbitmq.reply-to';
+export const REPLY_TO = 'amq.rabbitmq.reply-to';
 
 const channelReport = (channel: Channel): ChannelReport => ({
   channel: channel.id,
@@ -34,6 +34,10 @@ export type Traits = ReadonlyMap<string, readonly string[]>;
 /** What all connections to one virtual host have declared: who consumes need not be who declared. */
 export const declaredBy = (all: readonly Wires[]): Traits => new Map(all.flatMap(({ queues }) => [...queues]));
 
+/** A queue that the broker named, declared by a connection of which nothing is known. */
+export const isForeignServerNamed = (queue: string, declared: Traits): boolean =>
+  queue.startsWith('amq.gen-') && !declared.has(queue);
+
 const consumerHazards = (consumer: Consumer, wires: Wires, declared: Traits): string[] => {
   const queue = `queue ${consumer.queue}`;
   const hazards: string[] = [];
@@ -43,8 +47,7 @@ const consumerHazards = (consumer: Consumer, wires: Wires, declared: Traits): st
     if (trait !== 'exclusive') hazards.push(`consumes ${queue}, which is ${trait}`);
   const moving = movingPlace(consumer, wires.queueTypes.get(consumer.queue) === 'stream');
   if (moving !== undefined) hazards.push(`consumes ${queue} from '${moving}' on, and has had nothing of it yet`);
-  if (consumer.queue.startsWith('amq.gen-') && !declared.has(consumer.queue))
-    hazards.push(`consumes ${queue}, which is server-named`);
+  if (isForeignServerNamed(consumer.queue, declared)) hazards.push(`consumes ${queue}, which is server-named`);
   return hazards;
 };
 

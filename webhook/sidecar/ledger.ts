@@ -9,7 +9,7 @@ const SLACK = 64;
 
 export class Ledger<T extends object | true> {
   /** Rising; from `head` on, holes included. */
-  private order: number[] = [];
+  private readonly order: number[] = [];
   private readonly values: (T | undefined)[] = [];
   private head = 0;
   size = 0;
@@ -32,9 +32,32 @@ export class Ledger<T extends object | true> {
     if (this.values[at] === undefined) return false;
     this.values[at] = undefined;
     this.size -= 1;
-    while (this.head < this.values.length && this.values[this.head] === undefined) this.head += 1;
-    if (this.order.length > 2 * this.size + SLACK) this.compact();
+    this.tidy();
     return true;
+  }
+
+  /** Deletes those with tag ≤ limit; which they were, rising. */
+  takeUpTo(limit: number): number[] {
+    const { order, values } = this;
+    const taken: number[] = [];
+    for (let at = this.head; at < order.length && order[at]! <= limit; at += 1) {
+      if (values[at] === undefined) continue;
+      values[at] = undefined;
+      taken.push(order[at]!);
+    }
+    this.size -= taken.length;
+    if (taken.length > 0) this.tidy();
+    return taken;
+  }
+
+  private tidy(): void {
+    const { order, values } = this;
+    while (this.head < values.length && values[this.head] === undefined) this.head += 1;
+    if (this.head > SLACK && 2 * this.head > order.length) {
+      order.splice(0, this.head);
+      values.splice(0, this.head);
+      this.head = 0;
+    } else if (order.length - this.head > 2 * this.size + SLACK) this.compact();
   }
 
   /** Entries with tag ≤ limit, rising. */

@@ -6,6 +6,7 @@
 import type { Channel, Consumer, Expected } from './channel.ts';
 import { qos, request, resumeConsumers } from './consumers.ts';
 import { FRAME, type Piece } from './frames.ts';
+import { isForeignServerNamed, REPLY_TO } from './hazards.ts';
 import { ARGUMENTS, Arguments, encode, METHOD } from './methods.ts';
 import type { Names } from './topology.ts';
 import type { Wires } from './wires.ts';
@@ -16,7 +17,6 @@ const PIECE_BYTES = 100;
 /** connection.close: an operator or a shutdown wants the connection gone, and nobody has made a mistake. */
 const CONNECTION_FORCED = 320;
 
-const REPLY_TO = 'amq.rabbitmq.reply-to';
 /** They end with the connection, and what was in them. */
 const PASSING: readonly string[] = ['exclusive', 'server-named', 'auto-delete'];
 
@@ -26,7 +26,7 @@ const consumerTies = ({ queue, exclusive, arguments: table }: Consumer, wires: W
   exclusive ||
   // Where it would go on is not known.
   table.includes('x-stream-offset') ||
-  (queue.startsWith('amq.gen-') && !wires.queues.has(queue)) ||
+  isForeignServerNamed(queue, wires.queues) ||
   (wires.queues.get(queue) ?? []).some((trait) => PASSING.includes(trait));
 
 /** Those that it has, and those it has asked for. */

@@ -4,27 +4,15 @@
  */
 import type { Consumer } from './channel.ts';
 import { HEADER_BYTES, type Piece } from './frames.ts';
+import { PROPERTY, propertyAt } from './properties.ts';
 import { lookup, valueIn, withInteger } from './tables.ts';
 
 const OFFSET = 'x-stream-offset';
 
-/** Class, weight, body size, property flags. */
-const FLAGS_AT = 12;
-/** Properties before the headers table, both short strings. */
-const BEFORE_HEADERS = [15, 14];
-const HEADERS_BIT = 13;
-
 /** The offset that the header of a stream's delivery tells; undefined: it is none of a stream. `header`: its payload. */
 export const offsetOf = (header: Buffer): number | undefined => {
-  if (header.length < FLAGS_AT + 2) return undefined;
-  const flags = header.readUInt16BE(FLAGS_AT);
-  if ((flags & (1 << HEADERS_BIT)) === 0) return undefined;
-  let at = FLAGS_AT;
-  // Bit 0: one more word of flags follows.
-  while (at + 2 <= header.length && (header.readUInt16BE(at) & 1) !== 0) at += 2;
-  at += 2;
-  for (const bit of BEFORE_HEADERS) if ((flags & (1 << bit)) !== 0) at += 1 + (header[at] ?? 0);
-  if (at + 4 > header.length) return undefined;
+  const at = propertyAt(header, PROPERTY.headers);
+  if (at === undefined || at + 4 > header.length) return undefined;
   const value = valueIn(header.subarray(at, at + 4 + header.readUInt32BE(at)), OFFSET);
   return typeof value === 'number' ? value : undefined;
 };

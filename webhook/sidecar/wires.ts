@@ -139,6 +139,7 @@ export class Wires {
    * Hands out what prefetch and throttle admit by now, `most` at most, in their order. Returns how many.
    */
   release(channel: Channel, most = Number.POSITIVE_INFINITY): number {
+    if (channel.withheld.length === 0) return 0;
     return this.handOut(channel, most, this.valve, (consumer) => this.ordered(channel, consumer));
   }
 

@@ -1,13 +1,13 @@
 /** A real PostgreSQL for tests, on the playground's bridge: own directory, own port, trust; stopped by the pid it was started with. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { chown, mkdtemp, readdir, rm } from 'node:fs/promises';
-import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
 import { until } from '../../../scripts/demonstration/until.ts';
 import { ADDRESS } from '../../../scripts/playground/layout.ts';
+import { freePort } from '../../../scripts/playground/ports.ts';
 
 const run = promisify(execFile);
 const INSTALLED = '/usr/lib/postgresql';
@@ -18,14 +18,6 @@ export interface Postgres {
   query(text: string): Promise<Record<string, unknown>[]>;
   stop(): Promise<void>;
 }
-
-const freePort = async (): Promise<number> => {
-  const server = net.createServer();
-  await new Promise<void>((resolve) => server.listen(0, ADDRESS.host, resolve));
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-};
 
 /** It refuses to run as root. */
 const asPostgres = (argv: readonly string[]): [string, string[]] => [
@@ -48,7 +40,7 @@ export const startPostgres = async (): Promise<Postgres> => {
   await run(...asPostgres([join(bin, 'initdb'), '-D', data, '-A', 'trust', '-U', 'shadow', '--no-sync']));
   // Pods come by their nodes' addresses or by their own.
   await run(...asPostgres(['sh', '-c', `echo 'host all all 0.0.0.0/0 trust' >>${data}/pg_hba.conf`]));
-  const port = await freePort();
+  const port = await freePort(ADDRESS.host);
   const settings = ['-h', ADDRESS.host, '-p', String(port), '-k', directory, '-c', 'fsync=off'];
   const server: ChildProcess = spawn(...asPostgres([join(bin, 'postgres'), '-D', data, ...settings]), {
     stdio: ['ignore', 'ignore', 'pipe'],

@@ -29,6 +29,12 @@ class Both {
     const limit = this.last - below;
     expect(this.ledger.upTo(limit)).toEqual([...this.model].filter(([tag]) => tag <= limit));
   }
+  take(below: number): void {
+    const limit = this.last - below;
+    const taken = [...this.model.keys()].filter((tag) => tag <= limit);
+    expect(this.ledger.takeUpTo(limit)).toEqual(taken);
+    for (const tag of taken) this.model.delete(tag);
+  }
   clear(): void {
     this.ledger.clear();
     this.model.clear();
@@ -40,6 +46,7 @@ const step = fc.oneof(
   { weight: 4, arbitrary: fc.record({ act: fc.constant('add' as const), by: fc.constant(1) }) },
   { weight: 3, arbitrary: fc.record({ act: fc.constant('remove' as const), by: fc.nat() }) },
   { weight: 3, arbitrary: fc.record({ act: fc.constant('remove' as const), by: fc.constant(0) }) },
+  { weight: 1, arbitrary: fc.record({ act: fc.constant('take' as const), by: fc.nat(60) }) },
   { weight: 1, arbitrary: fc.record({ act: fc.constant('look' as const), by: fc.nat(300) }) },
 );
 

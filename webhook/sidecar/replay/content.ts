@@ -2,67 +2,24 @@
 import { createHash, type Hash, hash } from 'node:crypto';
 import { FRAME, HEADER_BYTES, type Piece } from '../frames.ts';
 import { ARGUMENTS, Arguments, readTag } from '../methods.ts';
+import { PROPERTY, propertyAt } from '../properties.ts';
 import { DIGEST } from './entries.ts';
 
-/** Class, weight, body size, property flags. */
-const FLAGS_AT = 12;
-/** The properties up to the timestamp, by their bits in the flags, highest first, and how each is laid out. */
-const PROPERTIES = [
-  [15, 'short string'],
-  [14, 'short string'],
-  [13, 'table'],
-  [12, 'octet'],
-  [11, 'octet'],
-  [10, 'short string'],
-  [9, 'short string'],
-  [8, 'short string'],
-  [7, 'short string'],
-  [6, 'timestamp'],
-] as const;
-const CORRELATION_BIT = 10;
-const TIMESTAMP_BIT = 6;
 const TIMESTAMP_BYTES = 8;
-
-/** Where in a content header's payload the property of a bit begins; undefined if there is none, or if it is no header. */
-const find = (header: Buffer, wanted: number): number | undefined => {
-  if (header.length < FLAGS_AT + 2) return undefined;
-  const flags = header.readUInt16BE(FLAGS_AT);
-  if ((flags & (1 << wanted)) === 0) return undefined;
-  let at = FLAGS_AT;
-  // Bit 0: one more word of flags follows.
-  while (at + 2 <= header.length && (header.readUInt16BE(at) & 1) !== 0) at += 2;
-  at += 2;
-  for (const [bit, layout] of PROPERTIES) {
-    if (bit === wanted) break;
-    if ((flags & (1 << bit)) === 0) continue;
-    if (layout === 'octet') at += 1;
-    else if (layout === 'short string') at += 1 + (header[at] ?? 0);
-    else at += 4 + (at + 4 <= header.length ? header.readUInt32BE(at) : 0);
-  }
-  return at;
-};
+/** Of the body's size in a content header: behind class and weight. */
+const SIZE_AT = 4;
+const NOTHING = Buffer.alloc(0);
+const LEAST_BYTES = 256;
 
 /** The correlation-id in a content header's payload; '' if there is none, or if it is no header. */
 export const correlationOf = (header: Buffer): string => {
-  const at = find(header, CORRELATION_BIT);
+  const at = propertyAt(header, PROPERTY.correlationId);
   const length = at === undefined ? undefined : header[at];
   return at === undefined || length === undefined ? '' : header.toString('latin1', at + 1, at + 1 + length);
 };
 
-/**
- * All of a content header's payload but the time that a client has put on the message: two copies of an app say the same at
- * different times, and some clients note when without being asked.
- */
-const timeless = (header: Buffer): Buffer => {
-  const at = find(header, TIMESTAMP_BIT);
-  return at === undefined ? header : Buffer.concat([header.subarray(0, at), header.subarray(at + TIMESTAMP_BYTES)]);
-};
-
-/** The part of a frame's payload that a piece holds. */
-const payloadOf = ({ chunk, start, end, first, last }: Piece): Buffer =>
-  chunk.subarray(first ? start + HEADER_BYTES : start, last ? end - 1 : end);
-
-const shortened = (digest: Buffer, bytes: number): string => digest.toString('latin1', 0, bytes);
+/** Of bytes, raw, as a latin1 string: making a Buffer of it would cost more than most bodies do. */
+const digestOf = (bytes: Buffer): string => hash('sha256', bytes, 'binary');
 
 export interface Digests {
   readonly digest: string;
@@ -70,41 +27,101 @@ export interface Digests {
   readonly correlation: string;
 }
 
-/** Follows one publish of the app, piece by piece: neither frame boundaries, nor the channel, nor its timestamp count. */
+export interface Address {
+  readonly exchange: string;
+  readonly key: string;
+  /** It wants what can't be routed back. */
+  readonly mandatory: boolean;
+}
+
+/** What of a basic.publish counts begins behind a reserved number, and ends before the end octet. */
+const COUNTS_AT = ARGUMENTS + 2;
+
+/**
+ * Follows publishes of the app on one channel, piece by piece: neither frame boundaries, nor the channel, nor the time counts
+ * that a client has put on the message. (Two copies of an app say the same at different times, and some clients note when
+ * without being asked.)
+ */
 export class PublishDigest {
-  /** Exchange, key and flags; before them a reserved number. */
-  private readonly method: Buffer;
-  private readonly header: Buffer[] = [];
+  /** Exchange, key and flags; then the content header's payload; and at last the body's digest. Used again for the next one. */
+  private memory: Buffer = NOTHING;
+  private methodBytes = 0;
+  private used = 0;
+  private known: Address = { exchange: '', key: '', mandatory: false };
   /** Bytes of the body, as announced. */
   private size = 0;
   /** Its digest: at once where it comes in one piece, as it mostly does. */
-  private body: Buffer | undefined;
+  private body: string | undefined;
   private parts: Hash | undefined;
 
   constructor(method: Buffer) {
-    this.method = Buffer.from(method.subarray(ARGUMENTS + 2, method.length - 1));
+    this.begin(method);
   }
 
-  add(piece: Piece): void {
-    const payload = payloadOf(piece);
-    if (piece.type !== FRAME.body) {
-      if (piece.first) this.size = readTag(piece.chunk, piece.start + HEADER_BYTES + 4);
-      this.header.push(Buffer.from(payload));
-    } else if (payload.length === this.size) this.body = hash('sha256', payload, 'buffer');
+  /** Another publish. */
+  begin(method: Buffer): void {
+    if (!this.isLikeLast(method)) {
+      this.known = addressOf(method);
+      this.used = 0;
+      this.append(method, COUNTS_AT, method.length - 1);
+      this.methodBytes = this.used;
+    }
+    this.used = this.methodBytes;
+    this.size = 0;
+    this.body = undefined;
+    this.parts = undefined;
+  }
+
+  /** Mostly it goes to where the last one went. */
+  private isLikeLast(method: Buffer): boolean {
+    const { memory, methodBytes } = this;
+    if (methodBytes === 0 || method.length - 1 - COUNTS_AT !== methodBytes) return false;
+    for (let at = 0; at < methodBytes; at += 1) if (memory[at] !== method[COUNTS_AT + at]) return false;
+    return true;
+  }
+
+  private append(bytes: Buffer, start: number, end: number): void {
+    this.grow(end - start);
+    this.used += bytes.copy(this.memory, this.used, start, end);
+  }
+
+  private grow(bytes: number): void {
+    if (this.used + bytes <= this.memory.length) return;
+    const larger = Buffer.allocUnsafeSlow(2 * (this.used + bytes) + LEAST_BYTES);
+    this.memory.copy(larger, 0, 0, this.used);
+    this.memory = larger;
+  }
+
+  get address(): Address {
+    return this.known;
+  }
+
+  /** A part of a frame of its content. */
+  add({ type, chunk, start, end, first, last }: Piece): void {
+    const from = first ? start + HEADER_BYTES : start;
+    const to = last ? end - 1 : end;
+    if (type !== FRAME.body) {
+      if (first) this.size = readTag(chunk, from + SIZE_AT, to);
+      this.append(chunk, from, to);
+    } else if (to - from === this.size) this.body = digestOf(chunk.subarray(from, to));
     else {
       this.parts ??= createHash('sha256');
-      this.parts.update(payload);
+      this.parts.update(chunk.subarray(from, to));
     }
   }
 
   done(): Digests {
-    const body = this.body ?? (this.parts ?? createHash('sha256')).digest();
-    const header = this.header.length === 1 ? this.header[0]! : Buffer.concat(this.header);
-    return {
-      digest: shortened(hash('sha256', Buffer.concat([this.method, timeless(header), body]), 'buffer'), DIGEST.publish),
-      body: shortened(body, DIGEST.body),
-      correlation: correlationOf(header),
-    };
+    const body = this.body ?? (this.parts ?? createHash('sha256')).digest('binary');
+    const header = this.memory.subarray(this.methodBytes, this.used);
+    const correlation = correlationOf(header);
+    const time = propertyAt(header, PROPERTY.timestamp);
+    if (time !== undefined) {
+      header.copyWithin(time, time + TIMESTAMP_BYTES);
+      this.used -= TIMESTAMP_BYTES;
+    }
+    this.grow(body.length);
+    const end = this.used + this.memory.write(body, this.used, 'latin1');
+    return { digest: digestOf(this.memory.subarray(0, end)), body: body.slice(0, DIGEST.body), correlation };
   }
 }
 
@@ -120,22 +137,17 @@ export const contentOf = (unit: Buffer): { readonly body: string; readonly corre
     at += HEADER_BYTES + size + 1;
   }
   return {
-    body: shortened(body.digest(), DIGEST.body),
+    body: body.digest('binary').slice(0, DIGEST.body),
     correlation: correlationOf(Buffer.concat(header)),
   };
 };
 
 /** Of a method and its arguments. */
 export const requestDigest = (frame: Buffer): string =>
-  shortened(
-    createHash('sha256')
-      .update(frame.subarray(HEADER_BYTES, frame.length - 1))
-      .digest(),
-    DIGEST.request,
-  );
+  digestOf(frame.subarray(HEADER_BYTES, frame.length - 1)).slice(0, DIGEST.request);
 
-/** The address of a basic.publish, and whether it wants what can't be routed back. */
-export const addressOf = (publish: Buffer): { exchange: string; key: string; mandatory: boolean } => {
+/** Of a basic.publish. */
+const addressOf = (publish: Buffer): Address => {
   const args = new Arguments(publish);
   args.short();
   return { exchange: args.shortString(), key: args.shortString(), mandatory: (args.octet() & 1) !== 0 };

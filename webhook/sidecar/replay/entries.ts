@@ -79,6 +79,7 @@ export const DIGEST = { publish: 32, body: 16, request: 16 } as const;
 
 const HEAD = 4 + 1 + 4 + 2;
 
+/** Byte by byte: `writeUIntBE` checks and chooses for each, and there are six numbers to an entry. */
 class Writer {
   private readonly bytes: Buffer;
   private at: number;
@@ -86,14 +87,30 @@ class Writer {
     this.bytes = bytes;
     this.at = at;
   }
-  int(value: number, size: 1 | 2 | 4 | 6): void {
-    this.at = this.bytes.writeUIntBE(value, this.at, size);
+  octet(value: number): void {
+    this.bytes[this.at] = value;
+    this.at += 1;
+  }
+  short(value: number): void {
+    const { bytes, at } = this;
+    bytes[at] = value >>> 8;
+    bytes[at + 1] = value;
+    this.at = at + 2;
+  }
+  long(value: number): void {
+    this.short(value >>> 16);
+    this.short(value & 0xffff);
+  }
+  /** Six bytes. */
+  count(value: number): void {
+    this.short(Math.floor(value / 0x1_0000_0000));
+    this.long(value % 0x1_0000_0000);
   }
   text(text: string): void {
     this.at += this.bytes.write(text, this.at, 'latin1');
   }
-  short(text: string): void {
-    this.int(text.length, 1);
+  shortString(text: string): void {
+    this.octet(text.length);
     this.text(text);
   }
   raw(bytes: Buffer): void {
@@ -107,7 +124,9 @@ const restOf = (entry: Entry): number => {
     case 'down':
       return 1 + entry.bytes.length;
     case 'publish':
-      return 6 + 1 + DIGEST.publish + DIGEST.body + 3 + textsOf(entry).reduce((sum, { length }) => sum + length, 0);
+      return (
+        6 + 1 + DIGEST.publish + DIGEST.body + 3 + entry.exchange.length + entry.key.length + entry.correlation.length
+      );
     case 'request':
       return 4 + DIGEST.request;
     case 'settle':
@@ -120,53 +139,54 @@ const restOf = (entry: Entry): number => {
   }
 };
 
-const textsOf = ({ exchange, key, correlation }: Published): string[] => [exchange, key, correlation];
-
 export const sizeOf = (entry: Entry): number => HEAD + restOf(entry);
 
-/** Takes sizeOf(entry) bytes from `at` on. Tags and counts stay below 2^48. */
-export const writeEntry = (entry: Entry, bytes: Buffer, at: number): void => {
+/** Takes `size` bytes, which is sizeOf(entry), from `at` on. Tags and counts stay below 2^48. */
+export const writeEntry = (entry: Entry, size: number, bytes: Buffer, at: number): void => {
   const writer = new Writer(bytes, at);
-  writer.int(sizeOf(entry) - 4, 4);
-  writer.int(KINDS.indexOf(entry.kind), 1);
-  writer.int(entry.kind === 'end' ? 0 : entry.connection, 4);
-  writer.int(entry.kind === 'end' ? 0 : entry.channel, 2);
+  writer.long(size - 4);
+  writer.octet(KINDS.indexOf(entry.kind));
+  writer.long(entry.kind === 'end' ? 0 : entry.connection);
+  writer.short(entry.kind === 'end' ? 0 : entry.channel);
   switch (entry.kind) {
     case 'down':
-      writer.int(entry.withheld ? 1 : 0, 1);
+      writer.octet(entry.withheld ? 1 : 0);
       writer.raw(entry.bytes);
       return;
     case 'publish':
-      writer.int(entry.seq, 6);
-      writer.int(entry.mandatory ? 1 : 0, 1);
+      writer.count(entry.seq);
+      writer.octet(entry.mandatory ? 1 : 0);
       writer.text(entry.digest);
       writer.text(entry.body);
-      for (const text of textsOf(entry)) writer.short(text);
+      writer.shortString(entry.exchange);
+      writer.shortString(entry.key);
+      writer.shortString(entry.correlation);
       return;
     case 'request':
-      writer.int(entry.method, 4);
+      writer.long(entry.method);
       writer.text(entry.digest);
       return;
     case 'settle':
-      writer.int(entry.tag, 6);
-      writer.int(HOWS.indexOf(entry.how), 1);
-      writer.int((entry.requeue ? 1 : 0) | (entry.all ? 2 : 0), 1);
+      writer.count(entry.tag);
+      writer.octet(HOWS.indexOf(entry.how));
+      writer.octet((entry.requeue ? 1 : 0) | (entry.all ? 2 : 0));
       return;
     case 'outcome':
-      writer.int(entry.seq, 6);
-      writer.int(entry.ack ? 1 : 0, 1);
+      writer.count(entry.seq);
+      writer.octet(entry.ack ? 1 : 0);
       return;
     case 'shown':
-      writer.int(entry.tag, 6);
+      writer.count(entry.tag);
       return;
     case 'end':
-      writer.int(entry.entries, 6);
+      writer.count(entry.entries);
   }
 };
 
 export const encodeEntry = (entry: Entry): Buffer => {
-  const bytes = Buffer.allocUnsafe(sizeOf(entry));
-  writeEntry(entry, bytes, 0);
+  const size = sizeOf(entry);
+  const bytes = Buffer.allocUnsafe(size);
+  writeEntry(entry, size, bytes, 0);
   return bytes;
 };
 

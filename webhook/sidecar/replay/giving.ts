@@ -105,14 +105,20 @@ export class Giving {
       this.told = true;
       return;
     }
-    while (this.link ? !this.link.congested : this.options.connected()) {
+    const { link } = this;
+    if (link) {
+      while (!link.congested) {
+        const chunk = stream.next((bytes) => link.room(bytes));
+        if (!chunk) return;
+        link.recorded(chunk);
+      }
+      return;
+    }
+    const { claim, connected, send } = this.options;
+    while (connected()) {
       const chunk = stream.next();
       if (!chunk) return;
-      if (this.link) this.link.recorded(chunk);
-      else {
-        const { claim } = this.options;
-        this.options.send({ type: 'recorded', claim, offset: chunk.offset, bytes: chunk.bytes.toString('base64') });
-      }
+      send({ type: 'recorded', claim, offset: chunk.offset, bytes: chunk.bytes.toString('base64') });
     }
   }
 

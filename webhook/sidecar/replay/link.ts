@@ -22,17 +22,25 @@ export interface LinkEvents {
   closed(link: Link): void;
 }
 
-const message = (kind: number, ...parts: Buffer[]): Buffer => {
-  const head = Buffer.alloc(HEAD);
-  head.writeUInt32BE(1 + parts.reduce((sum, part) => sum + part.length, 0));
-  head[4] = kind;
-  return Buffer.concat([head, ...parts]);
+/** Memory of messages kept to be written into again. */
+const SPARE = 4;
+
+const headed = (message: Buffer, kind: number): Buffer => {
+  message.writeUInt32BE(message.length - 4);
+  message[4] = kind;
+  return message;
 };
 
 export class Link {
   private readonly socket: TLSSocket;
   private readonly events: LinkEvents;
-  private bytes: Buffer = Buffer.alloc(0);
+  /** What has come of the next messages, and how much of it there must be to go on. */
+  private pieces: Buffer[] = [];
+  private length = 0;
+  private needed = HEAD;
+  /** Of the message that is made now; and what may be used for the next ones. */
+  private memory: Buffer | undefined;
+  private readonly spare: Buffer[] = [];
 
   constructor(socket: TLSSocket, events: LinkEvents) {
     this.socket = socket;
@@ -50,32 +58,53 @@ export class Link {
   }
 
   wanted(wanted: Wanted): void {
-    this.socket.write(message(WANTED, Buffer.from(JSON.stringify(wanted))));
+    const payload = Buffer.from(JSON.stringify(wanted));
+    const message = Buffer.allocUnsafe(HEAD + payload.length);
+    payload.copy(message, HEAD);
+    this.socket.write(headed(message, WANTED));
   }
 
+  /** Where the bytes of a chunk go that is `recorded` next. */
+  room(bytes: number): Buffer {
+    this.memory ??= this.spare.pop() ?? Buffer.allocUnsafeSlow(MAX_BYTES);
+    return this.memory.subarray(HEAD + OFFSET, HEAD + OFFSET + bytes);
+  }
+
+  /** A chunk in the `room` that was given for it. */
   recorded({ offset, bytes }: Chunk): void {
-    const at = Buffer.alloc(OFFSET);
-    at.writeUIntBE(offset, 0, OFFSET);
-    this.socket.write(message(RECORDED, at, bytes));
+    const { memory } = this;
+    if (memory?.buffer !== bytes.buffer) throw new RangeError('a chunk in memory of its own');
+    this.memory = undefined;
+    memory.writeUIntBE(offset, HEAD, OFFSET);
+    // Written over only when the socket has done with it.
+    this.socket.write(headed(memory.subarray(0, HEAD + OFFSET + bytes.length), RECORDED), () => {
+      if (this.spare.length < SPARE) this.spare.push(memory);
+    });
   }
 
   close(): void {
     this.socket.destroy();
   }
 
+  /** A message comes in many pieces: they are put together once, when it is whole. */
   private read(chunk: Buffer): void {
-    this.bytes = this.bytes.length > 0 ? Buffer.concat([this.bytes, chunk]) : chunk;
+    this.pieces.push(chunk);
+    this.length += chunk.length;
+    if (this.length < this.needed) return;
+    let bytes = this.pieces.length === 1 ? chunk : Buffer.concat(this.pieces);
     try {
-      while (this.bytes.length >= HEAD) {
-        const size = 4 + this.bytes.readUInt32BE(0);
-        if (size > MAX_BYTES) throw new RangeError(`message of ${size} bytes`);
-        if (this.bytes.length < size) return;
-        this.take(this.bytes.subarray(HEAD, size), this.bytes[4]!);
-        this.bytes = this.bytes.subarray(size);
+      for (this.needed = HEAD; bytes.length >= HEAD; this.needed = HEAD) {
+        this.needed = 4 + bytes.readUInt32BE(0);
+        if (this.needed > MAX_BYTES) throw new RangeError(`message of ${this.needed} bytes`);
+        if (bytes.length < this.needed) break;
+        this.take(bytes.subarray(HEAD, this.needed), bytes[4]!);
+        bytes = bytes.subarray(this.needed);
       }
     } catch {
       this.socket.destroy();
     }
+    this.pieces = [bytes];
+    this.length = bytes.length;
   }
 
   private take(payload: Buffer, kind: number): void {

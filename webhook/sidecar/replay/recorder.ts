@@ -7,7 +7,7 @@ import { FRAME, type Piece } from '../frames.ts';
 import { ARGUMENTS, METHOD, methodOf, readTag, type Settle } from '../methods.ts';
 import type { Tap } from '../tap.ts';
 import { progress } from '../wires.ts';
-import { addressOf, PublishDigest, requestDigest } from './content.ts';
+import { PublishDigest, requestDigest } from './content.ts';
 import { type Entry, lags, sizeOf, writeEntry } from './entries.ts';
 import { KEPT_BYTES, RecordStream } from './stream.ts';
 
@@ -37,10 +37,13 @@ export class Recorder {
 
   add(entry: Entry): void {
     if (this.ended || this.lost !== undefined) return;
-    this.stream.write(sizeOf(entry), (bytes, at) => writeEntry(entry, bytes, at));
+    const { stream } = this;
+    const size = sizeOf(entry);
+    const at = stream.room(size);
+    writeEntry(entry, size, stream.target, at);
     this.entries += 1;
     if (lags(entry)) this.owed += 1;
-    if (this.stream.kept > this.keep) this.lose(`more than ${this.keep >> 20} MiB wait for the copy`);
+    if (stream.kept > this.keep) this.lose(`more than ${this.keep >> 20} MiB wait for the copy`);
   }
 
   lose(why: string): void {
@@ -54,11 +57,12 @@ export class Recorder {
   }
 }
 
+/** The publishes of one channel, one after the other. */
 interface Upload {
-  readonly address: ReturnType<typeof addressOf>;
-  readonly seq: number;
+  seq: number;
   readonly digest: PublishDigest;
-  readonly content: { left: number | undefined };
+  /** Of the one under way. */
+  content: { left: number | undefined } | undefined;
 }
 /** The raw bytes of a unit that comes in pieces, in memory that is used again. */
 class Unit {
@@ -115,30 +119,41 @@ class SessionRecorder implements Tap {
     this.connection = connection;
   }
 
-  private at(channel: number): { readonly connection: number; readonly channel: number } {
-    return { connection: this.connection, channel };
-  }
-
   // ---- the app
 
   publish({ id }: Channel, method: Buffer, seq: number): void {
-    const upload = {
-      address: addressOf(method),
-      seq,
-      digest: new PublishDigest(method),
-      content: { left: undefined },
-    };
-    this.uploads.set(id, upload);
+    const known = this.uploads.get(id);
+    if (!known) {
+      this.uploads.set(id, { seq, digest: new PublishDigest(method), content: { left: undefined } });
+      return;
+    }
+    known.seq = seq;
+    known.digest.begin(method);
+    known.content = { left: undefined };
   }
 
   content({ id }: Channel, piece: Piece): void {
     const upload = this.uploads.get(id);
-    if (!upload) return;
+    if (!upload?.content) return;
     upload.digest.add(piece);
     if (!progress(upload.content, piece)) return;
-    this.uploads.delete(id);
-    const { seq, address, digest } = upload;
-    this.recorder.add({ kind: 'publish', ...this.at(id), seq, ...address, ...digest.done() });
+    upload.content = undefined;
+    const { connection } = this;
+    const { exchange, key, mandatory } = upload.digest.address;
+    const { digest, body, correlation } = upload.digest.done();
+    const { seq } = upload;
+    this.recorder.add({
+      kind: 'publish',
+      connection,
+      channel: id,
+      seq,
+      exchange,
+      key,
+      mandatory,
+      digest,
+      body,
+      correlation,
+    });
   }
 
   settled({ id }: Channel, tags: readonly number[], { kind: how, requeue }: Settle, all: boolean): void {
@@ -147,7 +162,7 @@ class SessionRecorder implements Tap {
     const waits = download !== undefined && (download.settled.length > 0 || tags.includes(download.tag));
     this.recorder.settled += tags.length;
     for (const tag of all ? [0, ...tags] : tags) {
-      const entry: Entry = { kind: 'settle', ...this.at(id), tag, how, requeue, all };
+      const entry: Entry = { kind: 'settle', connection: this.connection, channel: id, tag, how, requeue, all };
       if (waits) download.settled.push(entry);
       else this.recorder.add(entry);
     }
@@ -157,8 +172,9 @@ class SessionRecorder implements Tap {
     const unsaid = this.downloads.get(channel)?.settled.length ?? 0;
     if (unsaid > 0 && methodOf(method) === METHOD.channelClose)
       this.recorder.lose('a channel was closed that had settled what was half delivered');
-    const entry = { ...this.at(channel), method: methodOf(method), digest: requestDigest(method) };
-    this.recorder.add({ kind: 'request', ...entry });
+    const { connection } = this;
+    const digest = requestDigest(method);
+    this.recorder.add({ kind: 'request', connection, channel, method: methodOf(method), digest });
   }
 
   // ---- the broker
@@ -218,16 +234,17 @@ class SessionRecorder implements Tap {
 
   /** The bytes are copied at once. */
   private down(channel: number, withheld: boolean, bytes: Buffer): void {
-    this.recorder.add({ kind: 'down', ...this.at(channel), withheld, bytes });
+    this.recorder.add({ kind: 'down', connection: this.connection, channel, withheld, bytes });
   }
 
   outcome({ id }: Channel, seqs: readonly number[], ack: boolean): void {
-    for (const seq of seqs) this.recorder.add({ kind: 'outcome', ...this.at(id), seq, ack });
+    const { connection } = this;
+    for (const seq of seqs) this.recorder.add({ kind: 'outcome', connection, channel: id, seq, ack });
   }
 
   shown({ id }: Channel, tag: number): void {
     this.recorder.handed += 1;
-    this.recorder.add({ kind: 'shown', ...this.at(id), tag });
+    this.recorder.add({ kind: 'shown', connection: this.connection, channel: id, tag });
   }
 }
 

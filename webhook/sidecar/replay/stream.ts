@@ -8,7 +8,9 @@ import { RECORD_CHUNK } from '../../api/control.ts';
 export const KEPT_BYTES = 64 << 20;
 /** Most bytes sent and not acknowledged. */
 const WINDOW_BYTES = 4 << 20;
-const BLOCK_BYTES = 64 << 10;
+const BLOCK_BYTES = 256 << 10;
+/** Blocks kept to be written into again: as much as is on its way at most times. */
+const SPARE_BLOCKS = 8;
 /** So many equal requests in a row mean that something sent was lost. */
 const UNMOVED = 5;
 
@@ -23,6 +25,11 @@ export class RecordStream {
   private block: Buffer = Buffer.alloc(0);
   private begun = 0;
   private used = 0;
+  /** See `room`. */
+  target: Buffer = this.block;
+  /** Blocks that are full, and the offset of the end of each; and those of which everything is acknowledged. */
+  private full: { readonly block: Buffer; readonly end: number }[] = [];
+  private readonly spare: Buffer[] = [];
   /** Offset of the first byte kept, and of the end. */
   private base = 0;
   end = 0;
@@ -33,28 +40,34 @@ export class RecordStream {
   private asked = false;
 
   append(bytes: Buffer): void {
-    this.write(bytes.length, (block, at) => bytes.copy(block, at));
+    const at = this.room(bytes.length);
+    bytes.copy(this.target, at);
   }
 
-  /** As many bytes as are named, which `fill` writes from `at` on. */
-  write(length: number, fill: (bytes: Buffer, at: number) => void): void {
-    this.end += length;
+  /** Adds as many bytes, to be written at once: in `target`, from the place on that it returns. */
+  room(length: number): number {
     if (length > BLOCK_BYTES / 4) {
       this.close();
-      const whole = Buffer.allocUnsafeSlow(length);
-      fill(whole, 0);
-      this.spans.push(whole);
-      return;
+      this.end += length;
+      this.target = Buffer.allocUnsafeSlow(length);
+      this.spans.push(this.target);
+      return 0;
     }
     // Small entries share blocks: a long record is not a million little buffers.
-    if (this.used + length > this.block.length) {
-      this.close();
-      this.block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
-      this.begun = 0;
-      this.used = 0;
-    }
-    fill(this.block, this.used);
+    if (this.used + length > this.block.length) this.renew();
+    this.end += length;
+    const at = this.used;
     this.used += length;
+    this.target = this.block;
+    return at;
+  }
+
+  private renew(): void {
+    this.close();
+    if (this.block.length > 0) this.full.push({ block: this.block, end: this.end });
+    this.block = this.spare.pop() ?? Buffer.allocUnsafeSlow(BLOCK_BYTES);
+    this.begun = 0;
+    this.used = 0;
   }
 
   private close(): void {
@@ -106,32 +119,33 @@ export class RecordStream {
     const first = this.spans[0];
     if (first && received > at) this.spans[0] = first.subarray(received - at);
     this.base = received;
+    while (this.full[0] && this.full[0].end <= received) {
+      const { block } = this.full.shift()!;
+      if (this.spare.length < SPARE_BLOCKS) this.spare.push(block);
+    }
   }
 
-  /** What to send now. */
-  next(): Chunk | undefined {
+  /** What to send now, copied to where `allocate` says. */
+  next(allocate: (bytes: number) => Buffer = Buffer.allocUnsafeSlow): Chunk | undefined {
     if (!this.asked || this.sent >= this.end || this.sent - this.base >= WINDOW_BYTES) return undefined;
     const offset = this.sent;
-    const bytes = this.read(offset, RECORD_CHUNK);
+    const bytes = allocate(Math.min(this.end - offset, RECORD_CHUNK));
+    this.read(offset, bytes);
     this.sent += bytes.length;
     return { offset, bytes };
   }
 
-  private read(from: number, most: number): Buffer {
+  private read(from: number, into: Buffer): void {
     this.close();
-    const parts: Buffer[] = [];
     let at = this.base;
     let length = 0;
     for (const span of this.spans) {
       const skip = Math.max(0, from - at);
       at += span.length;
       if (skip >= span.length) continue;
-      const part = span.subarray(skip, skip + most - length);
-      parts.push(part);
-      length += part.length;
-      if (length === most) break;
+      length += span.copy(into, length, skip);
+      if (length === into.length) break;
     }
-    return Buffer.concat(parts);
   }
 }
 

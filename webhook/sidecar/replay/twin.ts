@@ -8,7 +8,7 @@ import { FRAME, Malformed, type Piece } from '../frames.ts';
 import { METHOD, methodOf, readSettle, type Settle, type SettleKind } from '../methods.ts';
 import type { Tap } from '../tap.ts';
 import { progress, type Wires } from '../wires.ts';
-import { addressOf, PublishDigest, requestDigest } from './content.ts';
+import { PublishDigest, requestDigest } from './content.ts';
 import type { Settling } from './expectations.ts';
 import type { Made } from './publishes.ts';
 
@@ -183,7 +183,7 @@ export class Twin {
       connection: this.wires.connection,
       channel,
       seq: channel.confirm ? channel.published : 0,
-      ...addressOf(first.piece.bytes),
+      ...digest.address,
       digest: digest.done().digest,
       frames: unit.pieces.map(({ piece }) => piece.bytes),
       order: unit.pieces.at(-1)!.order,

@@ -280,15 +280,7 @@ export class World {
     pair.session.wires.tap = undefined;
     pair.session.wires.valve = undefined;
     const half = pair.session.divide();
-    this.old = {
-      half,
-      connection: this.connection,
-      toBroker: pair.toBroker,
-      settling: copy.settlements,
-      closing: false,
-    };
-    this.pair = copy;
-    this.connection = connection;
+    this.succeed(copy, half, connection);
     copy.session.takeOver(attachment, player.publishesOf(1), player.settlementsOf(1));
     copy.drain();
     this.copy = undefined;
@@ -313,18 +305,18 @@ export class World {
     const half = pair.session.divide();
     copy.session.detach();
     const { connection, attachment } = this.attach(copy);
-    this.old = {
-      half,
-      connection: this.connection,
-      toBroker: pair.toBroker,
-      settling: copy.settlements,
-      closing: false,
-    };
-    this.pair = copy;
-    this.connection = connection;
+    this.succeed(copy, half, connection);
     copy.session.adopt(attachment);
     copy.session.live();
     copy.drain();
+  }
+
+  /** The copy is the pod from here on; the source's half settles what was carried. */
+  private succeed(copy: Pair, half: Superseded, connection: ModelConnection): void {
+    const { toBroker } = this.pair;
+    this.old = { half, connection: this.connection, toBroker, settling: copy.settlements, closing: false };
+    this.pair = copy;
+    this.connection = connection;
   }
 
   private attach(copy: Pair): { connection: ModelConnection; attachment: Attachment } {
