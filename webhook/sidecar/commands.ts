@@ -1,53 +1,18 @@
 /** Carries out the controller's commands: asks handoff.ts what is allowed, acts on the relay, answers. */
-import type {
-  Answer,
-  Command,
-  FromController,
-  Hello,
-  MuteResult,
-  RetireResult,
-  SessionReport,
-  Settlement,
-  SidecarState,
-  StateChange,
-} from '../api/control.ts';
-import { asShadowError, type ErrorCode } from '../api/errors.ts';
+import type { Command, FromController, MuteResult, SidecarState, StateChange } from '../api/control.ts';
 import type { Log } from '../log.ts';
+import { answerTo } from './answers.ts';
 import type { Control } from './control.ts';
-import { createForwarder, type Forwarder } from './forward.ts';
+import type { Forwarder } from './forward.ts';
 import { freeze } from './freeze.ts';
 import * as pure from './handoff.ts';
 import type { Paths } from './identity.ts';
 import { putMarker, removeMarker } from './marker.ts';
-import type { Losses } from './reattach.ts';
-import type { ReplayRelay } from './replay/relay-replay.ts';
+import type { RelayLike } from './relay-api.ts';
 import { createReplay } from './replay/replay.ts';
+import { createRetiring } from './retiring.ts';
 import { createSettleThrough } from './settle.ts';
 import { createStandstill } from './standstill.ts';
-
-/** What the handoff needs of the relay. */
-export interface RelayLike {
-  readonly replay: ReplayRelay;
-  start(): Promise<void>;
-  report(): SessionReport;
-  reattached(): Losses;
-  mute(timeoutMs: number): Promise<MuteResult>;
-  unmute(): Promise<void>;
-  becomeCopy(): void;
-  attach(timeoutMs: number): Promise<void>;
-  live(): void | Promise<void>;
-  consume(): void;
-  consuming(): boolean;
-  supersede(): void;
-  /** Resolves when the settlements are proven by a barrier. */
-  settle(items: Settlement[]): Promise<void>;
-  outstanding(): number;
-  close(): Promise<void>;
-  carriedOutstanding(): number;
-  quiescent(): boolean;
-  onSettlements(callback: (items: Settlement[]) => void): void;
-  onLost(callback: (why: string) => void): void;
-}
 
 export interface CommandsOptions {
   readonly relay: RelayLike;
@@ -68,7 +33,7 @@ export interface CommandsOptions {
 
 export interface Commands {
   state(): pure.Handoff;
-  hello(): Pick<Hello, 'state' | 'claim' | 'lost'>;
+  hello(): pure.Told;
   /** The connection is open and hello is said. */
   opened(): void;
   handle(message: FromController, connection: number): void;
@@ -82,37 +47,17 @@ export interface Commands {
   linger(): Promise<void>;
 }
 
-/** What a failure of the command means when the relay does not say. */
-const FAILURE: Partial<Record<Command['type'], ErrorCode>> = {
-  mute: 'SHADOW_E_MUTE',
-  freeze: 'SHADOW_E_FREEZE',
-  attach: 'SHADOW_E_ATTACH',
-  live: 'SHADOW_E_ATTACH',
-  replay: 'SHADOW_E_RECORD',
-  serve: 'SHADOW_E_RECORD',
-};
-
-/** A pod in them serves nobody. */
-const SILENT: readonly SidecarState[] = ['closed', 'copy', 'attached', 'replaying', 'replayed'];
-const MAY_BE_LOST: readonly SidecarState[] = ['mute', 'recording', 'replaying', 'replayed'];
-
 export const createCommands = (options: CommandsOptions): Commands => {
   const { relay, control, paths, log } = options;
   let { handoff, uid } = options;
   let queue: Promise<void> = Promise.resolve();
   let copyMarker: Promise<void> = Promise.resolve();
   let closing: Promise<void> | undefined;
-  const forwarder = options.forwarder ?? createForwarder();
-  let lingerMs = 0;
+  const retiring = createRetiring(log, options.forwarder);
 
   const outstanding = (): number => (handoff.session && handoff.state === 'superseded' ? relay.outstanding() : 0);
 
-  const hello = (): Pick<Hello, 'state' | 'claim' | 'lost'> => ({
-    state: handoff.state,
-    ...(handoff.state === 'idle' || handoff.claim === '' ? {} : { claim: handoff.claim }),
-    ...(handoff.state === 'mute' && !handoff.session ? { lost: 'the sidecar restarted' } : {}),
-    ...(handoff.lost !== '' && MAY_BE_LOST.includes(handoff.state) ? { lost: handoff.lost } : {}),
-  });
+  const hello = (): pure.Told => pure.helloOf(handoff);
 
   const tell = (): void => {
     const { state } = handoff;
@@ -270,26 +215,6 @@ export const createCommands = (options: CommandsOptions): Commands => {
 
   const status = (): { outstanding: number } => ({ outstanding: outstanding() });
 
-  const retire = async ({ forward }: Extract<Command, { type: 'retire' }>): Promise<RetireResult> => {
-    handoff = { ...handoff, retired: true };
-    if (forward === undefined) return {};
-    try {
-      const forwards = await forwarder.open(forward.host, forward.dialMs);
-      lingerMs = forward.lingerMs;
-      return { forwards };
-    } catch (error) {
-      const why = asShadowError(error).message;
-      log.warn({ err: error }, 'nobody can be passed on to the copy');
-      return { why };
-    }
-  };
-
-  const startReplay = async (command: Extract<Command, { type: 'replay' }>): Promise<void> => {
-    await copyMarker;
-    enter('replaying');
-    await replay.follow(command);
-  };
-
   const act = async (command: Exclude<Command, { type: 'freeze' }>): Promise<unknown> => {
     switch (command.type) {
       case 'inspect':
@@ -301,7 +226,10 @@ export const createCommands = (options: CommandsOptions): Commands => {
       case 'attach':
         return attach(command.timeoutMs).then(() => ({}));
       case 'replay':
-        return startReplay(command).then(() => ({}));
+        await copyMarker;
+        enter('replaying');
+        await replay.follow(command);
+        return {};
       case 'serve':
         return { port: await replay.serve(command.tls) };
       case 'live':
@@ -313,7 +241,8 @@ export const createCommands = (options: CommandsOptions): Commands => {
         await closeIfSettled();
         return status();
       case 'retire':
-        return retire(command);
+        handoff = { ...handoff, retired: true };
+        return retiring.retire(command);
     }
   };
 
@@ -334,17 +263,8 @@ export const createCommands = (options: CommandsOptions): Commands => {
   const answer = async (command: Command, connection: number): Promise<void> => {
     // Asked by a connection that is gone: whoever leads now knows our state from hello and asks for what it wants.
     if (control().connection() !== connection) return;
-    let reply: Answer;
-    try {
-      const result = await carryOut(command);
-      if (result === undefined) return;
-      reply = { type: 'answer', id: command.id, ok: true, result };
-    } catch (error) {
-      const { code, message, retryable } = asShadowError(error, FAILURE[command.type]);
-      log.warn({ command: command.type, code, err: error }, 'command failed');
-      reply = { type: 'answer', id: command.id, ok: false, error: { code, message, retryable } };
-    }
-    if (control().connection() === connection) control().send(reply);
+    const reply = await answerTo(command, carryOut, log);
+    if (reply && control().connection() === connection) control().send(reply);
   };
 
   relay.onSettlements(through.enqueue);
@@ -374,12 +294,7 @@ export const createCommands = (options: CommandsOptions): Commands => {
     },
     check,
     replay: () => ({ ...replay.report(), swallowed: replay.swallowed() }),
-    finished: () => {
-      const { state, session } = handoff;
-      if (state === 'superseded') return relay.outstanding() === 0;
-      // A copy before its commit serves nobody: an abort deletes it, and waits for it.
-      return !session || SILENT.includes(state);
-    },
-    linger: () => forwarder.linger(lingerMs),
+    finished: () => pure.isFinished(handoff, outstanding()),
+    linger: retiring.linger,
   };
 };

@@ -1,22 +1,17 @@
-/** The edge of one session: its two sockets. What the session says is written; what may be read is read, with backpressure. */
+/** The edge of one session: its two sockets. What is read goes to the session, what it says is written; and how each ends. */
 import type net from 'node:net';
 import type { Settlement } from '../api/control.ts';
 import type { Attachment } from './attachment.ts';
-import { Backlog } from './backlog.ts';
 import { Calming } from './calming.ts';
-import { SILENT_TICKS, UNHEARD_TICKS } from './heartbeat.ts';
 import { latency } from './latency.ts';
+import type { Phase } from './phases.ts';
+import { Pulse } from './pulse.ts';
 import { ALWAYS, Reader } from './reader.ts';
-import type { Phase, Session } from './session.ts';
-import { setReading, silence, writeSpans } from './sockets.ts';
+import { Reading } from './reading.ts';
+import type { Session } from './session.ts';
+import type { Refusal } from './severance.ts';
+import { endAs, silence, writeSpans } from './sockets.ts';
 import type { Superseded } from './superseded.ts';
-
-export interface Log {
-  debug(fields: object, message: string): void;
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-  error(fields: object, message: string): void;
-}
 
 /** What a connection tells its relay. */
 export interface ConnectionEvents {
@@ -32,19 +27,6 @@ export interface ConnectionEvents {
   severed?(connection: Connection, why: string): void;
 }
 
-/** Beyond it the broker is read by turns only: it drops a client that takes nothing for 30 s. */
-const SOFT_BYTES = 64 << 20;
-/** Beyond it the broker is not read at all. */
-const HARD_BYTES = 256 << 20;
-/** Longest time the broker is not read, and the turn it gets then. */
-const PAUSE_MS = 8000;
-const TURN_MS = 2000;
-/** Most it is read in a turn: enough for the broker to see its socket move. */
-const TURN_BYTES = 4 << 20;
-
-/** A copy's app that has not read so much is given no more of the record. */
-const CLOGGED_BYTES = 8 << 20;
-
 /** Phases in which the upstream, or what was carried from it, is needed without the app. */
 const KEPT: readonly Phase[] = ['mute', 'detached', 'attached'];
 
@@ -55,18 +37,11 @@ export class Connection {
   /** Why the upstream socket ended. */
   failure: Error | undefined;
   private readonly events: ConnectionEvents;
-  private heartbeat: NodeJS.Timeout | undefined;
-  private silentTicks = 0;
-  /** The same of the app, and how much of it had been read by then. */
-  private appSilentTicks = 0;
-  private appRead = 0;
-  private paused: NodeJS.Timeout | undefined;
-  private turn = false;
-  private turnLimit = 0;
-  private readonly backlog = new Backlog();
   private over = false;
   /** Something of it can't be understood: its app must know. */
   private broken = false;
+  private readonly reading: Reading;
+  private readonly pulse = new Pulse(this);
   private readonly calming = new Calming(() => this.guard(() => this.session.quiet()));
   /** Accepted while nothing of the app may go upstream, or silent so far: it has no upstream, and its app is not read. */
   parked = true;
@@ -75,6 +50,7 @@ export class Connection {
     this.session = session;
     this.app = app;
     this.events = events;
+    this.reading = new Reading(session, app, () => this.reading.flow(this.upstream));
     // What is read from one side is needed until the other's kernel has it; all else is copied.
     if (app instanceof Reader) app.lends = () => !!this.upstream && this.upstream.writableLength > 0;
     app.on('data', (chunk: Buffer) => {
@@ -83,7 +59,7 @@ export class Connection {
       if (began > 0 && this.upstream) latency.toBroker.end(began, this.upstream);
     });
     app.on('drain', () => {
-      this.flow();
+      this.reading.flow(this.upstream);
       // A copy's record waits for that.
       if (session.phase === 'replaying') this.events.changed();
     });
@@ -100,20 +76,20 @@ export class Connection {
   }
 
   private join(upstream: net.Socket): void {
-    const { app } = this;
+    const { app, pulse } = this;
     this.upstream = upstream;
     this.parked = false;
     this.failure = undefined;
-    this.silentTicks = 0;
+    pulse.silentTicks = 0;
     if (upstream instanceof Reader) upstream.lends = () => this.app.writableLength > 0;
     upstream.on('data', (chunk: Buffer) => {
-      this.silentTicks = 0;
+      pulse.silentTicks = 0;
       this.calming.restart();
       const began = latency.toApp.begin();
       this.guard(() => this.session.fromBroker(chunk));
       if (began > 0) latency.toApp.end(began, app);
     });
-    upstream.on('drain', () => this.flow());
+    upstream.on('drain', () => this.reading.flow(this.upstream));
     upstream.on('end', () => this.upstreamClosed(upstream));
     upstream.on('error', (error) => {
       this.failure ??= error;
@@ -142,10 +118,8 @@ export class Connection {
     this.failure ??= error;
     this.broken = true;
     const told = this.session.refuse(error);
-    this.events.warn(
-      { connection: this.session.id, broker: this.session.broker, error: error.message },
-      'session failed',
-    );
+    const { id: connection, broker } = this.session;
+    this.events.warn({ connection, broker, error: error.message }, 'session failed');
     const upstream = this.upstream;
     // It is told, not reset: its own connection is closed as a broker would close it.
     if (told) this.failure = undefined;
@@ -164,82 +138,17 @@ export class Connection {
     if (actions.forced) this.upstreamForced();
     if (actions.severed) this.sever();
     if (this.session.left) this.letGo();
-    this.beat();
+    this.pulse.beat();
     this.calming.wanted(this.session.awaitsQuiet);
-    this.flow();
+    this.reading.flow(this.upstream);
     this.events.changed();
   }
 
-  // ---- reading
-
-  private flow(): void {
-    const { session, app, upstream } = this;
-    const replaying = session.phase === 'replaying';
-    if (session.rehearsal) session.rehearsal.clogged = app.writableLength > CLOGGED_BYTES;
-    // Once ended, it is read only to see its end.
-    if (upstream || session.phase === 'severed' || (replaying && !app.writableEnded))
-      setReading(app, session.wantsApp && !upstream?.writableNeedDrain);
-    else setReading(app, app.writableEnded);
-    if (upstream) setReading(upstream, this.mayReadUpstream());
-  }
-
-  private mayReadUpstream(): boolean {
-    if (!this.session.wantsBroker) return false;
-    const unread = this.app.writableLength;
-    this.backlog.is(unread);
-    const waiting = unread + this.session.withheldBytes;
-    if (waiting > HARD_BYTES || this.backlog.full) return false;
-    // What arrives while muting must be handed to the app before the cut, however slow the app is.
-    const pressed = (this.app.writableNeedDrain && this.session.phase !== 'muting') || waiting > SOFT_BYTES;
-    if (!pressed) {
-      clearTimeout(this.paused);
-      this.paused = undefined;
-      this.turn = false;
-      return true;
-    }
-    this.paused ??= setTimeout(() => this.takeTurn(), PAUSE_MS);
-    return this.turn && unread < this.turnLimit;
-  }
-
-  private takeTurn(): void {
-    this.turn = !this.turn;
-    this.turnLimit = this.app.writableLength + TURN_BYTES;
-    this.paused = setTimeout(() => this.takeTurn(), this.turn ? TURN_MS : PAUSE_MS);
-    this.flow();
-  }
-
-  // ---- time
-
-  private beat(): void {
-    const { done, tune } = this.session.handshake;
-    if (this.heartbeat || !done || tune.heartbeat === 0) return;
-    this.heartbeat = setInterval(() => this.tick(), tune.heartbeat * 500);
-  }
-
-  private tick(): void {
-    this.guard(() => this.session.tick());
-    this.listenToApp();
-    const { upstream, session } = this;
-    if (!upstream || upstream.isPaused()) return;
-    this.silentTicks += 1;
-    // In the open phase the app judges its peer itself, by the same heartbeats; what it need not know must be seen before.
-    if (this.silentTicks === UNHEARD_TICKS - 1 && this.mayHide) this.guard(() => session.reassure());
-    if (this.silentTicks < UNHEARD_TICKS) return;
-    if (this.hides || (session.phase !== 'open' && this.silentTicks > SILENT_TICKS)) {
-      this.failure ??= new Error('the broker sends no heartbeats');
-      upstream.destroy();
-    }
-  }
-
-  private listenToApp(): void {
-    const silent = this.app.bytesRead === this.appRead && !this.app.isPaused();
-    this.appRead = this.app.bytesRead;
-    this.appSilentTicks = silent ? this.appSilentTicks + 1 : 0;
-  }
+  // ---- ends
 
   /** An app that hangs the broker is right to end, so that others get its messages. */
-  private get mayHide(): boolean {
-    return !this.broken && this.appSilentTicks < UNHEARD_TICKS && this.events.mayHide?.() === true;
+  get mayHide(): boolean {
+    return !this.broken && !this.pulse.appHangs && this.events.mayHide?.() === true;
   }
 
   /** A loss of its upstream now would be hidden from the app. */
@@ -247,7 +156,11 @@ export class Connection {
     return this.session.hiding === undefined && this.mayHide;
   }
 
-  // ---- ends
+  /** The broker is taken for dead. */
+  unheard(upstream: net.Socket): void {
+    this.failure ??= new Error('the broker sends no heartbeats');
+    upstream.destroy();
+  }
 
   private endOfApp(): void {
     if (this.session.phase === 'open' || this.session.phase === 'opening' || this.session.phase === 'blind')
@@ -273,12 +186,12 @@ export class Connection {
   }
 
   /** The app learns that its upstream is lost. `refusal`: what the broker said of another one. */
-  giveUp(refusal: { readonly code: number; readonly text: string } | undefined): void {
+  giveUp(refusal: Refusal | undefined): void {
     let told = true;
     this.guard(() => {
       told = this.session.giveUp(refusal);
     });
-    if (told) this.endApp();
+    if (told) endAs(this.app, this.failure);
     else this.app.resetAndDestroy();
   }
 
@@ -286,7 +199,7 @@ export class Connection {
   private letGo(): void {
     if (this.app.writableEnded || this.app.destroyed) return;
     if (this.session.left === 'unheard') this.app.resetAndDestroy();
-    else this.endApp();
+    else endAs(this.app, this.failure);
   }
 
   private appClosed(): void {
@@ -321,17 +234,8 @@ export class Connection {
     this.guard(() => {
       tell = session.upstreamClosed(mayHide);
     });
-    if (tell) this.endApp();
+    if (tell) endAs(this.app, this.failure);
     this.events.changed();
-  }
-
-  /** The app learns of the loss as it came: after a close handshake or an end, an end; after an error, a reset. */
-  private endApp(): void {
-    if (this.failure) this.app.resetAndDestroy();
-    else {
-      this.app.end();
-      this.app.resume();
-    }
   }
 
   /** Nothing was said yet: it can wait without an upstream. */
@@ -340,7 +244,7 @@ export class Connection {
       return this.parked;
     this.abandonUpstream();
     this.parked = true;
-    this.flow();
+    this.reading.flow(this.upstream);
     return true;
   }
 
@@ -388,9 +292,8 @@ export class Connection {
   private dispose(): void {
     if (this.over) return;
     this.over = true;
-    clearInterval(this.heartbeat);
-    clearTimeout(this.paused);
-    this.backlog.is(0);
+    this.pulse.end();
+    this.reading.end();
     this.calming.wanted(false);
     this.events.gone(this);
   }

@@ -7,7 +7,7 @@
  *   source: idle (→ frozen →) recording → muting → mute → superseded → closed, or recording, mute → idle (abort)
  *   copy:   (frozen →) copy → replaying → replayed → live → idle
  */
-import type { Command, CommandType, Settle, Settlement, SidecarState } from '../api/control.ts';
+import type { Command, CommandType, Hello, Settle, Settlement, SidecarState } from '../api/control.ts';
 import { type ErrorCode, ShadowError } from '../api/errors.ts';
 
 export interface Handoff {
@@ -183,6 +183,28 @@ export const unready = ({ state, session, recorded, retired }: Handoff): boolean
   const source = state === 'mute' || state === 'superseded' || state === 'closed';
   return !(source && session && recorded && !retired);
 };
+
+const MAY_BE_LOST: readonly SidecarState[] = ['mute', 'recording', 'replaying', 'replayed'];
+
+/** What the controller is told of it at every turn. */
+export type Told = Pick<Hello, 'state' | 'claim' | 'lost'>;
+
+export const helloOf = ({ state, claim, session, lost }: Handoff): Told => ({
+  state,
+  ...(state === 'idle' || claim === '' ? {} : { claim }),
+  ...(state === 'mute' && !session ? { lost: 'the sidecar restarted' } : {}),
+  ...(lost !== '' && MAY_BE_LOST.includes(state) ? { lost } : {}),
+});
+
+/** A pod in them serves nobody. */
+const SILENT: readonly SidecarState[] = ['closed', 'copy', 'attached', 'replaying', 'replayed'];
+
+/**
+ * Whether nothing of this pod is needed any more. `outstanding`: at a superseded source. A copy before its commit serves nobody:
+ * an abort deletes it, and waits for it.
+ */
+export const isFinished = ({ state, session }: Handoff, outstanding: number): boolean =>
+  state === 'superseded' ? outstanding === 0 : !session || SILENT.includes(state);
 
 /** The copy's settlements on their way to the source. `sent` waits for its answer and is sent again after a reconnect. */
 export interface Outbox {

@@ -1,4 +1,4 @@
-/** What the controller is told of a session, and what of it can't be handed over exactly. */
+/** What the controller is told of sessions, and what of them can't be handed over exactly. */
 import type { SessionReport } from '../api/control.ts';
 import type { Channel, Consumer } from './channel.ts';
 import { movingPlace } from './streams.ts';
@@ -64,4 +64,32 @@ export const hazardsOf = (id: number, spoken: string | undefined, wires: Wires, 
     hazards.push(...found.map((text) => `connection ${id}, channel ${channel.id}: ${text}`));
   }
   return hazards;
+};
+
+/** A session as far as it can tell of itself. */
+export interface Reporting {
+  readonly handshake: { readonly vhost: string };
+  readonly wires: Wires;
+  report(): ConnectionReport;
+  hazards(declared: Traits): string[];
+}
+
+/** `blind`: of what is not read. `gone`: counts of connections that are. */
+export const podReport = (
+  sessions: readonly Reporting[],
+  blind: readonly string[],
+  gone: { readonly delivered: number; readonly published: number },
+): SessionReport => {
+  const { delivered, published } = gone;
+  const report: SessionReport = { connections: [], hazards: [...blind], delivered, published };
+  const declared = new Map<string, Traits>();
+  for (const [vhost, group] of Map.groupBy(sessions, ({ handshake }) => handshake.vhost))
+    declared.set(vhost, declaredBy(group.map(({ wires }) => wires)));
+  for (const session of sessions) {
+    report.delivered += session.wires.delivered;
+    report.published += session.wires.published;
+    report.hazards.push(...session.hazards(declared.get(session.handshake.vhost)!));
+    report.connections.push(session.report());
+  }
+  return report;
 };

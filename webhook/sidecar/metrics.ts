@@ -3,7 +3,7 @@ import { Counter, Gauge, type Metric, Registry } from 'prom-client';
 import { type SessionReport, SidecarState, type StateChange } from '../api/control.ts';
 
 import { BOUNDS, type Latency, latency } from './latency.ts';
-import type { Losses } from './reattach.ts';
+import type { Losses } from './relay-api.ts';
 
 export interface MetricsSource {
   readonly state: () => SidecarState;

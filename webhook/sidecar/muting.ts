@@ -1,6 +1,7 @@
 /** How a session falls silent, stage by stage; each waits until nothing is owed on any channel. */
 import type { Channel } from './channel.ts';
 import { suspendConsumers } from './consumers.ts';
+import type { Piece } from './frames.ts';
 import { encode, METHOD } from './methods.ts';
 import type { QueueType, Wires } from './wires.ts';
 
@@ -9,7 +10,11 @@ export class Muting {
   private stage: 'idle' | 'replies' | 'cancels' | 'barrier' = 'idle';
   private calm = false;
   /** Deliveries may have been under way inside the broker when the consumers were cancelled. */
-  doubtful = false;
+  private doubtful = false;
+  /** Asked for, of a session that may not be there yet. */
+  wanted = false;
+  /** The broker's connection.close, kept from the app while mute. */
+  deferred: Piece | undefined;
   private readonly wires: Wires;
   constructor(wires: Wires) {
     this.wires = wires;
@@ -21,13 +26,22 @@ export class Muting {
     this.doubtful = false;
   }
 
-  end(): void {
+  /** The app is served: returns what was deferred. */
+  end(): Piece | undefined {
+    const { deferred } = this;
     this.stage = 'idle';
+    this.deferred = undefined;
+    return deferred;
   }
 
   /** The consumers are, or are being, cancelled. */
   get cancelled(): boolean {
     return this.stage === 'cancels' || this.stage === 'barrier';
+  }
+
+  /** A delivery may be stuck to the cancelled consumers of an upstream that would go on. */
+  get stuck(): boolean {
+    return this.cancelled && this.doubtful && !this.wires.closing && !this.deferred;
   }
 
   /** True when nothing is owed or under way any more. */

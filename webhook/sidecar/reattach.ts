@@ -4,8 +4,9 @@ import type net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { attachOver } from './attach.ts';
 import { type Attachment, Gone } from './attachment.ts';
-import type { Log } from './connection.ts';
 import { Refused } from './handshake.ts';
+import type { Log, Losses } from './relay-api.ts';
+import type { Refusal } from './severance.ts';
 
 /** Longest time for one attempt once it is connected (a broker that is starting may accept and say nothing), and more for each request. */
 const ATTEMPT_MS = 5000;
@@ -44,17 +45,7 @@ export interface Severable {
   };
   restore(attachment: Attachment, upstream: net.Socket): void;
   /** `refusal`: what the broker said, if it did. */
-  giveUp(refusal: { readonly code: number; readonly text: string } | undefined): void;
-}
-
-/** How it goes. */
-export interface Losses {
-  /** Sessions without an upstream, now. */
-  readonly severed: number;
-  /** Losses that no app has seen. */
-  readonly hidden: number;
-  /** Those that it was told of in the end. */
-  readonly givenUp: number;
+  giveUp(refusal: Refusal | undefined): void;
 }
 
 /** When a search ended well. */

@@ -1,83 +1,27 @@
 /** The pod's relay: listens where the app looks for its brokers, and takes all sessions through a handoff together. */
-import net from 'node:net';
+import type net from 'node:net';
 import type { MuteResult, SessionReport, Settlement } from '../api/control.ts';
-import { asShadowError, ShadowError } from '../api/errors.ts';
-import { SIDECAR } from '../api/names.ts';
-import { attachOver } from './attach.ts';
-import { BlindRelay, hazardOfPort } from './blind.ts';
-import { Connection, type ConnectionEvents, type Log } from './connection.ts';
-import { type Broker, type Door, doorsOf } from './doors.ts';
-import { declaredBy, type Traits } from './hazards.ts';
-import { type Host, Hosts, nameOf } from './hosts.ts';
-import { lull } from './lull.ts';
+import { attachAll, checkAttached, forsake } from './attach-all.ts';
+import { Connection, type ConnectionEvents } from './connection.ts';
+import type { Broker } from './doors.ts';
+import { Entrance } from './entrance.ts';
+import { refuseUnfit } from './fitness.ts';
+import { podReport } from './hazards.ts';
+import { nameOf } from './hosts.ts';
 import { OldUpstreams } from './old-upstreams.ts';
-import { Patience } from './patience.ts';
-import { SPEAKS_TLS } from './protocols.ts';
-import { Reader } from './reader.ts';
-import { type Losses, Reattaching } from './reattach.ts';
-import { RelayReplay, type ReplayRelay } from './replay/relay-replay.ts';
+import { PodMuting } from './pod-muting.ts';
+import { Reattaching } from './reattach.ts';
+import type { Losses, Relay, RelayOptions } from './relay-api.ts';
+import type { RelayContext } from './relay-context.ts';
+import { Replacing } from './replacing.ts';
+import { RelayReplay } from './replay/relay-replay.ts';
+import { Resuming } from './resuming.ts';
 import { Session } from './session.ts';
-import { Undecided } from './undecided.ts';
-import { connectTls, connectUpstream } from './upstream.ts';
 import { Watch } from './watch.ts';
 
 export type { Broker } from './doors.ts';
+export type { Relay, RelayOptions } from './relay-api.ts';
 
-export interface RelayOptions {
-  brokers: readonly Broker[];
-  blindPorts: readonly number[];
-  log: Log;
-  /** Where the Secret of the brokers' TLS is mounted, if there is one; SIDECAR.tlsDir if not given. */
-  tlsDir?: string;
-  /** How a broker is reached; by DNS, TCP and TLS if not given. */
-  connectUpstream?: (host: string, port: number) => Promise<net.Socket>;
-  /** Longest time that the loss of an upstream is kept from its app while another is sought, ms; 0, or not given: it is told at once. */
-  reattachMs?: number;
-}
-
-export interface Relay {
-  start(): Promise<void>;
-  /** Refuses new connections, waits for the app to end its own for at most graceMs, ends the rest. */
-  stop(graceMs: number): Promise<void>;
-  report(): SessionReport;
-  reattached(): Losses;
-  /** Rejects with SHADOW_E_MUTE (or SHADOW_E_SESSION, before anything is touched) and goes on as before. */
-  mute(timeoutMs: number): Promise<MuteResult>;
-  /** Resolves when the app is served again. */
-  unmute(): Promise<void>;
-  /** The cut of a source that goes on, and its copy. */
-  readonly replay: ReplayRelay;
-  /** Right after a restore, before any I/O event: leaves every upstream socket behind, unread. */
-  becomeCopy(): void;
-  /** Rejects with SHADOW_E_ATTACH; may be tried again. */
-  attach(timeoutMs: number): Promise<void>;
-  /**
-   * The app is served; its consumers wait for `consume`, but not for ever. Rejects with SHADOW_E_ATTACH when an upstream
-   * connection is lost and can't be had again within `withinMs`; may be tried again.
-   */
-  live(withinMs?: number): Promise<void>;
-  /** The source's channels are closed (invariant 3: see patience.ts). Said again, it does nothing. */
-  consume(): void;
-  /** No consumer of the app waits for that. */
-  consuming(): boolean;
-  supersede(): void;
-  /** Resolves when all are proven settled by a barrier (or are lost, which onLost tells). */
-  settle(items: Settlement[]): Promise<void>;
-  /** Deliveries of superseded upstream channels that can still be settled and are not. */
-  outstanding(): number;
-  /** Closes the upstream connections of a superseded source. */
-  close(): Promise<void>;
-  onSettlements(callback: (items: Settlement[]) => void): void;
-  /** Carried deliveries the copy's app has not settled. */
-  carriedOutstanding(): number;
-  /** Upstream lost while mute, attached or superseded. */
-  onLost(callback: (why: string) => void): void;
-  /** Mute, and nothing waits to be written upstream. */
-  quiescent(): boolean;
-}
-
-/** Longest time an un-mute spends on new upstream connections before it goes on with the old ones. */
-const REPLACE_MS = 5000;
 /** Longest time that going live spends on an upstream connection that was lost just before. */
 const LIVE_MS = 5000;
 
@@ -86,12 +30,8 @@ export class SessionRelay implements Relay {
   readonly options: RelayOptions;
   /** New connections are accepted and wait. */
   private holding = false;
-  private readonly servers: net.Server[] = [];
-  private readonly blind = new BlindRelay();
   private readonly watch = new Watch();
-  private readonly undecided = new Undecided();
-  private readonly hosts = new Hosts();
-  private readonly connect: (host: Host, secure: boolean) => Promise<net.Socket>;
+  private readonly entrance: Entrance;
   private readonly brokers = new WeakMap<Connection, Broker>();
   private lastId = 0;
   private stopping = false;
@@ -102,80 +42,36 @@ export class SessionRelay implements Relay {
   private published = 0;
   private tellSettlements: (items: Settlement[]) => void = () => undefined;
   private tellLost: (why: string) => void = () => undefined;
-  private losses = 0;
   /** What is carried was carried by an un-mute, not by a handoff: it is settled here. */
   private settlesHere = false;
-  /** Un-muting: sessions are given new upstreams. */
-  private replacing = false;
   private readonly reattaching: Reattaching<Connection>;
 
   constructor(options: RelayOptions) {
     this.options = options;
-    const { tlsDir = SIDECAR.tlsDir } = options;
-    const dial = options.connectUpstream ?? connectUpstream;
-    this.connect = ({ host, port }, secure) => (secure ? connectTls(host, port, tlsDir) : dial(host, port));
+    this.entrance = new Entrance(options, (app, broker) => this.accept(app, broker));
     this.reattaching = new Reattaching({
       patienceMs: options.reattachMs ?? 0,
       dial: (connection) => this.dial(connection),
-      shun: ({ session }) => this.hosts.shun(session.broker),
+      shun: ({ session }) => this.entrance.hosts.shun(session.broker),
       log: options.log,
     });
   }
 
   async start(): Promise<void> {
-    for (const door of doorsOf(this.options.brokers, this.options.blindPorts)) {
-      await this.listen(door).catch((error: unknown) => {
-        if (!door.optional) throw error;
-        const { address, port } = door;
-        this.options.log.warn({ address, port, error: String(error) }, 'port not relayed');
-      });
-    }
+    await this.entrance.open();
     this.replay.watch();
-  }
-
-  private async listen({ address, port, broker, blind }: Door): Promise<void> {
-    const accept = (socket: net.Socket): void => {
-      if (blind) this.pass(socket, broker, port, hazardOfPort(port));
-      else if (broker.tls) this.decide(socket, broker);
-      else this.accept(Reader.over(socket), broker);
-    };
-    const server = net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, accept);
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(port, address, resolve);
-    });
-    this.servers.push(server);
-  }
-
-  /** Bytes both ways, nothing understood. */
-  private pass(app: net.Socket, broker: Broker, port: number, hazard: string | undefined): void {
-    this.blind.accept(app, hazard, async () => (await this.reach(broker, port, false)).socket);
-  }
-
-  private decide(app: net.Socket, broker: Broker): void {
-    this.undecided.accept(app, (speaksTls) => {
-      if (speaksTls) this.pass(app, broker, broker.port, `a connection to ${nameOf(broker)} ${SPEAKS_TLS}`);
-      else this.accept(app, broker);
-    });
-  }
-
-  /** The broker, or another node of its cluster. */
-  private reach({ host, port, tls, others = [] }: Broker, at = port, secure = tls === true) {
-    const hosts = [{ host, port }, ...others].map((each) => (at === port ? each : { ...each, port: at }));
-    return this.hosts.dial(hosts, (each) => this.connect(each, secure));
   }
 
   async stop(graceMs: number): Promise<void> {
     this.stopping = true;
-    for (const server of this.servers) server.close();
+    this.entrance.close();
     const needed = (): boolean => !this.retired && [...this.connections].some(({ app }) => !app.destroyed);
     await this.watch.until(() => !needed(), graceMs).catch(() => undefined);
     for (const connection of this.connections) connection.destroy();
-    this.patience.end();
+    this.resuming.end();
     this.reattaching.drop();
     this.replay.drop();
-    this.blind.drop();
-    this.undecided.drop();
+    this.entrance.drop();
     // By the protocol, so that the app's last settlements are not overtaken by a reset.
     if (graceMs > 0) await this.olds.close();
     this.olds.drop();
@@ -201,10 +97,10 @@ export class SessionRelay implements Relay {
     settlements: (items) => {
       if (this.settlesHere) void this.olds.settle(items);
       else this.tellSettlements(items);
-      this.patience.stir();
+      this.resuming.stir();
     },
     lost: (why) => {
-      this.losses += 1;
+      this.muting.lost();
       this.options.log.warn({ why }, 'session lost');
       this.replay.lost(why);
       this.tellLost(why);
@@ -227,7 +123,7 @@ export class SessionRelay implements Relay {
   /** Upstream connections that only settle any more. */
   readonly olds = new OldUpstreams(this.events, this.watch);
 
-  readonly replay = new RelayReplay({
+  private readonly context: RelayContext = {
     connections: this.connections,
     watch: this.watch,
     served: () => this.served(),
@@ -235,24 +131,40 @@ export class SessionRelay implements Relay {
     hold: () => {
       this.holding = true;
     },
+    holding: () => this.holding,
     release: (act) => this.release(act),
     serve: (connection, act) => this.serve(connection, act),
     lose: (why) => this.events.lost(why),
-    refuseUnfit: () => this.refuseUnfit('SHADOW_E_FREEZE'),
+    refuseUnfit: (code) => this.refuseUnfit(code),
+  };
+
+  readonly replay = new RelayReplay(this.context);
+
+  private readonly muting = new PodMuting({
+    ...this.context,
+    hold: () => {
+      this.holding = true;
+      this.entrance.blind.hold();
+    },
+    replay: this.replay,
+    unmute: () => this.unmute(),
   });
 
-  private readonly patience = new Patience({
-    carried: () => this.carriedOutstanding(),
-    sated: () => [...this.served()].every(({ session }) => session.sated),
-    giveUp: () => {
-      const carried = this.carriedOutstanding();
-      this.options.log.warn({ carried }, 'consuming before the old channels are closed: a quorum queue may reorder');
-      this.consume();
+  private readonly resuming = new Resuming({ ...this.context, log: this.events });
+
+  private readonly replacing = new Replacing({
+    ...this.context,
+    olds: this.olds,
+    log: this.events,
+    carries: () => {
+      this.settlesHere = true;
     },
+    wait: () => this.resuming.wait(),
+    consume: () => this.consume(),
   });
 
   private async dial(connection: Connection): Promise<net.Socket> {
-    const { socket, host } = await this.reach(this.brokers.get(connection)!);
+    const { socket, host } = await this.entrance.reach(this.brokers.get(connection)!);
     connection.session.broker = nameOf(host);
     return socket;
   }
@@ -273,7 +185,7 @@ export class SessionRelay implements Relay {
 
   /** An ordinary day: no handoff begun, and of none before anything left (its losses are told as they are). */
   private mayHide(): boolean {
-    if ((this.options.reattachMs ?? 0) <= 0 || this.stopping || this.holding || this.retired || this.replacing)
+    if ((this.options.reattachMs ?? 0) <= 0 || this.stopping || this.holding || this.retired || this.replacing.active)
       return false;
     if (this.olds.size > 0 || !this.consuming() || this.replay.recording || this.replay.playing) return false;
     return this.carriedOutstanding() === 0;
@@ -283,31 +195,12 @@ export class SessionRelay implements Relay {
     for (const connection of this.connections) if (!connection.parked) yield connection;
   }
 
-  private every(phase: Session['phase']): boolean {
-    for (const { session } of this.served()) if (session.phase !== phase) return false;
-    return true;
-  }
-
   // ---- what is known
 
   report(): SessionReport {
-    const report: SessionReport = {
-      connections: [],
-      hazards: this.blind.hazards(),
-      delivered: this.delivered,
-      published: this.published,
-    };
+    const { delivered, published } = this;
     const sessions = [...this.served()].map(({ session }) => session);
-    const declared = new Map<string, Traits>();
-    for (const [vhost, group] of Map.groupBy(sessions, ({ handshake }) => handshake.vhost))
-      declared.set(vhost, declaredBy(group.map(({ wires }) => wires)));
-    for (const session of sessions) {
-      report.delivered += session.wires.delivered;
-      report.published += session.wires.published;
-      report.hazards.push(...session.hazards(declared.get(session.handshake.vhost)));
-      report.connections.push(session.report());
-    }
-    return report;
+    return podReport(sessions, this.entrance.blind.hazards(), { delivered, published });
   }
 
   reattached(): Losses {
@@ -319,21 +212,11 @@ export class SessionRelay implements Relay {
   }
 
   carriedOutstanding(): number {
-    let sum = 0;
-    for (const { session } of this.connections) sum += session.carried;
-    return sum;
-  }
-
-  private stale(): number {
-    let sum = 0;
-    for (const { session } of this.connections) sum += session.stale;
-    return sum;
+    return this.resuming.carried;
   }
 
   quiescent(): boolean {
-    if (!this.holding || !this.every('mute')) return false;
-    for (const { upstream } of this.connections) if (upstream && upstream.writableLength > 0) return false;
-    return true;
+    return this.muting.quiescent();
   }
 
   onSettlements(callback: (items: Settlement[]) => void): void {
@@ -348,92 +231,23 @@ export class SessionRelay implements Relay {
 
   private refuseUnfit(code: 'SHADOW_E_MUTE' | 'SHADOW_E_FREEZE'): void {
     const { hazards } = this.report();
-    if (hazards.length > 0) throw new ShadowError('SHADOW_E_SESSION', hazards.join('; '));
-    // A second source for the same delivery would settle it twice.
-    if (this.carriedOutstanding() > 0 || this.olds.size > 0 || this.replacing || !this.consuming())
-      throw new ShadowError(code, 'carried deliveries are not settled yet', { retryable: true });
-    if (this.reattaching.losses.severed > 0)
-      throw new ShadowError(code, 'a broker connection is lost and another is sought', { retryable: true });
-    if (this.stale() > 0)
-      throw new ShadowError(code, 'a broker connection was lost: what came over it is not settled yet', {
-        retryable: true,
-      });
+    let stale = 0;
+    for (const { session } of this.connections) stale += session.stale;
+    const { severed } = this.reattaching.losses;
+    const carrying = this.carriedOutstanding() > 0 || this.olds.size > 0 || this.replacing.active || !this.consuming();
+    refuseUnfit({ hazards, carrying, severed, stale }, code);
   }
 
-  async mute(timeoutMs: number): Promise<MuteResult> {
-    if (this.holding && this.every('mute')) return this.muteResult();
-    if (this.replay.recording) await lull(() => this.muteResult().carried, this.watch);
-    this.refuseUnfit('SHADOW_E_MUTE');
-    const losses = this.losses;
-    this.holding = true;
-    this.blind.hold();
-    for (const connection of this.connections)
-      if (!connection.park()) connection.guard(() => connection.session.mute());
-    try {
-      await this.watch.until(
-        () => this.quiescent(),
-        timeoutMs,
-        () => this.muteFailure(losses),
-      );
-    } catch (error) {
-      if (!this.replay.recordOn()) await this.unmute();
-      throw asShadowError(error, 'SHADOW_E_MUTE');
-    }
-    return this.muteResult();
+  mute(timeoutMs: number): Promise<MuteResult> {
+    return this.muting.mute(timeoutMs);
   }
 
-  private muteResult(): MuteResult {
-    let carried = 0;
-    for (const { session, upstream } of this.served()) if (upstream) carried += session.outstanding;
-    return { carried };
-  }
-
-  private muteFailure(losses: number): string | undefined {
-    if (!this.holding) return 'un-muted meanwhile';
-    if (this.losses > losses) return 'a session was lost meanwhile';
-    for (const { session } of this.served()) if (session.phase === 'blind') return 'a connection is not AMQP 0-9-1';
-    return undefined;
-  }
-
-  /**
-   * A session whose consumers were cancelled in doubt goes on with a new upstream, as a copy would; its old one settles what
-   * is carried and is closed, and then it consumes. The others, and those that find no new one, go on with what they have.
-   */
+  /** Those whose upstream may keep a delivery back, stuck to its cancelled consumer, are given another one if it can be had. */
   async unmute(): Promise<void> {
     this.replay.stopRecording();
-    const signal = AbortSignal.timeout(REPLACE_MS);
     const stuck = [...this.connections].filter(({ session, upstream }) => upstream && session.stuck);
     this.release((connection) => !stuck.includes(connection) && connection.session.unmute());
-    if (stuck.length === 0) return;
-    this.replacing = true;
-    await Promise.all(stuck.map((connection) => this.replace(connection, signal)));
-    this.replacing = false;
-    void this.olds
-      .settled()
-      .then(() => this.olds.close())
-      .then(() => this.consume());
-  }
-
-  /** Gives a session that is mute, or about to be, a new upstream; failing that, it is un-muted on its old one. */
-  private async replace(connection: Connection, signal: AbortSignal): Promise<void> {
-    const { session } = connection;
-    try {
-      await this.watch.until(() => session.phase !== 'muting', REPLACE_MS);
-      const attachment = session.attachment();
-      const upstream = await attachOver(() => this.dial(connection), attachment, signal);
-      const left = session.stuck ? connection.divide() : undefined;
-      if (!left) upstream.destroy();
-      else {
-        this.settlesHere = true;
-        this.olds.adopt(left.half, left.socket, session.handshake.tune.heartbeat);
-        connection.adopt(attachment, upstream);
-      }
-    } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      this.options.log.warn({ connection: session.id, why }, 'going on with the upstream connection it has');
-    }
-    this.serve(connection, () => (session.phase === 'attached' ? session.live() : session.unmute()));
-    if (session.waitsToConsume) this.patience.begin();
+    if (stuck.length > 0) await this.replacing.begin(stuck);
   }
 
   /** The app is served again, or by this copy from now on; what waited at the door comes in. */
@@ -443,7 +257,7 @@ export class SessionRelay implements Relay {
       if (connection.parked) this.open(connection);
       else this.serve(connection, () => act(connection));
     }
-    this.blind.release();
+    this.entrance.blind.release();
     this.watch.changed();
   }
 
@@ -477,59 +291,30 @@ export class SessionRelay implements Relay {
   becomeCopy(): void {
     this.holding = true;
     this.settlesHere = false;
-    if (!this.replay.becomeTwins()) for (const connection of this.connections) this.forsake(connection);
-    this.blind.hold();
-    this.blind.drop();
+    if (!this.replay.becomeTwins()) for (const connection of this.connections) forsake(connection);
+    this.entrance.blind.hold();
+    this.entrance.blind.drop();
   }
 
-  private forsake(connection: Connection): void {
-    connection.abandonUpstream();
-    if (!connection.parked) connection.guard(() => connection.session.detach());
-  }
-
-  async attach(timeoutMs: number): Promise<void> {
-    const connections = [...this.served()];
-    if (connections.every(({ session, upstream }) => session.phase === 'attached' && upstream)) return;
-    const over = new AbortController();
-    const late = setTimeout(() => over.abort(new Error(`not within ${timeoutMs} ms`)), timeoutMs);
-    const attachOne = async (connection: Connection): Promise<void> => {
-      this.forsake(connection);
-      const attachment = connection.session.attachment();
-      const upstream = await attachOver(() => this.dial(connection), attachment, over.signal);
-      if (over.signal.aborted) upstream.destroy();
-      else connection.adopt(attachment, upstream);
-    };
-    try {
-      await Promise.all(connections.map(attachOne));
-    } catch (error) {
-      over.abort(error);
-      for (const connection of connections) this.forsake(connection);
-      throw asShadowError(error, 'SHADOW_E_ATTACH');
-    } finally {
-      clearTimeout(late);
-    }
+  attach(timeoutMs: number): Promise<void> {
+    return attachAll([...this.served()], (connection) => this.dial(connection), timeoutMs);
   }
 
   async live(withinMs = LIVE_MS): Promise<void> {
     if (this.replay.playing) await this.replay.takeOver(withinMs);
-    else this.liveAttached();
-    if ([...this.served()].some(({ session }) => session.waitsToConsume)) this.patience.begin();
-  }
-
-  private liveAttached(): void {
-    for (const { session } of this.served())
-      if (session.phase === 'detached')
-        throw new ShadowError('SHADOW_E_ATTACH', `connection ${session.id} is not attached`);
-    this.release((connection) => connection.session.live());
+    else {
+      checkAttached(this.served());
+      this.release((connection) => connection.session.live());
+    }
+    this.resuming.begin();
   }
 
   consume(): void {
-    this.patience.end();
-    for (const connection of this.connections) connection.guard(() => connection.session.consume());
+    this.resuming.consume();
   }
 
   consuming(): boolean {
-    return !this.patience.active;
+    return !this.resuming.waiting;
   }
 }
 

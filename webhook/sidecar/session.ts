@@ -6,7 +6,6 @@
  * A copy of a source that goes on: open, halted → replaying → open.
  * An upstream that is lost on an ordinary day: open → severed → open.
  */
-import type { Settlement } from '../api/control.ts';
 import { AppSide } from './app-side.ts';
 import { Attachment } from './attachment.ts';
 import { BrokerSide } from './broker-side.ts';
@@ -16,41 +15,16 @@ import { Handshake } from './handshake.ts';
 import { type ConnectionReport, connectionReport, declaredBy, hazardsOf, type Traits } from './hazards.ts';
 import { encode, HEARTBEAT, METHOD } from './methods.ts';
 import { Muting } from './muting.ts';
+import type { Actions, Phase } from './phases.ts';
 import { spokenBy } from './protocols.ts';
 import type { Settling } from './replay/expectations.ts';
 import type { Made } from './replay/publishes.ts';
 import { Rehearsal } from './replay/rehearsal.ts';
 import type { Judge } from './replay/twin.ts';
-import { isForced, needs, Severed, unhideable } from './severed.ts';
+import { type Refusal, Severance } from './severance.ts';
+import { isForced, needs, unhideable } from './severed.ts';
 import { oldChannel, Superseded } from './superseded.ts';
 import { Wires } from './wires.ts';
-
-export type Phase =
-  | 'opening'
-  | 'open'
-  | 'muting'
-  | 'mute'
-  | 'detached'
-  | 'attached'
-  /** The upstream half is left behind; what the broker says comes from the source's record, what the app says goes nowhere. */
-  | 'replaying'
-  /** The upstream is lost, the app does not know, and another is sought. */
-  | 'severed'
-  /** Not AMQP 0-9-1: bytes pass, nothing is known. */
-  | 'blind';
-
-/** What came of the inputs since the last `take`. */
-export interface Actions {
-  readonly toApp: Buffer[];
-  readonly toBroker: Buffer[];
-  readonly settlements: Settlement[];
-  /** What can't be made good: the upstream, or a channel of it, is lost while it is needed. */
-  readonly lost: string | undefined;
-  /** The broker has closed the connection, and has its answer: the upstream is lost. */
-  readonly forced: boolean;
-  /** Another upstream is to be sought (see `restore` and `giveUp`). */
-  readonly severed: boolean;
-}
 
 export class Session {
   readonly id: number;
@@ -61,23 +35,14 @@ export class Session {
   readonly handshake = new Handshake();
   /** The app's frames that wait for un-mute or live, in order. */
   private held: Piece[] = [];
-  /** The broker's connection.close, kept from the app while mute. */
-  private deferred: Piece | undefined;
-  private muteWanted = false;
   /** It stands still at the next content boundary of each direction, for a cut. */
   private halting = false;
   /** What the broker sent beyond that boundary. */
   private heldDown: Piece[] = [];
   /** While a record is played to it. */
   rehearsal: Rehearsal | undefined;
-  private severed: Severed | undefined;
-  private justSevered = false;
-  private justForced = false;
-  /** The app has closed the connection while it was severed: it has its answer, or must know that there was nobody to give it. */
-  left: 'answered' | 'unheard' | undefined;
-  /** connection.close, as the broker said it before the upstream was lost; the app has not heard it. */
-  private parting: Piece | undefined;
-  private readonly muting: Muting;
+  private readonly severance: Severance;
+  readonly muting: Muting;
   private lost: string | undefined;
   /** Blind: what it is, for people. */
   private spoken = '';
@@ -93,6 +58,7 @@ export class Session {
     this.id = id;
     this.broker = broker;
     this.wires = new Wires(id);
+    this.severance = new Severance(this.wires);
     this.muting = new Muting(this.wires);
     this.appSide = new AppSide(this.wires);
     this.brokerSide = new BrokerSide(this.wires);
@@ -100,33 +66,32 @@ export class Session {
 
   take(): Actions {
     const { toApp, toBroker, settlements } = this.wires;
-    const { lost, justForced: forced, justSevered: severed } = this;
+    const { lost, severance } = this;
+    const { justForced: forced, justSevered: severed } = severance;
     this.wires.settlements = [];
     this.lost = undefined;
-    this.justForced = false;
-    this.justSevered = false;
+    severance.justForced = false;
+    severance.justSevered = false;
     return { toApp: toApp.take(), toBroker: toBroker.take(), settlements, lost, forced, severed };
   }
 
   /** Whether bytes of the app may be read now. */
   get wantsApp(): boolean {
     if (this.phase === 'muting') return this.muting.uploading();
-    if (this.phase === 'opening') return !(this.muteWanted && this.handshake.asked);
+    if (this.phase === 'opening') return !(this.muting.wanted && this.handshake.asked);
     if (this.phase === 'replaying') return this.rehearsal?.twin.judge !== undefined;
-    if (this.phase === 'severed') return this.severed?.full === false;
+    if (this.phase === 'severed') return this.severance.roomy;
     if (this.phase === 'open' && this.halting) return this.muting.uploading();
     return this.phase === 'open' || this.phase === 'blind';
   }
 
   /** Whether bytes of the broker may be read now. */
   get wantsBroker(): boolean {
-    return !(this.halting && this.betweenContents);
+    return !(this.halting && this.wires.betweenContents);
   }
 
   get withheldBytes(): number {
-    let sum = 0;
-    for (const channel of this.wires.channels.values()) sum += channel.withheldBytes;
-    return sum;
+    return this.wires.withheldBytes;
   }
 
   // ---- bytes
@@ -159,8 +124,8 @@ export class Session {
   }
 
   private appPiece(piece: Piece): void {
-    if (this.severed) {
-      if (this.severed.hold(piece)) this.leave(this.severed.unproven);
+    if (this.phase === 'severed') {
+      if (this.severance.hold(piece)) this.phase = 'open';
       return;
     }
     if (this.holds(piece)) {
@@ -178,7 +143,7 @@ export class Session {
 
   /** A content half sent upstream is let through to its end; everything else of the app waits (invariant 4). */
   private holds(piece: Piece): boolean {
-    if (this.phase === 'opening') return this.muteWanted && this.handshake.asked;
+    if (this.phase === 'opening') return this.muting.wanted && this.handshake.asked;
     if (this.phase === 'replaying') return this.rehearsal?.twin.judge === undefined;
     if (this.phase === 'open' ? !this.halting : this.phase !== 'muting') return this.phase !== 'open';
     return this.wires.toBroker.atBoundary && !this.wires.channels.get(piece.channel)?.up;
@@ -208,7 +173,7 @@ export class Session {
   }
 
   private brokerPiece(piece: Piece): void {
-    if (this.halting && this.phase === 'open' && (this.heldDown.length > 0 || this.betweenContents)) {
+    if (this.halting && this.phase === 'open' && (this.heldDown.length > 0 || this.wires.betweenContents)) {
       this.heldDown.push(piece.kept());
       return;
     }
@@ -222,7 +187,7 @@ export class Session {
       case 'mute':
       case 'attached':
         if (method === METHOD.connectionClose) {
-          this.deferred = piece.kept();
+          this.muting.deferred = piece.kept();
           this.wires.toBroker.inject(encode.connectionCloseOk());
           this.lose('the broker closed the connection');
           return;
@@ -231,7 +196,7 @@ export class Session {
         if (this.phase === 'attached' && piece.type === FRAME.heartbeat) return;
         break;
       case 'open':
-        if (this.parts(piece)) return;
+        if (this.parts(method, piece)) return;
         break;
       case 'severed':
         return;
@@ -248,12 +213,10 @@ export class Session {
   }
 
   /** The broker says good-bye, or has: the app may not need to know. */
-  private parts(piece: Piece): boolean {
-    if (this.parting) return true;
-    if (!isForced(piece) || this.hiding !== undefined) return false;
-    this.parting = piece.kept();
-    this.wires.toBroker.inject(encode.connectionCloseOk());
-    this.justForced = true;
+  private parts(method: number, piece: Piece): boolean {
+    if (this.severance.parting) return true;
+    if (method !== METHOD.connectionClose || !isForced(piece) || this.hiding !== undefined) return false;
+    this.severance.part(piece);
     return true;
   }
 
@@ -264,7 +227,7 @@ export class Session {
     this.appSplitter.maxMethod = frameMax === 0 ? 1 << 24 : frameMax;
     this.brokerSplitter.maxMethod = this.appSplitter.maxMethod;
     this.phase = 'open';
-    if (this.muteWanted) this.mute();
+    if (this.muting.wanted) this.mute();
   }
 
   private lose(why: string): void {
@@ -274,7 +237,7 @@ export class Session {
   // ---- mute and un-mute
 
   mute(): void {
-    this.muteWanted = true;
+    this.muting.wanted = true;
     if (this.phase === 'open' && !this.wires.closing) {
       this.phase = 'muting';
       this.muting.begin();
@@ -296,24 +259,15 @@ export class Session {
     this.advance();
   }
 
-  get sated(): boolean {
-    return this.muting.sated;
-  }
-
   /** Whether an un-mute must not go on with this upstream, once it is mute: a delivery may be stuck to its channels. */
   get stuck(): boolean {
     if (this.phase !== 'mute' && this.phase !== 'muting') return false;
-    return this.muting.cancelled && this.muting.doubtful && !this.wires.closing && !this.deferred && !this.appGone;
-  }
-
-  /** Muting has cancelled consumers. */
-  get disturbed(): boolean {
-    return this.muting.cancelled;
+    return this.muting.stuck && !this.appGone;
   }
 
   /** On the upstream it has; also from the midst of muting. */
   unmute(): void {
-    this.muteWanted = false;
+    this.muting.wanted = false;
     if (this.phase === 'opening') {
       this.releaseHeld();
       return;
@@ -329,9 +283,8 @@ export class Session {
   /** The app is served (again): what it was kept from comes first. */
   private serve(): void {
     this.phase = 'open';
-    this.muting.end();
-    if (this.deferred) this.brokerSide.handle(this.deferred);
-    this.deferred = undefined;
+    const deferred = this.muting.end();
+    if (deferred) this.brokerSide.handle(deferred);
     this.releaseHeld();
     this.handOut();
     if (this.appGone) this.wires.giveBackAll();
@@ -345,13 +298,6 @@ export class Session {
 
   // ---- a cut that it goes on after, and its copy
 
-  /** Nothing of a content is under way to the app. */
-  private get betweenContents(): boolean {
-    if (!this.wires.toApp.atBoundary) return false;
-    for (const { down } of this.wires.channels.values()) if (down) return false;
-    return true;
-  }
-
   /** It stops at the next content boundary of each direction (see `halted`), until `goOn`. */
   halt(): void {
     this.halting = true;
@@ -360,7 +306,7 @@ export class Session {
   /** What two processes have of it now is the same, and neither needs what the other reads next. */
   get halted(): boolean {
     const still = this.phase === 'open' && this.halting && !this.wires.closing && !this.appGone;
-    return still && this.betweenContents && !this.muting.uploading();
+    return still && this.wires.betweenContents && !this.muting.uploading();
   }
 
   goOn(): void {
@@ -378,9 +324,6 @@ export class Session {
     this.halting = false;
     this.heldDown = [];
     const { wires, appSide, brokerSide } = this;
-    wires.toBroker = new Outlet();
-    wires.tap = undefined;
-    wires.valve = undefined;
     this.rehearsal = new Rehearsal(wires, appSide, brokerSide, this.appSplitter.maxMethod);
     this.pulse();
   }
@@ -406,13 +349,8 @@ export class Session {
     const { rehearsal, wires } = this;
     if (!rehearsal) throw new Malformed(`takeOver in phase ${this.phase}`);
     this.rehearsal = undefined;
-    wires.told = undefined;
-    wires.guarded = true;
-    this.brokerSplitter = attachment.splitter;
-    wires.toBroker = attachment.toBroker;
+    this.join(attachment);
     rehearsal.carry(publishes, settlements);
-    if (wires.blocked) wires.toApp.inject(encode.unblocked());
-    wires.blocked = false;
     this.phase = 'open';
     rehearsal.goAhead(publishes, (piece) => this.appPiece(piece));
     this.handOut();
@@ -437,57 +375,35 @@ export class Session {
   }
 
   private sever(): void {
-    const { wires } = this;
-    wires.toBroker = new Outlet();
+    this.wires.toBroker = new Outlet();
     this.phase = 'severed';
-    this.severed = new Severed(wires);
-    this.justSevered = true;
+    this.severance.begin();
     this.pulse();
   }
 
   /** Takes what an attachment has set up; the app is served again. */
   restore(attachment: Attachment): void {
-    const { severed } = this;
-    if (!severed) throw new Malformed(`restore in phase ${this.phase}`);
-    this.severed = undefined;
-    this.parting = undefined;
+    if (this.phase !== 'severed') throw new Malformed(`restore in phase ${this.phase}`);
     this.phase = 'open';
-    this.brokerSplitter = attachment.splitter;
-    this.wires.toBroker = attachment.toBroker;
-    for (const piece of severed.restore()) this.appPiece(piece);
+    this.join(attachment);
+    for (const piece of this.severance.restore()) this.appPiece(piece);
   }
 
-  /**
-   * No other upstream can be had: the app learns of the loss in the broker's words, if it has said any. False: it has not.
-   * `refusal`: what it said to us instead.
-   */
-  giveUp(refusal?: { readonly code: number; readonly text: string }): boolean {
-    if (!this.severed) return true;
-    const last = refusal ? encode.connectionClosed(refusal.code, refusal.text) : this.parting?.bytes;
-    this.end('broker');
-    if (last) this.wires.toApp.inject(last);
-    return last !== undefined;
-  }
-
-  /** The app closes the connection while there is no broker to hear it. To one without confirms close-ok would say that all has arrived. */
-  private leave(unproven: boolean): void {
-    this.end('app');
-    this.left = unproven ? 'unheard' : 'answered';
-    if (!unproven) this.wires.toApp.inject(encode.connectionCloseOk());
-  }
-
-  private end(by: 'app' | 'broker'): void {
-    this.severed = undefined;
+  /** No other upstream can be had. `refusal`: what a broker said instead. False: the app has not been told in words. */
+  giveUp(refusal?: Refusal): boolean {
+    if (this.phase !== 'severed') return true;
     this.phase = 'open';
-    this.wires.closing = by;
-    this.wires.giveBackAll();
+    return this.severance.giveUp(refusal);
+  }
+
+  /** How the app has closed the connection while there was no broker to hear it; undefined: it has not. */
+  get left(): Severance['left'] {
+    return this.severance.left;
   }
 
   /** Deliveries of an upstream that is lost, which the app has not settled. */
   get stale(): number {
-    let sum = 0;
-    for (const channel of this.wires.channels.values()) sum += channel.deliveries.leftStale;
-    return sum;
+    return this.wires.stale;
   }
 
   // ---- another upstream
@@ -519,19 +435,22 @@ export class Session {
     return new Attachment(this.handshake, [...this.wires.openChannels()], this.appSplitter.maxMethod, needed);
   }
 
+  private join({ splitter, toBroker }: Attachment): void {
+    this.brokerSplitter = splitter;
+    this.wires.toBroker = toBroker;
+  }
+
   adopt(attachment: Attachment): void {
     if (this.phase !== 'detached') throw new Malformed(`adopt in phase ${this.phase}`);
     this.phase = 'attached';
-    this.brokerSplitter = attachment.splitter;
-    this.wires.toBroker = attachment.toBroker;
+    this.join(attachment);
   }
 
   /** From here on this process speaks for the app (invariant 4: only after the commit); it consumes nothing yet. */
   live(): void {
     if (this.phase !== 'attached') return;
-    this.muteWanted = false;
-    if (this.wires.blocked) this.wires.toApp.inject(encode.unblocked());
-    this.wires.blocked = false;
+    this.muting.wanted = false;
+    this.wires.unblock();
     this.serve();
   }
 
@@ -542,22 +461,16 @@ export class Session {
   }
 
   get waitsToConsume(): boolean {
-    for (const channel of this.wires.openChannels())
-      for (const { suspended } of channel.consumers.values()) if (suspended) return true;
-    return false;
+    return this.wires.waitsToConsume;
   }
 
   /** Deliveries that are not settled. */
   get outstanding(): number {
-    let sum = 0;
-    for (const channel of this.wires.channels.values()) sum += channel.deliveries.size;
-    return sum;
+    return this.wires.outstanding;
   }
 
   get carried(): number {
-    let sum = 0;
-    for (const channel of this.wires.channels.values()) sum += channel.deliveries.carried;
-    return sum;
+    return this.wires.carried;
   }
 
   // ---- events
@@ -601,7 +514,7 @@ export class Session {
           this.sever();
           return false;
         }
-        if (this.parting) this.brokerSide.handle(this.parting);
+        if (this.severance.parting) this.brokerSide.handle(this.severance.parting);
         if (this.wires.tap && !this.wires.closing) this.lose('the upstream connection is lost');
         if (!this.wires.closing) this.wires.giveBackAll();
         this.wires.closing ??= 'broker';

@@ -121,8 +121,7 @@ export class Severed {
   restore(): Piece[] {
     const { wires } = this;
     wires.guarded = true;
-    if (wires.blocked) wires.toApp.inject(encode.unblocked());
-    wires.blocked = false;
+    wires.unblock();
     for (const [channel, pending] of this.pending) {
       this.refuse(channel);
       const { state } = channel;

@@ -6,12 +6,13 @@ import { CONTROL_PATH } from '../api/control.ts';
 import { asShadowError, ShadowError } from '../api/errors.ts';
 import { BLIND_PORTS, PORT, SIDECAR } from '../api/names.ts';
 import type { Log } from '../log.ts';
-import { type Commands, createCommands, type RelayLike } from './commands.ts';
+import { type Commands, createCommands } from './commands.ts';
 import { createControl, SERVER_NAME } from './control.ts';
 import { restarted } from './handoff.ts';
 import { createHealth } from './health.ts';
 import { pathsOf, readCredentials, readIdentity } from './identity.ts';
 import { claimOfMarker, clearFreeze, removeMarker } from './marker.ts';
+import type { RelayLike } from './relay-api.ts';
 
 const Host = z.object({ host: z.string().min(1), port: z.number().int().min(1).max(65535) });
 /** As brokers.ts of the admission writes them. */

@@ -22,3 +22,12 @@ export const silence = (socket: net.Socket): void => {
   socket.removeAllListeners();
   socket.on('error', () => undefined);
 };
+
+/** An app learns of a loss as it came: after a close handshake or an end, by an end; after an error, by a reset. */
+export const endAs = (socket: net.Socket, failure: Error | undefined): void => {
+  if (failure) socket.resetAndDestroy();
+  else {
+    socket.end();
+    socket.resume();
+  }
+};

@@ -45,6 +45,50 @@ export class Wires {
     for (const channel of this.channels.values()) if (channel.state === 'open') yield channel;
   }
 
+  /** Nothing of a content is under way to the app. */
+  get betweenContents(): boolean {
+    if (!this.toApp.atBoundary) return false;
+    for (const { down } of this.channels.values()) if (down) return false;
+    return true;
+  }
+
+  get waitsToConsume(): boolean {
+    for (const channel of this.openChannels())
+      for (const { suspended } of channel.consumers.values()) if (suspended) return true;
+    return false;
+  }
+
+  get withheldBytes(): number {
+    let sum = 0;
+    for (const channel of this.channels.values()) sum += channel.withheldBytes;
+    return sum;
+  }
+
+  /** Deliveries that are not settled; those carried from another upstream; those of one that was lost. */
+  get outstanding(): number {
+    let sum = 0;
+    for (const channel of this.channels.values()) sum += channel.deliveries.size;
+    return sum;
+  }
+
+  get carried(): number {
+    let sum = 0;
+    for (const channel of this.channels.values()) sum += channel.deliveries.carried;
+    return sum;
+  }
+
+  get stale(): number {
+    let sum = 0;
+    for (const channel of this.channels.values()) sum += channel.deliveries.leftStale;
+    return sum;
+  }
+
+  /** The app was told that the upstream it had blocks: this one does not. */
+  unblock(): void {
+    if (this.blocked) this.toApp.inject(encode.unblocked());
+    this.blocked = false;
+  }
+
   /** A frame of our own on a channel: never between the frames of a content of the app. */
   injectUp(channel: Channel, frame: Buffer): void {
     if (channel.up && !channel.up.lost) channel.waitingUp.push(frame);

@@ -2,7 +2,7 @@
 import type { AppSide } from '../app-side.ts';
 import type { BrokerSide } from '../broker-side.ts';
 import type { Channel } from '../channel.ts';
-import { type Piece, Splitter } from '../frames.ts';
+import { Outlet, type Piece, Splitter } from '../frames.ts';
 import { encode } from '../methods.ts';
 import type { Wires } from '../wires.ts';
 import type { Settling } from './expectations.ts';
@@ -22,6 +22,10 @@ export class Rehearsal implements Played {
     this.wires = wires;
     this.brokerSide = brokerSide;
     this.splitter.maxMethod = maxMethod;
+    // What goes upstream, and what is recorded, is the source's.
+    wires.toBroker = new Outlet();
+    wires.tap = undefined;
+    wires.valve = undefined;
     this.twin = new Twin(wires, appSide);
     wires.told = false;
   }
@@ -74,13 +78,16 @@ export class Rehearsal implements Played {
 
   // ---- the copy speaks for itself
 
-  /** Numbers begin anew on another upstream; what the app has settled alone is the source's to settle. */
+  /** Numbers begin anew on another upstream, which the wires lead to; what the app has settled alone is the source's to settle. */
   carry(publishes: readonly Made[], settlements: readonly Settling[]): void {
     const { wires } = this;
     for (const channel of wires.channels.values())
       channel.carry(publishes.filter((made) => made.channel === channel && made.seq > 0).map(({ seq }) => seq));
     for (const { channel, tag, how, requeue } of settlements)
       wires.settlements.push({ connection: this.id, channel, tag, kind: how, requeue });
+    wires.told = undefined;
+    wires.guarded = true;
+    wires.unblock();
   }
 
   /** What waited, as the app sent it: publishes whose place in the books is taken go out as they are, the rest as any input. */

@@ -1,9 +1,8 @@
 /** The relay's part in record and play: takes all sessions of the pod through a cut that the source goes on after. */
-import type net from 'node:net';
 import { asShadowError, ShadowError } from '../../api/errors.ts';
 import type { Connection } from '../connection.ts';
+import type { RelayContext } from '../relay-context.ts';
 import type { Valve } from '../tap.ts';
-import type { Watch } from '../watch.ts';
 import { isFull, LOOK_MS, Load } from './load.ts';
 import type { Player } from './player.ts';
 import type { Recorder } from './recorder.ts';
@@ -47,24 +46,6 @@ export interface ReplayRelay {
   /** Opens the upstream connections of a copy that replays, as its channels are now. Rejects with SHADOW_E_ATTACH. */
   stage(withinMs: number): Promise<void>;
   staged(): boolean;
-}
-
-/** What they need of their relay. */
-export interface RelayContext {
-  readonly connections: ReadonlySet<Connection>;
-  readonly watch: Watch;
-  /** All but the parked ones. */
-  served(): Iterable<Connection>;
-  dial(connection: Connection): Promise<net.Socket>;
-  /** New connections wait from now on. */
-  hold(): void;
-  /** All are served, and what waited at the door comes in. */
-  release(act: (connection: Connection) => void): void;
-  serve(connection: Connection, act: () => void): void;
-  /** A session is of no use to the handoff any more. */
-  lose(why: string): void;
-  /** Throws when the pod can't be handed over now. */
-  refuseUnfit(): void;
 }
 
 export class RelayReplay implements ReplayRelay {
@@ -124,7 +105,7 @@ export class RelayReplay implements ReplayRelay {
 
   async halt(withinMs: number): Promise<void> {
     this.stopRecording();
-    this.context.refuseUnfit();
+    this.context.refuseUnfit('SHADOW_E_FREEZE');
     this.context.hold();
     this.halting = true;
     for (const connection of [...this.context.connections])
@@ -188,7 +169,7 @@ export class RelayReplay implements ReplayRelay {
   recordOn(): boolean {
     if (!this.recording) return false;
     const connections = [...this.context.served()];
-    if (connections.some(({ session }) => session.disturbed)) {
+    if (connections.some(({ session }) => session.muting.cancelled)) {
       this.context.lose('a mute that failed has spoilt the record');
       return false;
     }
