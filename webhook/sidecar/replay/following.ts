@@ -23,6 +23,8 @@ const ROOM_BYTES = 32 << 20;
  */
 const FEW = { entries: 3, seconds: 0.1 } as const;
 const MANY = { entries: 30, seconds: 0.3 } as const;
+/** A pace that was measured for less is none: what a copy is handed at first, up to its prefetch, it has not worked for. */
+const LEAST_PACE_MS = 300;
 const STAGE_MS = 5000;
 
 export interface FollowingOptions extends PlayerOptions {
@@ -186,11 +188,11 @@ export class Following {
     return Math.max(entries, seconds * this.rate);
   }
 
-  /** Of what counts as lag, made a second. */
+  /** Of what counts as lag, made a second; 0: not known yet. */
   private get rate(): number {
     const first = this.pace[0];
     const last = this.pace.at(-1);
-    if (!first || !last || last.at <= first.at) return 0;
+    if (!first || !last || last.at - first.at < LEAST_PACE_MS) return 0;
     return ((last.made - first.made) * 1000) / (last.at - first.at);
   }
 
