@@ -4,6 +4,7 @@ import { asShadowError, type ErrorCode } from '../../api/errors.ts';
 import type { Log } from '../../log.ts';
 import { Decoder } from './entries.ts';
 import type { Link } from './link.ts';
+import { Pace } from './pace.ts';
 import { Player, type PlayerOptions } from './player.ts';
 import type { ReplayRelay } from './relay-replay.ts';
 import { Received } from './stream.ts';
@@ -23,8 +24,6 @@ const ROOM_BYTES = 32 << 20;
  */
 const FEW = { entries: 3, seconds: 0.1 } as const;
 const MANY = { entries: 30, seconds: 0.3 } as const;
-/** A pace that was measured for less is none: what a copy is handed at first, up to its prefetch, it has not worked for. */
-const LEAST_PACE_MS = 300;
 const STAGE_MS = 5000;
 
 export interface FollowingOptions extends PlayerOptions {
@@ -51,7 +50,7 @@ export class Following {
   private dialling = false;
   private ticks: NodeJS.Timeout | undefined;
   private ticked = 0;
-  private pace: { readonly at: number; readonly made: number }[] = [];
+  private readonly pace = new Pace();
   private staging = false;
   private attachFailure = '';
   private lagged = true;
@@ -164,8 +163,7 @@ export class Following {
     if (this.ticked % ASK_TICKS !== 0) return;
     this.ask(this.received.gap && this.hasRoom);
     this.stage();
-    this.pace.push({ at: now, made: this.player.made });
-    while (this.pace.length > 2 && now - this.pace[1]!.at >= 1000) this.pace.shift();
+    this.pace.note(now, this.player.made);
     if (this.ticked % TELL_TICKS === 0) this.options.tell();
   }
 
@@ -185,15 +183,7 @@ export class Following {
   }
 
   private atLeast({ entries, seconds }: { readonly entries: number; readonly seconds: number }): number {
-    return Math.max(entries, seconds * this.rate);
-  }
-
-  /** Of what counts as lag, made a second; 0: not known yet. */
-  private get rate(): number {
-    const first = this.pace[0];
-    const last = this.pace.at(-1);
-    if (!first || !last || last.at - first.at < LEAST_PACE_MS) return 0;
-    return ((last.made - first.made) * 1000) / (last.at - first.at);
+    return Math.max(entries, seconds * this.pace.rate);
   }
 
   private stage(): void {
@@ -226,7 +216,7 @@ export class Following {
       lag: player.lag,
       matched: player.matched,
       waiting: player.waiting,
-      rate: this.rate,
+      rate: this.pace.rate,
       diverged: player.diverged,
       ...(player.divergence === undefined ? {} : { divergence: player.divergence }),
       attached: this.options.relay.staged(),
