@@ -168,7 +168,9 @@ export class World implements Surroundings, HandoffWorld {
     // One that polls is never quite silent.
     const polls = this.apps().some((app) => app.polls);
     const still = (): boolean =>
-      (polls || this.pods.every((pod) => pod.quiet)) && this.apps().every((app) => app.idle && app.open);
+      this.hiding === undefined &&
+      (polls || this.pods.every((pod) => pod.quiet)) &&
+      this.apps().every((app) => app.idle && app.open);
     await this.when(() => {
       if (!still()) since = this.now;
       return this.now - since > (this.oracle.breaking || this.oracle.lossy ? 100 : 30);
