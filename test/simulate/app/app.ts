@@ -191,9 +191,7 @@ export class App implements Listener, Workshop {
     if (consumer.side === 0 || n % consumer.side !== 0) return usual;
     const connection = this.connections[usual.config.connection]!;
     const index = this.config.queues.findIndex(({ name }) => name === consumer.queue);
-    const own = connection.side(1000 + index * 300 + n, usual.config.confirm);
-    // Its message came again while it is being closed.
-    return own.closing ? usual : own;
+    return connection.side(1000 + index * 300 + n, usual.config.confirm);
   }
 
   // ---- what its connections tell it

@@ -103,7 +103,10 @@ export class Work {
   private produce(job: Job): void {
     const { consumer, n } = job;
     const { config, memory, outbox } = this.shop;
-    const channel = this.shop.channelFor(consumer, n);
+    // One that came again has no channel of its own: whether the first one is closed yet is by when its confirms came, and an app
+    // that goes by that does otherwise than its copy.
+    const again = memory.stateOf(consumer.queue, String(n)) !== undefined;
+    const channel = this.shop.channelFor(again ? { ...consumer, side: 0 } : consumer, n);
     const chain = memory.apply(consumer.queue, String(n));
     if (consumer.done === 'first') this.done(job, false);
     const { outputs } = decide(config, consumer.queue, n);
