@@ -99,11 +99,12 @@ export class Deliveries {
   }
 
   private settleOne(tag: number): Settled {
-    const delivery = this.unsettled.get(tag);
     if (this.settledLate.delete(tag)) return NOTHING;
+    const own = this.settleOwn(tag);
+    if (own > 0) return { tags: [tag], carried: [], upstream: [{ tag: own, multiple: false }] };
+    const delivery = this.unsettled.get(tag);
     if (!delivery?.seen) return { tags: [], carried: [], upstream: [{ tag: this.mistaken(tag), multiple: false }] };
     this.forget(tag, delivery);
-    if (tag > this.offset) return { tags: [tag], carried: [], upstream: [{ tag: tag - this.offset, multiple: false }] };
     return { tags: [tag], carried: tag > this.stale ? [tag] : [], upstream: [] };
   }
 

@@ -47,7 +47,7 @@ export class PublishDigest {
   private memory: Buffer = NOTHING;
   private methodBytes = 0;
   private used = 0;
-  private known: Address = { exchange: '', key: '', mandatory: false };
+  address: Address = { exchange: '', key: '', mandatory: false };
   /** Bytes of the body, as announced. */
   private size = 0;
   /** Its digest: at once where it comes in one piece, as it mostly does. */
@@ -61,7 +61,7 @@ export class PublishDigest {
   /** Another publish. */
   begin(method: Buffer): void {
     if (!this.isLikeLast(method)) {
-      this.known = addressOf(method);
+      this.address = addressOf(method);
       this.used = 0;
       this.append(method, COUNTS_AT, method.length - 1);
       this.methodBytes = this.used;
@@ -90,10 +90,6 @@ export class PublishDigest {
     const larger = Buffer.allocUnsafeSlow(2 * (this.used + bytes) + LEAST_BYTES);
     this.memory.copy(larger, 0, 0, this.used);
     this.memory = larger;
-  }
-
-  get address(): Address {
-    return this.known;
   }
 
   /** A part of a frame of its content. */
