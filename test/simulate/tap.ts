@@ -49,8 +49,10 @@ class TapChannel {
   /** Queues that are got from, in the order of the requests. */
   readonly gets: string[] = [];
   readonly unsettled = new Map<number, Given>();
-  /** Settled since the broker last answered a request: it may not have heard of it yet. */
-  unproven: Given[] = [];
+  /** Settled after all requests that the broker has answered: it may not have heard of it yet. */
+  readonly unproven: Given[] = [];
+  /** Requests without an answer, each with how many of `unproven` were settled before it. */
+  asked: { readonly reply: number; before: number }[] = [];
   confirm = false;
   published = 0;
   readonly unconfirmed = new Map<number, string>();
@@ -63,6 +65,13 @@ const ALLOWED: Record<Exclude<Voice, 'full'>, readonly number[]> = {
   settling: [M.cancel, M.flow, M.close, M.closeOk, M.channelCloseOk, M.ack, M.nack, M.reject],
   fenced: [M.startOk, M.tuneOk, M.open, M.channelOpen, M.select, M.qos, M.closeOk, M.close],
 };
+
+const REPLY = new Map([
+  [M.flow, M.flowOk],
+  [M.declare, M.declareOk],
+  [M.cancel, M.cancelOk],
+  [M.consume, M.consumeOk],
+]);
 
 const START_OF_BODY = 120;
 
@@ -101,7 +110,7 @@ export class Tap {
     for (const channel of this.channels.values()) {
       messages.push(...channel.unsettled.values(), ...(closed ? [] : channel.unproven));
       channel.unsettled.clear();
-      channel.unproven = [];
+      channel.unproven.splice(0);
     }
     this.events.left(this, messages, closed);
   }
@@ -131,6 +140,8 @@ export class Tap {
     if (channel.up) this.wrong('frames', `${nameOf(method)} within a content upstream`);
     this.events.trace(this.name, `> ${frame.channel} ${nameOf(method)}`);
     const args = fields(frame);
+    const reply = REPLY.get(method);
+    if (reply !== undefined) channel.asked.push({ reply, before: channel.unproven.length });
     switch (method) {
       case M.close:
         this.left(true);
@@ -243,8 +254,18 @@ export class Tap {
       case M.declareOk:
       case M.cancelOk:
       case M.consumeOk:
-        channel.unproven = [];
+        this.prove(channel, method);
     }
+  }
+
+  /** An answer proves what was said before its request, and nothing that was said since. */
+  private prove(channel: TapChannel, reply: number): void {
+    const request = channel.asked.find((each) => each.reply === reply);
+    if (!request) return;
+    const { before } = request;
+    channel.unproven.splice(0, before);
+    channel.asked = channel.asked.filter((each) => each !== request);
+    for (const each of channel.asked) each.before = Math.max(0, each.before - before);
   }
 
   private got(channel: TapChannel, content: Content): void {
