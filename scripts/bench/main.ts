@@ -10,6 +10,7 @@ import { markdown } from './markdown.ts';
 import { type Options, parse, USAGE, UsageError } from './options.ts';
 import { obtainParts, type Parts, VERSION } from './parts.ts';
 import { plot } from './plot.ts';
+import { busyShare } from './processes.ts';
 import { type Report, verdictsOf } from './report.ts';
 import { type Mode, type Row, type Sample, turned } from './rows.ts';
 import { takeSample } from './sample.ts';
@@ -114,6 +115,15 @@ const takeCeilings = async (options: Options, tools: Tools, kept: Kept): Promise
   return true;
 };
 
+/** A cluster beside it costs a third of all that is measured. */
+const BUSY = 0.15;
+
+const warnIfBusy = async (): Promise<void> => {
+  const share = await busyShare(2000);
+  if (share > BUSY)
+    say(`WARNING: the machine is busy with something else (${Math.round(share * 100)} %): figures will be off`);
+};
+
 /** undefined: the time was over before all was measured. */
 const measure = async (options: Options): Promise<Report | undefined> => {
   const scratch = mkdtempSync(join(tmpdir(), 'shadow-bench-'));
@@ -123,6 +133,7 @@ const measure = async (options: Options): Promise<Report | undefined> => {
   const tools: Tools = { ...parts, bundle: await bundleSidecar(scratch), scratch };
   const { node } = process.versions;
   const until = performance.now() + (options.within ?? Number.POSITIVE_INFINITY) * 1000;
+  await warnIfBusy();
   const terms = { seconds: options.seconds, node, sidecar: digestOf(tools.bundle) };
   const kept = new Kept(options.resume, terms, until);
   const complete = (await takeCeilings(options, tools, kept)) && (await takeSamples(options, tools, kept));

@@ -1,6 +1,8 @@
 /** What a process costs, as the kernel counts it; and processes of ours that end when we say so. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /** USER_HZ: the unit of times in /proc, fixed at 100 a second on all that Linux runs on today (proc(5), sysconf(3)). */
 const TICKS_A_SECOND = 100;
@@ -37,6 +39,19 @@ export const costOf = (pid: number): Cost => ({
 
 const KEPT_CHARACTERS = 8000;
 const PATIENCE_MS = 10_000;
+
+/** Share of all processors, 0 to 1, that was not idle for so long. */
+export const busyShare = async (ms: number): Promise<number> => {
+  const sums = (): { idle: number; all: number } => {
+    const times = cpus().map((cpu) => cpu.times);
+    const all = times.reduce((sum, { user, nice, sys, idle, irq }) => sum + user + nice + sys + idle + irq, 0);
+    return { idle: times.reduce((sum, { idle }) => sum + idle, 0), all };
+  };
+  const before = sums();
+  await sleep(ms);
+  const after = sums();
+  return 1 - (after.idle - before.idle) / Math.max(1, after.all - before.all);
+};
 
 export interface Running {
   readonly child: ChildProcess;

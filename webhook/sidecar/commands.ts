@@ -121,11 +121,12 @@ export const createCommands = (options: CommandsOptions): Commands => {
     closing = undefined;
     let muted = false;
     try {
+      // The app is still served while the disk takes its time. A restart from here on is mute, until the controller says otherwise.
+      await putMarker(paths.runDir, { podUid: uid, claim });
       const { carried } = await relay.mute(timeoutMs);
       muted = true;
-      // Nothing follows: the copy may play to the end while the disk takes its time.
+      // Nothing follows: the copy may play to the end.
       replay.end();
-      await putMarker(paths.runDir, { podUid: uid, claim });
       enter('mute', { carried });
       return { carried };
     } catch (error) {

@@ -1,5 +1,6 @@
+import { cpus } from 'node:os';
 import { expect, test } from 'vitest';
-import { costOf, cpuSecondsOf, residentOf, start } from '../../../scripts/bench/processes.ts';
+import { busyShare, costOf, cpuSecondsOf, residentOf, start } from '../../../scripts/bench/processes.ts';
 import { middleOf } from '../../../scripts/bench/sample.ts';
 
 test('CPU time is user and system, whatever the program is called', () => {
@@ -26,6 +27,18 @@ test('our own cost grows by the CPU time we take, however busy the machine is', 
   expect(after.cpuSeconds - before.cpuSeconds).toBeGreaterThanOrEqual(0.17);
   expect(after.cpuSeconds - before.cpuSeconds).toBeLessThan(0.6);
   expect(after.rss).toBeGreaterThan(1 << 20);
+});
+
+test('a machine is busy by as much as one that spins on it', async () => {
+  const spinning = start([process.execPath, '-e', 'for (;;);']);
+  try {
+    await expect.poll(() => costOf(spinning.pid).cpuSeconds).toBeGreaterThan(0.1);
+    const share = await busyShare(500);
+    expect(share).toBeGreaterThan(0.5 / cpus().length);
+    expect(share).toBeLessThanOrEqual(1);
+  } finally {
+    await spinning.stop();
+  }
 });
 
 test('cost a message counts what was published and delivered once, in the window and not beside it', () => {

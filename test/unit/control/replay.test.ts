@@ -1,5 +1,5 @@
 /** The commands of a replay handoff, and the record's two ways: real TLS on loopback, a stand-in for the relay. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -358,4 +358,19 @@ test('a direct way that swallows everything costs next to no time', async () => 
   source.relay.recorder?.stream.append(settle(1));
   await until('it comes through the controller', () => wire.passed > 0);
   expect(performance.now() - began).toBeLessThan(600);
+});
+
+test('a slow disk does not lengthen the silence: the marker is there before the app is left unserved', async () => {
+  const source = await recording('prepared');
+  const marker = join(source.runDir, 'mute');
+  const { relay } = source;
+  let marked: boolean | undefined;
+  relay.mute = () => {
+    marked = existsSync(marker);
+    return Promise.reject(new Error('the broker owes a confirm'));
+  };
+  await expect(source.ask({ type: 'mute', timeoutMs: 1000 })).rejects.toThrow('owes a confirm');
+  expect(marked).toBe(true);
+  expect(existsSync(marker)).toBe(false);
+  expect(source.state).toBe('recording');
 });
