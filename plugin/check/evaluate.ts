@@ -7,7 +7,7 @@ export interface Result {
   group: Group;
   outcome: Outcome;
   message: string;
-  /** Of all but passed ones. */
+  /** Not of what passed, nor of what is skipped for another that failed. */
   hint?: string;
   /** Path below the repository's root, with an anchor. */
   doc: string;
@@ -21,10 +21,11 @@ interface Judged {
   blocks: boolean;
 }
 
-const judge = (check: Check, facts: Facts, blocking: string | undefined): Finding =>
-  blocking === undefined
-    ? check.judge(facts)
-    : { outcome: 'skipped', message: `${blocking} failed`, hint: `mend ${blocking} first` };
+const judge = (check: Check, facts: Facts, blocking: string | undefined): Finding => {
+  if (blocking !== undefined) return { outcome: 'skipped', message: `${blocking} failed` };
+  const finding = check.judge(facts);
+  return finding.outcome === 'pass' ? finding : { hint: check.hint, ...finding };
+};
 
 /**
  * One result a check, group by group. A check of which a prerequisite failed is skipped and names the first cause; one whose
@@ -41,7 +42,7 @@ export const evaluate = (checks: readonly Check[], facts: Facts): Result[] => {
     const { id, group, needs } = check;
     const cause = needs.map((need) => known.get(need)).find((one) => one?.blocks)?.cause;
     const { outcome, message, hint, doc } = judge(check, facts, cause);
-    const told = outcome === 'pass' ? {} : { hint: hint ?? check.hint };
+    const told = hint === undefined ? {} : { hint };
     known.set(id, {
       result: { id, group, outcome, message, ...told, doc: doc ?? `${CHECK_DOC}#${id}` },
       blocks: cause !== undefined || outcome === 'fail',
