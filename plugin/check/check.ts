@@ -66,7 +66,7 @@ const look = async (
   signal: AbortSignal,
 ): Promise<Result[] | undefined> => {
   const broken = new Promise<undefined>((resolve) => signal.addEventListener('abort', () => resolve(undefined)));
-  const gathering = Promise.race([gather(api, namespace), broken]);
+  const gathering = Promise.race([gather(api, namespace, pod === undefined), broken]);
   const dryRun = pod === undefined ? undefined : await lookedAt(api, namespace, pod, flags, signal);
   const facts = await gathering;
   if (facts === undefined || signal.aborted) return undefined;

@@ -133,45 +133,45 @@ const webhooksOf = (api: Api): Promise<WebhookConfiguration[]> =>
     get<WebhookConfiguration>(api, 'ValidatingWebhookConfiguration', VALIDATE_WEBHOOK_CONFIG),
   ]);
 
-/** `namespace`: where the migrations would be made, and where trials are. Never rejects. */
-export const gather = async (api: Api, namespace: string): Promise<Facts> => {
-  const asked = {
-    version: factOf(api.call<{ gitVersion: string }>({ verb: 'get', kind: 'Version' })),
-    crd: factOf(get<Crd>(api, 'CustomResourceDefinition', CRD_NAME)),
-    webhook: factOf(get<Deployment>(api, 'Deployment', WEBHOOK, NAMESPACE)),
-    controller: factOf(get<Deployment>(api, 'Deployment', CONTROLLER, NAMESPACE)),
-    agentSet: factOf(get<DaemonSet>(api, 'DaemonSet', AGENT, NAMESPACE)),
-    pods: factOf(listAll<Pod>(api, { kind: 'Pod', namespace: NAMESPACE })),
-    lease: factOf(leaseOf(api), FACT_MS + RENEWAL_MS),
-    validation: factOf(validationOf(api, namespace)),
-    injection: factOf(probeWebhook(api, namespace)),
-    runtimeClass: factOf(get<{ handler: string }>(api, 'RuntimeClass', RUNTIME_CLASS)),
-    webhooks: factOf(webhooksOf(api)),
-    nodes: factOf(listAll<NodeObject>(api, { kind: 'Node' })),
-    reports: factOf(reportsOf(api)),
-  };
-  const [rights, certificates] = await Promise.all([
-    rightsOf(api, namespace),
-    Promise.all(SECRET_ROLES.map(async (role) => [role, await factOf(certificateOf(api, TLS_SECRET[role]))] as const)),
+/** What the checks of a pod do without. Secrets are not read for nothing. */
+const clusterFacts = async (api: Api, namespace: string, wanted: boolean) => {
+  const only = <T>(ask: () => Promise<T>): Promise<Fact<T>> =>
+    wanted ? factOf(ask()) : Promise.resolve({ denied: 'it was not asked for' });
+  const [agentSet, injection, runtimeClass, webhooks, nodes, reports, ...certificates] = await Promise.all([
+    only(() => get<DaemonSet>(api, 'DaemonSet', AGENT, NAMESPACE)),
+    only(() => probeWebhook(api, namespace)),
+    only(() => get<{ handler: string }>(api, 'RuntimeClass', RUNTIME_CLASS)),
+    only(() => webhooksOf(api)),
+    only(() => listAll<NodeObject>(api, { kind: 'Node' })),
+    only(() => reportsOf(api)),
+    ...SECRET_ROLES.map((role) => only(() => certificateOf(api, TLS_SECRET[role]))),
   ]);
   return {
-    now: Date.now(),
-    namespace,
-    ownCrd: ownCrd(),
-    rights,
-    certificates: Object.fromEntries(certificates) as Facts['certificates'],
-    version: await asked.version,
-    crd: await asked.crd,
-    webhook: await asked.webhook,
-    controller: await asked.controller,
-    agentSet: await asked.agentSet,
-    pods: await asked.pods,
-    lease: await asked.lease,
-    validation: await asked.validation,
-    injection: await asked.injection,
-    runtimeClass: await asked.runtimeClass,
-    webhooks: await asked.webhooks,
-    nodes: await asked.nodes,
-    reports: await asked.reports,
+    ...{ agentSet, injection, runtimeClass, webhooks, nodes, reports },
+    certificates: Object.fromEntries(
+      SECRET_ROLES.map((role, index) => [role, certificates[index]]),
+    ) as Facts['certificates'],
+  };
+};
+
+/**
+ * `namespace`: where the migrations would be made, and where trials are. `whole`: of the cluster, not of what a pod needs
+ * alone. Never rejects.
+ */
+export const gather = async (api: Api, namespace: string, whole = true): Promise<Facts> => {
+  const [version, crd, webhook, controller, pods, lease, validation, rights, cluster] = await Promise.all([
+    factOf(api.call<{ gitVersion: string }>({ verb: 'get', kind: 'Version' })),
+    factOf(get<Crd>(api, 'CustomResourceDefinition', CRD_NAME)),
+    factOf(get<Deployment>(api, 'Deployment', WEBHOOK, NAMESPACE)),
+    factOf(get<Deployment>(api, 'Deployment', CONTROLLER, NAMESPACE)),
+    factOf(listAll<Pod>(api, { kind: 'Pod', namespace: NAMESPACE })),
+    factOf(leaseOf(api), FACT_MS + RENEWAL_MS),
+    factOf(validationOf(api, namespace)),
+    rightsOf(api, namespace),
+    clusterFacts(api, namespace, whole),
+  ]);
+  return {
+    ...{ now: Date.now(), namespace, ownCrd: ownCrd() },
+    ...{ version, crd, webhook, controller, pods, lease, validation, rights, ...cluster },
   };
 };

@@ -47,6 +47,10 @@ describe('facts', () => {
         'create',
         kind === 'SelfSubjectAccessReview' ? true : 'All',
       ]);
+    expect(calls.filter(({ kind }) => kind === 'Secret')).toHaveLength(3);
+    calls.length = 0;
+    await gather(api, 'shop', false);
+    expect(calls.filter(({ kind }) => kind === 'Secret')).toEqual([]);
     expect(facts).toMatchObject({ validation: { got: 'refused' }, lease: { got: { renewed: true } } });
     expect(facts.rights.every(({ allowed }) => 'got' in allowed && allowed.got)).toBe(true);
   });
