@@ -7,9 +7,9 @@ import { DRY_RUN, OF_POD } from './pod-checks.ts';
 import type { Check } from './types.ts';
 
 export { CLUSTER_CHECKS };
-/** Of a pod, and what its dry run needs of the cluster. */
-export const POD_CHECKS: readonly Check[] = [
-  ...CLUSTER_CHECKS.filter(({ id }) => id === 'api-reachable' || DRY_RUN.includes(id)),
-  ...OF_POD,
-];
+/** What a dry run needs of the cluster. */
+export const NEEDED_BY_POD: readonly Check[] = CLUSTER_CHECKS.filter(
+  ({ id }) => id === 'api-reachable' || DRY_RUN.includes(id),
+);
+export const POD_CHECKS: readonly Check[] = [...NEEDED_BY_POD, ...OF_POD];
 export const ALL_CHECKS: readonly Check[] = [...CLUSTER_CHECKS, ...OF_POD];

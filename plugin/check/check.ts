@@ -7,7 +7,7 @@ import type { Io } from '../io.ts';
 import type { Pod } from '../kinds.ts';
 import { type Common, durationMs, podName, usage } from '../options.ts';
 import { connectTo } from '../session.ts';
-import { CLUSTER_CHECKS, POD_CHECKS } from './catalogue.ts';
+import { CLUSTER_CHECKS, NEEDED_BY_POD, POD_CHECKS } from './catalogue.ts';
 import { evaluate, isFailed, type Result } from './evaluate.ts';
 import type { Facts } from './facts.ts';
 import { DRY_RUN_MS, factOf, gather } from './gather.ts';
@@ -43,7 +43,7 @@ const lookedAt = async (
   pod: string,
   flags: CheckFlags,
   signal: AbortSignal,
-): Promise<Facts['dryRun']> => {
+): Promise<NonNullable<Facts['dryRun']>> => {
   const [{ dryRun }, { specOf }] = await Promise.all([
     import('../migration/dryrun.ts'),
     import('../migration/migrate.ts'),
@@ -67,11 +67,17 @@ const look = async (
 ): Promise<Result[] | undefined> => {
   const broken = new Promise<undefined>((resolve) => signal.addEventListener('abort', () => resolve(undefined)));
   const gathering = Promise.race([gather(api, namespace, pod === undefined), broken]);
-  const dryRun = pod === undefined ? undefined : await lookedAt(api, namespace, pod, flags, signal);
+  if (pod === undefined) {
+    const facts = await gathering;
+    return facts && evaluate(CLUSTER_CHECKS, facts);
+  }
+  const vain = new AbortController();
+  const looking = lookedAt(api, namespace, pod, flags, AbortSignal.any([signal, vain.signal]));
   const facts = await gathering;
-  if (facts === undefined || signal.aborted) return undefined;
-  if (pod === undefined) return evaluate(CLUSTER_CHECKS, facts);
-  return evaluate(POD_CHECKS, dryRun === undefined ? facts : { ...facts, dryRun });
+  // Nobody will look: that it is so is known long before the dry run is over.
+  if (facts !== undefined && isFailed(evaluate(NEEDED_BY_POD, facts))) vain.abort();
+  const dryRun = await looking;
+  return facts === undefined || signal.aborted ? undefined : evaluate(POD_CHECKS, { ...facts, dryRun });
 };
 
 const failing = (results: readonly Result[]): string =>

@@ -3,14 +3,14 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PatchStrategy, type V1StatefulSet } from '@kubernetes/client-node';
+import type { V1StatefulSet } from '@kubernetes/client-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Result } from '../../plugin/check/evaluate.ts';
 import { apply, getPod, listMigrations, otherNode, waitReady } from '../../scripts/demonstration/kube.ts';
 import { PLUGIN, runPlugin } from '../../scripts/demonstration/migrate.ts';
 import { until } from '../../scripts/demonstration/until.ts';
 import { issue, newCA } from '../../webhook/admission/ca/authority.ts';
-import { API_VERSION, KIND, type StatefulMigration } from '../../webhook/api/migration.ts';
+import { API_VERSION, GROUP, KIND, PLURAL, VERSION } from '../../webhook/api/migration.ts';
 import { AGENT, CONTROLLER, LABEL, NAMESPACE, NODE_DIR, TLS_SECRET, WEBHOOK } from '../../webhook/api/names.ts';
 import { accountIn } from './support/account.ts';
 import { appSet } from './support/apps.ts';
@@ -135,29 +135,22 @@ describe('a cluster', () => {
   });
 
   it('where a node has no agent', async () => {
-    const patch = (affinity: object | null): Promise<unknown> =>
-      bed.kube.objects.patch(
-        {
-          apiVersion: 'apps/v1',
-          kind: 'DaemonSet',
-          metadata: { namespace: NAMESPACE, name: AGENT },
-          spec: { template: { spec: { affinity } } },
-        } as object,
-        undefined,
-        undefined,
-        undefined,
-        undefined,
-        PatchStrategy.MergePatch,
-      );
+    const patch = (operation: object): Promise<unknown> =>
+      bed.kube.apps.patchNamespacedDaemonSet({
+        namespace: NAMESPACE,
+        name: AGENT,
+        body: [{ path: '/spec/template/spec/affinity', ...operation }],
+      });
     const matchExpressions = [{ key: 'kubernetes.io/hostname', operator: 'NotIn', values: ['node-2'] }];
     const terms = { nodeSelectorTerms: [{ matchExpressions }] };
-    await patch({ nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: terms } });
+    const value = { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: terms } };
+    await patch({ op: 'add', value });
     try {
       const checked = await failing(['agents']);
       expect(told(checked, 'agents').message).toBe('node-2: no agent runs there');
       expect(told(checked, 'node-reports')).toMatchObject({ outcome: 'skipped', message: 'agents failed' });
     } finally {
-      await patch(null);
+      await patch({ op: 'remove' });
     }
     await wellAgain();
   });
@@ -272,13 +265,12 @@ describe('a pod', () => {
 
 describe('a dry run', () => {
   it('is told by its phase and its conditions, and has nothing that would keep it', async () => {
-    const made = (await bed.kube.objects.create({
-      apiVersion: API_VERSION,
-      kind: KIND,
-      metadata: { generateName: 'by-hand-', namespace: bed.namespace },
-      spec: { sourcePod: POD, dryRun: true },
-    } as object)) as unknown as StatefulMigration;
-    const { name } = made.metadata;
+    const where = { group: GROUP, version: VERSION, namespace: bed.namespace, plural: PLURAL };
+    const name = 'by-hand';
+    await bed.kube.custom.createNamespacedCustomObject({
+      ...where,
+      body: { apiVersion: API_VERSION, kind: KIND, metadata: { name }, spec: { sourcePod: POD, dryRun: true } },
+    });
     const ended = await until('the controller to look', 30_000, async () =>
       (await listMigrations(bed.kube, bed.namespace)).find(
         ({ metadata, status }) => metadata.name === name && status?.completionTime !== undefined,
@@ -289,7 +281,7 @@ describe('a dry run', () => {
     expect(ended.metadata.finalizers ?? []).toEqual([]);
     const listed = await plugin(bed, 'list');
     expect(listed.stdout).toMatch(new RegExp(`${name}.*Checked`));
-    await bed.kube.objects.delete(ended as object);
+    await bed.kube.custom.deleteNamespacedCustomObject({ ...where, name });
     expect(await dryRuns()).toEqual([]);
   });
 
