@@ -151,9 +151,9 @@ export const CLUSTER_CHECKS: readonly Check[] = [
     id: 'containerd',
     group: 'nodes',
     title: 'containerd is 2.0 or later',
-    needs: HEARD,
+    needs: ['api-reachable'],
     hint: 'upgrade containerd on the nodes named',
-    more: '',
+    more: 'As the kubelets tell it, so also before anything is installed. Other runtimes (CRI-O, cri-dockerd) have no handler of ours.',
     judge: containerd,
   },
   {

@@ -23,6 +23,8 @@ export interface NodeObject {
     conditions?: { type: string; status: string }[];
     /** Absent: the kubelet does not tell (before Kubernetes 1.31). */
     runtimeHandlers?: { name?: string }[];
+    /** `containerRuntimeVersion`: "containerd://2.3.7". */
+    nodeInfo?: { containerRuntimeVersion?: string };
   };
 }
 

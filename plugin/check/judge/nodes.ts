@@ -98,7 +98,25 @@ const versions = (facts: Facts, tool: 'containerd' | 'runc'): Finding =>
       : pass(`${tool} ${told(nodes.map((each) => [each.node, each[tool]] as const))}`);
   });
 
-export const containerd = (facts: Facts): Finding => versions(facts, 'containerd');
+/** As the kubelet says: "containerd://2.3.7". It is known before anything of ours is installed. */
+const runtimeTrouble = ({ metadata: { name }, status }: NodeObject): string | undefined => {
+  const [runtime = '', version = ''] = (status?.nodeInfo?.containerRuntimeVersion ?? '').split('://');
+  if (runtime === '') return undefined;
+  if (runtime !== 'containerd') return `${name}: it runs ${runtime} ${version}, not containerd`;
+  return older(version, LEAST.containerd)
+    ? `${name}: containerd ${version} is older than ${LEAST.containerd}`
+    : undefined;
+};
+
+export const containerd = (facts: Facts): Finding => {
+  if (!('got' in facts.nodes)) return versions(facts, 'containerd');
+  const linux = facts.nodes.got.filter(isLinux);
+  const bad = linux.flatMap((node) => runtimeTrouble(node) ?? []);
+  if (bad.length > 0) return fail(some(bad));
+  const version = ({ status }: NodeObject): string =>
+    status?.nodeInfo?.containerRuntimeVersion?.split('://')[1] || 'unknown';
+  return pass(`containerd ${told(linux.map((node) => [node.metadata.name, version(node)] as const))}`);
+};
 export const runc = (facts: Facts): Finding => versions(facts, 'runc');
 
 /** What the kubelet says containerd has loaded; undefined: it does not tell, or the caller may not see it. */

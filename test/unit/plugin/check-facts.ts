@@ -30,10 +30,11 @@ export const agentPod = (node: string, ready = true): Pod => ({
   status: { phase: 'Running', conditions: [{ type: 'Ready', status: ready ? 'True' : 'False' }] },
 });
 
-export const nodeObject = (name: string): NodeObject => ({
+export const nodeObject = (name: string, runtime = 'containerd://2.3.7'): NodeObject => ({
   metadata: { name, labels: { 'kubernetes.io/os': 'linux' } },
   status: {
     conditions: [{ type: 'Ready', status: 'True' }],
+    nodeInfo: { containerRuntimeVersion: runtime },
     runtimeHandlers: [{ name: '' }, { name: 'runc' }, { name: 'shadow' }],
   },
 });

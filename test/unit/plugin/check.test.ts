@@ -143,8 +143,20 @@ describe('a defect is told by the one check that is about it, and no other fails
     [
       'old containerd',
       'containerd',
-      /node-2: containerd 1\.7\.22 is older/,
-      { reports: reported([entry('node-1'), entry('node-2', { containerd: '1.7.22' })]) },
+      /^node-2: containerd 1\.7\.22 is older than 2\.0$/,
+      { nodes: { got: [nodeObject('node-1'), nodeObject('node-2', 'containerd://1.7.22')] } },
+    ],
+    [
+      'old containerd, told by its agent',
+      'containerd',
+      /^node-2: containerd 1\.7\.22 is older than 2\.0$/,
+      { nodes: denied, reports: reported([entry('node-1'), entry('node-2', { containerd: '1.7.22' })]) },
+    ],
+    [
+      'another runtime',
+      'containerd',
+      /^node-2: it runs cri-o 1\.31\.0, not containerd$/,
+      { nodes: { got: [nodeObject('node-1'), nodeObject('node-2', 'cri-o://1.31.0')] } },
     ],
     [
       'no runc',
@@ -334,7 +346,7 @@ describe('what is skipped', () => {
     expect(of(results, 'fail')).toEqual(['crd']);
     expect(one(results, 'webhook-injects').message).toBe('crd failed');
     expect(one(results, 'criu').message).toBe('crd failed');
-    expect(of(results, 'pass')).toEqual(['api-reachable', 'api-version', 'access-migrate']);
+    expect(of(results, 'pass')).toEqual(['api-reachable', 'api-version', 'access-migrate', 'containerd']);
   });
   test('what the caller may not see is skipped, and blocks nothing', () => {
     const results = spoilt(
