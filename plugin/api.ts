@@ -1,5 +1,5 @@
 /** What the commands ask of the API server: one narrow interface, so that a test's stand-in is a few lines. No I/O here. */
-import { type Kind, RESOURCE } from './kinds.ts';
+import { type Kind, RESOURCE, type Resource } from './kinds.ts';
 
 export type Verb = 'get' | 'list' | 'watch' | 'create' | 'patch' | 'delete';
 
@@ -55,7 +55,8 @@ const METHOD: Record<Verb, string> = {
 export const methodOf = (call: Call): string => METHOD[call.verb];
 
 export const pathOf = (call: Call): string => {
-  const { group, version, plural, namespaced } = RESOURCE[call.kind];
+  const { group, version, plural, namespaced, path }: Resource = RESOURCE[call.kind];
+  if (path !== undefined) return path;
   const parts = [group ? `/apis/${group}/${version}` : `/api/${version}`];
   if (namespaced && call.namespace) parts.push('namespaces', encodeURIComponent(call.namespace));
   parts.push(plural);

@@ -107,6 +107,23 @@ const migrations = (cli: Shared, io: Io) =>
       async (flags) => ends((await import('./migration/abort.ts')).abort(flags, io)),
     );
 
+const checking = (cli: Shared, io: Io) =>
+  cli.command(
+    'check [pod]',
+    'say whether the cluster is fit, or whether a pod can be migrated',
+    (command) =>
+      command.positional('pod', { type: 'string', describe: 'pod/NAME (default: the cluster)' }).options({
+        to: { type: 'string', requiresArg: true, describe: 'of a pod: target node' },
+        strategy: { choices: STRATEGIES, describe: 'of a pod: how it would be moved (default: Auto)' },
+        driver: { choices: DRIVERS, describe: 'of a pod: who would make the checkpoint (default: runc)' },
+        wait: flag(false, 'look again until no check fails'),
+        timeout: timeout('5m'),
+        output: { ...output(['table', 'json', 'short'] as const), default: 'table' as const },
+        color: flag(true, 'colours on a terminal (--no-color, or NO_COLOR: none)'),
+      }),
+    async (flags) => ends((await import('./check/check.ts')).check(flags, io)),
+  );
+
 const version = (cli: Shared, io: Io) =>
   cli.command(
     'version',
@@ -120,6 +137,7 @@ export const commandLine = (cli: Argv, io: Io): Argv => {
   const withShared = shared(cli);
   installation(withShared, io);
   migrations(withShared, io);
+  checking(withShared, io);
   version(withShared, io);
   return withShared
     .scriptName('kubectl shadow')

@@ -57,6 +57,8 @@ export interface Resource {
   readonly version: string;
   readonly plural: string;
   readonly namespaced: boolean;
+  /** Of what is no resource: where it is. */
+  readonly path?: string;
 }
 
 const core = (plural: string, namespaced: boolean): Resource => ({ group: '', version: 'v1', plural, namespaced });
@@ -96,6 +98,8 @@ export const RESOURCE = {
   Node: core('nodes', false),
   Lease: grouped('coordination.k8s.io', 'leases', true),
   StatefulMigration: grouped('migration.ms2m.io', 'statefulmigrations', true, 'v1alpha1'),
+  SelfSubjectAccessReview: grouped('authorization.k8s.io', 'selfsubjectaccessreviews', false),
+  Version: { group: '', version: '', plural: 'version', namespaced: false, path: '/version' },
 } as const satisfies Record<string, Resource>;
 export type Kind = keyof typeof RESOURCE;
 

@@ -43,7 +43,9 @@ export const judge = ({ namespace, pod: name, node: wanted }: Wanted, { migratio
   if (wanted !== undefined && pod.spec.nodeName === wanted)
     throw new ShadowError('SHADOW_E_SAME_NODE', `${name} on ${wanted}`);
   const running =
-    migrations === 'may-not-see' ? undefined : migrations.find((each) => podOf(each) === name && !isEnded(each));
+    migrations === 'may-not-see'
+      ? undefined
+      : migrations.find((each) => podOf(each) === name && !isEnded(each) && !each.spec.dryRun);
   if (running) throw new ShadowError('SHADOW_E_BUSY', running.metadata.name);
   if (!isReady(pod)) {
     const state = pod.metadata.deletionTimestamp ? 'being deleted' : (pod.status?.phase ?? 'Unknown');

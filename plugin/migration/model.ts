@@ -83,7 +83,8 @@ const conditionMessage = (migration: StatefulMigration): string =>
 
 /** undefined: it completed. Throws nothing: the error is made for the caller to throw. */
 export const errorOf = (migration: StatefulMigration): ShadowError | undefined => {
-  if (!isEnded(migration) || migration.status?.phase === 'Completed') return undefined;
+  const fine = migration.status?.phase === 'Checked' && migration.status.error === undefined;
+  if (!isEnded(migration) || migration.status?.phase === 'Completed' || fine) return undefined;
   const told = migration.status?.error;
   const code: ErrorCode =
     told?.code && Object.hasOwn(CATALOGUE, told.code)

@@ -1,12 +1,13 @@
 /** Bad input: each refused by its name, before anything is touched. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { apply, getPod, listMigrations, otherNode, waitReady } from '../../scripts/demonstration/kube.ts';
 import { runPlugin } from '../../scripts/demonstration/migrate.ts';
 import { LABEL } from '../../webhook/api/names.ts';
+import { accountIn } from './support/account.ts';
 import { type Bed, closeBed, deployApp, migrateAway, nodeOf, openBed, plugin, type Spec } from './support/bed.ts';
 import { settledLeftovers } from './support/leftovers.ts';
 import { atMoment } from './support/watch.ts';
@@ -101,27 +102,7 @@ it('a second migration of the pod, while the first one runs and ends well', asyn
 });
 
 it('no permission', async () => {
-  const { namespace, kube } = bed;
-  await apply(kube, [{ apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'nobody', namespace } }]);
-  const { status } = await kube.core.createNamespacedServiceAccountToken({
-    name: 'nobody',
-    namespace,
-    body: { spec: { audiences: [], expirationSeconds: 600 } },
-  });
-  const cluster = kube.config.getCurrentCluster()!;
-  const kubeconfig = join(scratch, 'nobody.json');
-  const ca = cluster.caData ?? readFileSync(cluster.caFile!).toString('base64');
-  writeFileSync(
-    kubeconfig,
-    JSON.stringify({
-      apiVersion: 'v1',
-      kind: 'Config',
-      clusters: [{ name: 'c', cluster: { server: cluster.server, 'certificate-authority-data': ca } }],
-      users: [{ name: 'u', user: { token: status?.token } }],
-      contexts: [{ name: 'x', context: { cluster: 'c', user: 'u', namespace } }],
-      'current-context': 'x',
-    }),
-  );
+  const kubeconfig = await accountIn(bed, 'nobody', scratch);
   const { exit, stderr } = await runPlugin(['migrate', POD], { kubeconfig });
   expect(stderr).toContain('SHADOW_E_FORBIDDEN');
   expect(exit).toBe(1);

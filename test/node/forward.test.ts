@@ -38,6 +38,7 @@ beforeAll(async () => {
     credentials: () => {
       throw new Error('one agent here: nothing goes over the network');
     },
+    checkpointApi: async () => '',
     warn: (message) => console.warn(message),
   });
   ({ pod } = await lab.source(on));

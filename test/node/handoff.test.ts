@@ -22,6 +22,7 @@ const agentOn = (on: TestNode) => {
     credentials: () => {
       throw new Error('one agent here: nothing goes over the network');
     },
+    checkpointApi: async () => '',
     warn: (message) => console.warn(message),
   });
 };

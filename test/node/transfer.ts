@@ -63,6 +63,7 @@ const serve = async ({ tree, dir, credentials }: Job): Promise<void> => {
     node: node.nodeOf('target', layout, []),
     drivers: { runc: none, kubelet: none },
     credentials: () => credentials,
+    checkpointApi: async () => '',
     warn: () => undefined,
   });
   await agent.prepare({

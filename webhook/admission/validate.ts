@@ -29,6 +29,7 @@ const FIELDS = [
   'messageQueueConfig',
   'checkpointDriver',
   'onDivergence',
+  'dryRun',
 ] as const satisfies readonly (keyof MigrationSpec)[];
 
 const checkUpdate = (now: StatefulMigration, old: StatefulMigration): void => {

@@ -9,6 +9,7 @@ import { cancel, checkEpoch, isWaiting, prepare } from './claims.ts';
 import { type AgentTarget, putBase, putCheckpoint } from './client.ts';
 import { cut, fenceSource, forwardSource, isCut, killApp, resumeSource } from './cut.ts';
 import type { Driver } from './drivers.ts';
+import { examine } from './examine.ts';
 import { facts } from './facts.ts';
 import { inspect } from './inspect.ts';
 import { PAGE } from './memory.ts';
@@ -22,6 +23,8 @@ export interface Context {
   node: Node;
   drivers: Record<DriverName, Driver>;
   credentials: () => Credentials;
+  /** Why the kubelet's checkpoint API can't be used; empty: it can. */
+  checkpointApi: () => Promise<string>;
   warn: (message: string) => void;
 }
 
@@ -126,6 +129,7 @@ export const calls = (context: Context): Calls => {
   };
   return {
     node: () => facts(node),
+    examine: () => examine(node, context.checkpointApi),
     inspect: (request) => inspect(node, request),
     prepare: (request) => guarded(request, 'target', () => done(prepare(node, request, warn))),
     waiting: (request) => guarded(request, 'now', async () => ({ waiting: await isWaiting(node, request.claim) })),

@@ -36,13 +36,17 @@ const identityOf =
     return refusals.includes(undefined) ? undefined : refusals[0];
   };
 
-/** Asks for one checkpoint; the archive's path on the node. */
-export const requestCheckpoint = async (access: KubeletAccess, path: string): Promise<string> => {
+interface Reply {
+  status: number;
+  body: string;
+}
+
+const post = async (access: KubeletAccess, path: string, timeout: number): Promise<Reply> => {
   const [token, ca] = await Promise.all([access.token(), access.ca()]);
-  const { status, body } = await new Promise<{ status: number; body: string }>((resolve, reject) => {
+  return new Promise((resolve, reject) => {
     const call = request(
       {
-        ...{ host: access.host, port: access.port, path, method: 'POST', ca, timeout: 60_000 },
+        ...{ host: access.host, port: access.port, path, method: 'POST', ca, timeout },
         headers: { authorization: `Bearer ${token.trim()}` },
         checkServerIdentity: identityOf(access.names),
       },
@@ -59,9 +63,32 @@ export const requestCheckpoint = async (access: KubeletAccess, path: string): Pr
     call.on('timeout', () => call.destroy(new Error('the kubelet does not answer')));
     call.on('error', reject).end();
   });
+};
+
+/** Asks for one checkpoint; the archive's path on the node. */
+export const requestCheckpoint = async (access: KubeletAccess, path: string): Promise<string> => {
+  const { status, body } = await post(access, path, 60_000);
   if (status !== 200) throw new Error(`the kubelet answered ${status}: ${body.trim().slice(0, 500)}`);
   const [archive = ''] = Items.parse(JSON.parse(body)).items;
   return archive;
+};
+
+/** Names of a pod and a container that nobody has: `~` is in no name. */
+const NOBODY = '/checkpoint/default/~/~';
+
+/**
+ * Why the kubelet would make no checkpoint; empty: it would. Asked for one of a pod that nobody has it answers 404 and that
+ * there is no such pod; with the feature off the path itself is unknown to it (kubelet/server.go, InstallDefaultHandlers).
+ */
+export const checkpointRefusal = async (access: KubeletAccess): Promise<string> => {
+  try {
+    const { status, body } = await post(access, NOBODY, 5_000);
+    if (status === 404 && /pod does not exist/i.test(body)) return '';
+    if (status === 404) return 'the kubelet has no checkpoint API (feature gate ContainerCheckpoint)';
+    return `the kubelet answered ${status}: ${body.trim().slice(0, 200)}`;
+  } catch (error) {
+    return `the kubelet was not reached: ${error instanceof Error ? error.message : String(error)}`;
+  }
 };
 
 /** An OCI layer's marks of removed names: `.wh.<name>`, and `.wh..wh..opq` for a directory made anew. */

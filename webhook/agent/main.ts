@@ -8,7 +8,7 @@ import { createLog } from '../log.ts';
 import { createRegistry, serveMetrics } from '../metrics.ts';
 import { calls } from './calls.ts';
 import { recoverCuts } from './cut.ts';
-import { type KubeletAccess, kubeletDriver } from './kubelet-driver.ts';
+import { checkpointRefusal, type KubeletAccess, kubeletDriver } from './kubelet-driver.ts';
 import { ENTER_NODE, LAYOUT, type Node, nodeOf, textOf } from './node.ts';
 import { runcDriver } from './runc-driver.ts';
 import { agentServer } from './server.ts';
@@ -68,10 +68,12 @@ const main = async (): Promise<void> => {
     (fresh) => server.setSecureContext(fresh),
     (error) => log.warn({ error: String(error) }, 'certificates could not be read; the old ones stay'),
   );
+  const kubelet = kubeletOf(node, hostIP);
   const context = {
     node,
-    drivers: { runc: runcDriver(node), kubelet: kubeletDriver(node, kubeletOf(node, hostIP)) },
+    drivers: { runc: runcDriver(node), kubelet: kubeletDriver(node, kubelet) },
     credentials: credentials.current,
+    checkpointApi: () => checkpointRefusal(kubelet),
     warn: (message: string) => log.warn(message),
   };
   const server = agentServer(calls(context), credentials.current(), (call, milliseconds, error) => {

@@ -13,21 +13,34 @@ const Container = z.object({ name: z.string(), sidecar: z.boolean() });
 
 const claimed = { claim: z.string(), epoch: z.number().int() };
 
+const NodeFacts = z.object({
+  node: z.string(),
+  arch: z.string(),
+  kernel: z.string(),
+  containerd: z.string(),
+  runc: z.string(),
+  criu: z.string(),
+  cpuFlags: z.array(z.string()),
+  /** Bytes free under /var/lib/shadow. */
+  freeBytes: z.number(),
+  handlerInstalled: z.boolean(),
+});
+
 export const AGENT_CALLS = {
   /** What this node is. */
-  node: {
+  node: { request: z.object({}), response: NodeFacts },
+  /** The same and what takes longer to find out, for `kubectl shadow check`. Of the texts an empty one is good. */
+  examine: {
     request: z.object({}),
-    response: z.object({
-      node: z.string(),
-      arch: z.string(),
-      kernel: z.string(),
-      containerd: z.string(),
-      runc: z.string(),
-      criu: z.string(),
-      cpuFlags: z.array(z.string()),
-      /** Bytes free under /var/lib/shadow. */
-      freeBytes: z.number(),
-      handlerInstalled: z.boolean(),
+    response: NodeFacts.extend({
+      /** What `criu check` complains of. */
+      criuCheck: z.string(),
+      /** Whether containerd's configuration on the disk names the runtime handler; absent: it could not be read. */
+      handlerConfigured: z.boolean().optional(),
+      /** Why the kubelet's checkpoint API can't be used. */
+      checkpointApi: z.string(),
+      /** The node's clock when it had all of this, milliseconds since 1970. */
+      now: z.number(),
     }),
   },
   /** What the processes of a pod hold, for preflight. */

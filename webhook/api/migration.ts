@@ -27,10 +27,11 @@ export const PHASES = [
   'Completed',
   'Failed',
   'Aborted',
+  'Checked',
 ] as const;
 /** For people, derived from the handoffs; programs read conditions. */
 export type Phase = (typeof PHASES)[number];
-export const ENDED: readonly Phase[] = ['Completed', 'Failed', 'Aborted'];
+export const ENDED: readonly Phase[] = ['Completed', 'Failed', 'Aborted', 'Checked'];
 
 export interface MigrationSpec {
   /** The pod to migrate, in the migration's namespace. */
@@ -53,6 +54,8 @@ export interface MigrationSpec {
   onDivergence?: OnDivergence | '';
   /** Ours. true asks for an abort; refused after the commit. */
   abort?: boolean;
+  /** Ours. true: only looked at (see Aspect), whatever else it says; nothing is touched, and it may be deleted at any time. */
+  dryRun?: boolean;
 }
 
 /**
@@ -166,6 +169,25 @@ export interface Condition {
   lastTransitionTime: string;
 }
 
+/**
+ * What a dry run looks at. Pod: is it there, injected, running and ready. Spec: what of its containers and volumes can't be
+ * moved. Owner: who makes it again. Session: its AMQP connections. Processes: what they hold. Strategy, Nodes. Admission:
+ * would the API server take the copy.
+ */
+export const ASPECTS = ['Pod', 'Spec', 'Owner', 'Session', 'Processes', 'Strategy', 'Nodes', 'Admission'] as const;
+export type AspectName = (typeof ASPECTS)[number];
+/** Warning: it would be migrated, and something is lost by it or may come otherwise. Unknown: it could not be looked at. */
+export const VERDICTS = ['Fit', 'Warning', 'Unfit', 'Unknown'] as const;
+
+export interface Aspect {
+  aspect: AspectName;
+  verdict: (typeof VERDICTS)[number];
+  /** Of Unfit: what a migration would be refused by. */
+  code?: ErrorCode;
+  /** One line each, for people: what was found, and of Unknown why nothing was. */
+  findings: string[];
+}
+
 export interface MigrationStatus {
   phase?: Phase;
   observedGeneration?: number;
@@ -190,8 +212,12 @@ export interface MigrationStatus {
   sourceContainers?: { name: string; image: string }[];
   swapSubPhase?: string;
   handoffs?: Handoff[];
-  /** Code of the error that ended it. */
+  /** Code of the error that ended it; of a dry run the first that a migration would be refused by. */
   error?: { code: ErrorCode; message: string };
+  /** Of a dry run, in the order of ASPECTS. */
+  assessment?: Aspect[];
+  /** Of a dry run: nodes that could take the pod. */
+  fitNodes?: string[];
 }
 
 export interface StatefulMigration {

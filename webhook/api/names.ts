@@ -71,6 +71,8 @@ export const TLS_SECRET = {
   agent: 'shadow-agent-tls',
 } as const;
 export const LEASE = 'shadow-controller';
+/** ConfigMap in NAMESPACE: what the controller has heard of every node (node-reports.ts). */
+export const NODE_REPORTS = 'shadow-nodes';
 export const INJECT_WEBHOOK_CONFIG = 'shadow-inject';
 export const RESTORE_WEBHOOK_CONFIG = 'shadow-restore';
 export const VALIDATE_WEBHOOK_CONFIG = 'shadow-validate';

@@ -17,6 +17,7 @@ const TIMEOUT_MS: Partial<Record<AgentCall, number>> = {
   send: 60_000,
   restore: 30_000,
   inspect: 15_000,
+  examine: 25_000,
 };
 const DEFAULT_MS = 10_000;
 

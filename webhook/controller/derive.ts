@@ -39,6 +39,7 @@ export const isCommitted = (status: MigrationStatus | undefined): boolean =>
 export const phaseOf = (status: MigrationStatus): Phase => {
   const [first] = status.handoffs ?? [];
   if (status.completionTime !== undefined) {
+    if (status.assessment !== undefined) return 'Checked';
     if (status.error === undefined) return 'Completed';
     return status.error.code === 'SHADOW_E_ABORTED' ? 'Aborted' : 'Failed';
   }
@@ -98,6 +99,8 @@ const preflight = (status: MigrationStatus): Told => {
     return { type: 'Preflight', status: 'True', reason: 'Fit', message: status.strategyReason ?? 'fit' };
   if (status.error !== undefined)
     return { type: 'Preflight', status: 'False', reason: reasonOf(status.error.code), message: status.error.message };
+  if (status.assessment !== undefined)
+    return { type: 'Preflight', status: 'True', reason: 'Fit', message: status.strategyReason ?? 'fit' };
   return { type: 'Preflight', status: 'Unknown', reason: 'Checking', message: 'looking at pod, set and nodes' };
 };
 
@@ -134,6 +137,8 @@ const complete = (status: MigrationStatus): Told => {
   const type = 'Complete';
   const phase = phaseOf(status);
   if (phase === 'Completed') return { type, status: 'True', reason: 'Completed', message: 'the pod was migrated' };
+  if (phase === 'Checked')
+    return { type, status: 'False', reason: 'DryRun', message: 'only looked at, nothing was touched' };
   if (status.completionTime !== undefined && status.error !== undefined)
     return { type, status: 'False', reason: reasonOf(status.error.code), message: status.error.message };
   return { type, status: 'False', reason: 'InProgress', message: phase };

@@ -14,6 +14,7 @@ import { Election, leaseStore } from './lease.ts';
 import type { Measures } from './observer.ts';
 import { Reflector } from './reflector.ts';
 import { Rest } from './rest.ts';
+import { reportWriter, Survey } from './survey.ts';
 
 const TLS_DIR = '/shadow/tls';
 
@@ -66,6 +67,7 @@ const main = async (): Promise<void> => {
     onError,
   });
   let leading: Lead | undefined;
+  let survey: Survey | undefined;
   let stopping = false;
   const stop = async (): Promise<void> => {
     if (stopping) return;
@@ -86,7 +88,7 @@ const main = async (): Promise<void> => {
   );
   const agentPods = new Reflector<V1Pod>(
     sourceOf(rest, `/api/v1/namespaces/${namespace}/pods`, { labelSelector: AGENT_SELECTOR }),
-    () => {},
+    () => survey?.soon(),
   );
   const filled = Promise.all([mirrors.migrations, mirrors.pods, agentPods].map((one) => one.start(onError)));
 
@@ -111,6 +113,8 @@ const main = async (): Promise<void> => {
   leading = lead({ epoch, cluster, agents, hub, probeImage, log, measures: measuresOf(registry) });
   await leading.start();
   await takeService(cluster, namespace, me);
+  survey = new Survey({ cluster, agents, write: reportWriter(rest, namespace), onError });
+  survey.start();
 };
 
 main().catch((error: unknown) => {

@@ -53,6 +53,8 @@ export const observerOf = (cluster: Pick<Cluster, 'event'>, log: Pick<Log, 'info
     const { phase = '', error, phaseTimings } = status;
     log.info({ migration: `${namespace}/${name}`, phase, error, phaseTimings }, 'ended');
     measures.ended(phase);
+    // A dry run is read by who made it, and gone then.
+    if (phase === 'Checked') return;
     const about = { kind: 'StatefulMigration', namespace, name, uid } as const;
     if (error === undefined) cluster.event(about, 'Normal', phase, 'the pod was migrated');
     else cluster.event(about, 'Warning', phase, `${error.code}: ${error.message}`);

@@ -11,6 +11,7 @@ import { derived, type Note } from './derive.ts';
 import { isLeaving, serves } from './pods.ts';
 import { apiFailure, isStatus } from './rest.ts';
 import { aborted, aborting } from './steps/aborting.ts';
+import { assess } from './steps/assessing.ts';
 import { attaching } from './steps/attaching.ts';
 import { committed } from './steps/committed.ts';
 import { completing } from './steps/completing.ts';
@@ -71,6 +72,8 @@ const boundOf = ({ step, mode }: Handoff): Bound | undefined =>
 
 const TELL_AFTER_MS = 5_000;
 const RETRY_MS = 50;
+/** A dry run looks at everything each time. */
+const DRY_RETRY_MS = 1_000;
 /** What preflight looks at may still be coming up (a new leader's sidecars and agents): so long it looks again. */
 const PREFLIGHT_MS = 15_000;
 
@@ -198,20 +201,38 @@ const preflightTurn = async (ctx: Context, migration: StatefulMigration): Promis
   }
 };
 
+/** Only looked at, whatever else is asked for: an abort would have nothing to undo. */
+const dryTurn = async (ctx: Context, migration: StatefulMigration): Promise<Turn> => {
+  const { status = {} } = migration;
+  const patient = ctx.now() - Date.parse(status.startTime ?? '') < PREFLIGHT_MS;
+  try {
+    return { kind: 'write', status: { ...status, ...(await assess(ctx, migration, patient)) } };
+  } catch (thrown) {
+    const error = apiFailure(thrown);
+    return patient && error.retryable
+      ? waitTurn(migration, DRY_RETRY_MS, undefined)
+      : failedPreflight(ctx, migration, error);
+  }
+};
+
 const turn = async (ctx: Context, migration: StatefulMigration): Promise<Turn> => {
-  const { status, metadata } = migration;
+  const { status, metadata, spec } = migration;
   const finalizers = metadata.finalizers ?? [];
   if (isEnded(migration)) {
     if (!finalizers.includes(FINALIZER)) return { kind: 'end' };
     const rest = finalizers.filter((name) => name !== FINALIZER);
     return { kind: 'seen', migration: await ctx.cluster.writeFinalizers(migration, rest) };
   }
-  if (!finalizers.includes(FINALIZER)) {
+  // Nothing is made for it that would have to be put away: it may be deleted at any time, with no controller there.
+  if (spec.dryRun && metadata.deletionTimestamp !== undefined && finalizers.length === 0) return { kind: 'end' };
+  if (!finalizers.includes(FINALIZER) && !spec.dryRun) {
     // Deleted before anything was done for it: there is nothing to undo.
     if (metadata.deletionTimestamp !== undefined) return { kind: 'end' };
     return { kind: 'seen', migration: await ctx.cluster.writeFinalizers(migration, [...finalizers, FINALIZER]) };
   }
   if (status?.startTime === undefined) return { kind: 'write', status: { ...status, startTime: stamp(ctx.now()) } };
+  // A handoff on record is worked on to its end, whatever the spec has become.
+  if (spec.dryRun && status.handoffs === undefined) return dryTurn(ctx, migration);
   if (status.handoffs === undefined) return preflightTurn(ctx, migration);
   const handoff = current(status);
   if (handoff === undefined || isOverFor(status, handoff)) return endTurn(ctx, migration);

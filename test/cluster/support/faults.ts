@@ -1,5 +1,5 @@
 /** What goes wrong on purpose. */
-import { type FSWatcher, readdirSync, readFileSync, truncateSync, watch, writeFileSync } from 'node:fs';
+import { type FSWatcher, readdirSync, readFileSync, renameSync, truncateSync, watch, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { until } from '../../../scripts/demonstration/until.ts';
 import { CLUSTER_CIDR, NODES, type NodeName, nodeDir } from '../../../scripts/playground/layout.ts';
@@ -134,6 +134,13 @@ export const truncateCheckpoints = (node: string, file: RegExp): { truncated: st
       for (const watcher of watchers) watcher.close();
     },
   };
+};
+
+/** Until undone, `node` has no such file on its disk. */
+export const hideFile = (node: string, path: string): (() => void) => {
+  const file = onDisk(node, path);
+  renameSync(file, `${file}.hidden`);
+  return () => renameSync(`${file}.hidden`, file);
 };
 
 /** Until undone, CRIU on `node` refuses every command: an option it does not know. */

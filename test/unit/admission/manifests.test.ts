@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
-import { DRIVERS, PHASES, PLURAL, STEPS, STRATEGIES } from '../../../webhook/api/migration.ts';
+import { ASPECTS, DRIVERS, PHASES, PLURAL, STEPS, STRATEGIES, VERDICTS } from '../../../webhook/api/migration.ts';
 import * as names from '../../../webhook/api/names.ts';
 
 const DIR = join(import.meta.dirname, '../../../manifests');
@@ -87,6 +87,34 @@ test("no role reads Secrets but the CA's own, by name; no role has wildcards", (
     expect(role.kind).toBe('Role');
     expect(resourceNames).toEqual([names.CA, ...Object.values(names.TLS_SECRET)]);
   }
+});
+
+test('who may check reads, and no Secrets; of the reports the controller writes the one object that is there, agents none', () => {
+  for (const kind of ['ClusterRole', 'Role'])
+    for (const { resources, verbs } of one(kind, 'shadow-check').rules) {
+      expect(['get', 'list']).toEqual(expect.arrayContaining(verbs));
+      expect(resources).not.toContain('secrets');
+    }
+  expect(one('ConfigMap', names.NODE_REPORTS)).not.toHaveProperty('data');
+  const writers = objects.filter(
+    ({ kind, rules }) => /Role$/.test(kind) && JSON.stringify(rules).includes(names.NODE_REPORTS),
+  );
+  expect(writers.map(({ metadata }) => metadata.name).sort()).toEqual(['shadow-check', names.CONTROLLER]);
+  expect(one('Role', names.CONTROLLER).rules).toContainEqual({
+    apiGroups: [''],
+    resources: ['configmaps'],
+    resourceNames: [names.NODE_REPORTS],
+    verbs: ['patch'],
+  });
+  for (const { verbs } of one('ClusterRole', names.AGENT).rules) expect([['create'], ['get']]).toContainEqual(verbs);
+});
+
+test('a dry run is known to the CRD with all it can find', () => {
+  const crd = one('CustomResourceDefinition', `${PLURAL}.migration.ms2m.io`);
+  const { spec, status } = crd.spec.versions[0].schema.openAPIV3Schema.properties;
+  expect(spec.properties.dryRun.type).toBe('boolean');
+  const { aspect, verdict } = status.properties.assessment.items.properties;
+  expect([aspect.enum, verdict.enum]).toEqual([[...ASPECTS], [...VERDICTS]]);
 });
 
 test('the two of a kind are spread over nodes at each rollout anew, and made again soon when their node dies', () => {

@@ -85,7 +85,13 @@ const nodeIn = (name: string): Node => {
 };
 const none: Driver = { paused: true, arm: () => Promise.reject(new Error('no dump in this test')) };
 const agentOf = (node: Node): Calls =>
-  calls({ node, drivers: { runc: none, kubelet: none }, credentials: () => own, warn: () => undefined });
+  calls({
+    node,
+    drivers: { runc: none, kubelet: none },
+    credentials: () => own,
+    checkpointApi: async () => '',
+    warn: () => undefined,
+  });
 
 let source: Node;
 let target: Node;

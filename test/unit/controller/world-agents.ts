@@ -60,7 +60,8 @@ const restoredContainers = { containers: [{ name: 'app', id: 'c1' }], ms: 1 };
 
 const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => unknown> = {
   node: (_world, node) => ({ node: node.name, ...NODE }),
-  inspect: (world) => ({ hazards: [], peers: world.peers, estimatedBytes: 1000 }),
+  examine: (world, node) => ({ node: node.name, ...NODE, criuCheck: '', checkpointApi: '', now: world.time }),
+  inspect: (world) => ({ hazards: world.processHazards, peers: world.peers, estimatedBytes: 1000 }),
   prepare: (_world, node, { claim, copy, fence = true }) => {
     if (!node.staged.has(claim)) node.staged.set(claim, { copy: copy.name, cancelled: false, restored: false, fence });
     return {};

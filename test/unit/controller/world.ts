@@ -48,7 +48,8 @@ export class World {
   readonly original: string;
   /** What the agents see of the app. */
   peers: string[] = [];
-  /** What the source's sidecar can't hand over. */
+  /** What of the source's processes can't be checkpointed, and what its sidecar can't hand over. */
+  processHazards: string[] = [];
   sessionHazards: string[] = [];
   /** The app says that what it does outside may be done twice. */
   idempotent = false;

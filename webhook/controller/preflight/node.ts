@@ -83,7 +83,8 @@ export const unfitFor = (pod: V1Pod, node: V1Node, pods: readonly V1Pod[], copie
 
 const version = (text: string): number[] => (/(\d+(?:\.\d+)*)/.exec(text)?.[1] ?? '0').split('.').map(Number);
 
-const older = (text: string, than: string): boolean => {
+/** "v1.7.22" is older than "2.0". What is no version is older than any. */
+export const older = (text: string, than: string): boolean => {
   const [a, b] = [version(text), version(than)];
   for (let index = 0; index < Math.max(a.length, b.length); index++) {
     const difference = (a[index] ?? 0) - (b[index] ?? 0);
@@ -93,7 +94,7 @@ const older = (text: string, than: string): boolean => {
 };
 
 const SPARE_BYTES = 64 * 2 ** 20;
-const LEAST = { runc: '1.2', containerd: '2.0' } as const;
+export const LEAST = { runc: '1.2', containerd: '2.0' } as const;
 
 /** What the agents say against going from one node to the other. CRIU reads images of its own and older versions. */
 export const unfitBetween = (source: NodeReport, target: NodeReport, estimatedBytes: number): string[] => {

@@ -59,22 +59,48 @@ export const unsupported = (pod: V1Pod): string[] => {
   ];
 };
 
+export const isInjected = (pod: V1Pod): boolean =>
+  pod.metadata?.labels?.[LABEL.injected] === 'true' &&
+  [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])].some(isOurSidecar);
+
+export const isServing = (pod: V1Pod): boolean => pod.status?.phase === 'Running' && !isLeaving(pod) && isReady(pod);
+
+const stateOf = (pod: V1Pod): string => {
+  if (isLeaving(pod)) return 'being deleted';
+  return pod.status?.phase === 'Running' ? 'not ready' : (pod.status?.phase ?? 'unknown');
+};
+
+/** What of a pod's state keeps it from being migrated now. */
+export const stateRefusals = (pod: V1Pod): ShadowError[] => {
+  const name = pod.metadata?.name ?? '';
+  return [
+    ...(isInjected(pod) ? [] : [new ShadowError('SHADOW_E_NOT_INJECTED', name)]),
+    ...(pod.metadata?.labels?.[LABEL.migration] === undefined
+      ? []
+      : [new ShadowError('SHADOW_E_BUSY', `${name} is the shadow of a migration`)]),
+    ...(isServing(pod) ? [] : [new ShadowError('SHADOW_E_POD_NOT_RUNNING', `${name} is ${stateOf(pod)}`)]),
+  ];
+};
+
 /** Throws by name what keeps this pod from being migrated now. */
 export const checkPod = (pod: V1Pod): void => {
-  const name = pod.metadata?.name ?? '';
-  const sidecar = [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])].some(isOurSidecar);
-  if (pod.metadata?.labels?.[LABEL.injected] !== 'true' || !sidecar)
-    throw new ShadowError('SHADOW_E_NOT_INJECTED', name);
-  if (pod.metadata.labels[LABEL.migration] !== undefined)
-    throw new ShadowError('SHADOW_E_BUSY', `${name} is the shadow of a migration`);
-  if (pod.status?.phase !== 'Running' || isLeaving(pod) || !isReady(pod))
-    throw new ShadowError(
-      'SHADOW_E_POD_NOT_RUNNING',
-      `${name} is ${isLeaving(pod) ? 'being deleted' : (pod.status?.phase ?? 'unknown')}`,
-    );
+  const [refusal] = stateRefusals(pod);
+  if (refusal !== undefined) throw refusal;
   const reasons = unsupported(pod);
   if (reasons.length > 0) throw new ShadowError('SHADOW_E_UNSUPPORTED', reasons.join('; '));
 };
+
+/**
+ * What moves with the pod otherwise than its author may think, one line each. A preStop hook: the source's app is killed when
+ * its copy serves, and runs no shutdown code (steps/retiring.ts).
+ */
+export const cutShort = (pod: V1Pod): string[] =>
+  appContainers(pod)
+    .filter(({ lifecycle }) => lifecycle?.preStop !== undefined)
+    .map(
+      ({ name }) =>
+        `container ${name} has a preStop hook: of the source it is cut short, for its app is killed at once`,
+    );
 
 /** Image a copy runs, by container: by digest where the runtime tells one, else as the pod names it. */
 export const pinnedImages = (pod: V1Pod): { name: string; image: string }[] => {

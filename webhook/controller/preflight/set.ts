@@ -50,7 +50,7 @@ export const checkBusy = (
   set: V1StatefulSet | undefined,
 ): void => {
   const rival = known.find((other) => {
-    if (other.metadata.uid === migration.metadata.uid || isEnded(other)) return false;
+    if (other.metadata.uid === migration.metadata.uid || isEnded(other) || other.spec.dryRun) return false;
     if (other.metadata.namespace !== migration.metadata.namespace || !precedes(other, migration)) return false;
     const sameSet = set !== undefined && isOrdered(set) && other.status?.statefulSetName === set.metadata?.name;
     return other.spec.sourcePod === pod || sameSet;

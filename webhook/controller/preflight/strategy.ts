@@ -77,9 +77,12 @@ const DECLARED = ['messages', IDEMPOTENT];
 export const isFenced = (pod: V1Pod | undefined, { mode }: Pick<Handoff, 'mode'>): boolean =>
   mode !== 'replay' || pod?.metadata?.annotations?.[ANNOTATION.effects] !== IDEMPOTENT;
 
+/** Peers that are no brokers: connections to them end with the move, whatever the strategy. */
+export const otherPeers = ({ peers, brokers }: Effects): string[] => peers.filter((peer) => !brokers.includes(peer));
+
 /** Why the app may have effects that a copy, doing all of it again, would repeat; undefined: none are to be seen. */
-const otherEffects = (pod: V1Pod, { peers, brokers }: Effects): string | undefined => {
-  const others = peers.filter((peer) => !brokers.includes(peer));
+const otherEffects = (pod: V1Pod, effects: Effects): string | undefined => {
+  const others = otherPeers(effects);
   if (others.length > 0) return `the app holds connections to other than its broker: ${others.slice(0, 5).join(', ')}`;
   const shared = sharedVolumes(pod);
   return shared.length > 0 ? `the app may write to shared volumes: ${shared.join(', ')}` : undefined;
@@ -94,6 +97,13 @@ const automatic = (pod: V1Pod, kind: OwnerKind, effects: Effects): Chosen => {
   return others === undefined
     ? { strategy, strategyReason: 'the app is connected to nothing but its broker and writes to no shared volume' }
     : { strategy: 'StopAndCopy', strategyReason: `${others}; a copy beside it could repeat what it does there` };
+};
+
+/** Of a strategy that is asked for: why Auto would take another one, which is exact where this is not. undefined: no doubt. */
+export const doubtOf = (spec: MigrationSpec, pod: V1Pod, kind: OwnerKind, effects: Effects): Chosen | undefined => {
+  if (modeOf(spec.migrationStrategy || 'Auto') === 'stop') return undefined;
+  const other = automatic(pod, kind, effects);
+  return other.strategy === spec.migrationStrategy ? undefined : other;
 };
 
 /** After checkStrategy. */

@@ -126,6 +126,12 @@ const database = async (app: App): Promise<void> => {
   await app.consume(app.oneAtATime(work));
 };
 
+/** Beside its work it holds a queue that lives with its connection. */
+const exclusive = async (app: App): Promise<void> => {
+  await app.channel.assertQueue(`${app.topic}.own`, { exclusive: true });
+  await sequential(app);
+};
+
 const MODES: Readonly<Record<string, (app: App) => Promise<void>>> = {
   sequential,
   jitter,
@@ -135,6 +141,7 @@ const MODES: Readonly<Record<string, (app: App) => Promise<void>>> = {
   rpc,
   'no-ack': noAck,
   database,
+  exclusive,
 };
 
 const mode = MODES[process.env.MODE ?? 'sequential'];

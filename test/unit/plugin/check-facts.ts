@@ -1,0 +1,112 @@
+/** A cluster of two nodes in which every check passes, and a pod that can be migrated: to be spoilt one thing at a time. */
+import type { Facts, NodeObject } from '../../../plugin/check/facts.ts';
+import { ownCrd } from '../../../plugin/check/gather.ts';
+import type { Deployment, Pod, WebhookConfiguration } from '../../../plugin/kinds.ts';
+import { issue, newCA } from '../../../webhook/admission/ca/authority.ts';
+import type { Aspect, StatefulMigration } from '../../../webhook/api/migration.ts';
+import type { NodeEntry, NodeReports } from '../../../webhook/api/node-reports.ts';
+
+export const NOW = Date.parse('2026-11-29T22:00:00Z');
+export const DAY = 86_400_000;
+
+export const authority = newCA(NOW - 10 * DAY);
+export const leafOf = (role: 'webhook' | 'controller' | 'agent', from = NOW - DAY, ca = authority): string =>
+  issue(ca, role, from).cert;
+
+const deployment = (name: string): Deployment => ({
+  metadata: { name, generation: 1 },
+  spec: { replicas: 2, template: { spec: { containers: [] } } },
+  status: { observedGeneration: 1, replicas: 2, updatedReplicas: 2, availableReplicas: 2 },
+});
+
+export const configured = (name: string, pem: string): WebhookConfiguration => ({
+  metadata: { name },
+  webhooks: [{ name: `a.${name}`, clientConfig: { caBundle: Buffer.from(pem).toString('base64') } }],
+});
+
+export const agentPod = (node: string, ready = true): Pod => ({
+  metadata: { name: `shadow-agent-${node}`, labels: { 'app.kubernetes.io/component': 'agent' } },
+  spec: { nodeName: node },
+  status: { phase: 'Running', conditions: [{ type: 'Ready', status: ready ? 'True' : 'False' }] },
+});
+
+export const nodeObject = (name: string, runtime = 'containerd://2.3.7'): NodeObject => ({
+  metadata: { name, labels: { 'kubernetes.io/os': 'linux' } },
+  status: {
+    conditions: [{ type: 'Ready', status: 'True' }],
+    nodeInfo: { containerRuntimeVersion: runtime },
+    runtimeHandlers: [{ name: '' }, { name: 'runc' }, { name: 'shadow' }],
+  },
+});
+
+export const entry = (node: string, found: Partial<NonNullable<NodeEntry['found']>> = {}): NodeEntry => ({
+  node,
+  found: {
+    ...{ arch: 'x64', kernel: '6.12', containerd: '2.3.7', runc: '1.4.3', criu: '4.2.1', handlerInstalled: true },
+    ...{ criuCheck: '', handlerConfigured: true, checkpointApi: '', cpu: 0, aheadMs: 0, ...found },
+  },
+});
+
+export const reported = (nodes: NodeEntry[], cpus: string[][] = [['avx', 'sse']]): { got: NodeReports } => ({
+  got: { at: new Date(NOW - 60_000).toISOString(), cpus, nodes },
+});
+
+const rights = ['create', 'get', 'list', 'watch', 'patch', 'delete'].map((verb) => ({
+  verb,
+  resource: 'statefulmigrations.migration.ms2m.io',
+  allowed: { got: true },
+}));
+
+const NAMES = ['Pod', 'Spec', 'Owner', 'Session', 'Processes', 'Strategy', 'Nodes', 'Admission'] as const;
+
+/** What the controller writes of a fit pod, with some aspects otherwise. */
+export const lookedAt = (...others: Aspect[]): { got: StatefulMigration } => ({
+  got: {
+    metadata: { name: 'shadow-check-x', namespace: 'shop', uid: 'u', resourceVersion: '1' },
+    spec: { sourcePod: 'consumer-0', dryRun: true },
+    status: {
+      phase: 'Checked',
+      sourceNode: 'node-1',
+      fitNodes: ['node-2'],
+      assessment: NAMES.map(
+        (aspect) =>
+          others.find((other) => other.aspect === aspect) ?? {
+            aspect,
+            verdict: 'Fit',
+            findings: aspect === 'Strategy' ? ['ShadowPodSwap: its broker alone'] : [],
+          },
+      ),
+    },
+  },
+});
+
+const CRD = ownCrd();
+const LEAF = { webhook: leafOf('webhook'), controller: leafOf('controller'), agent: leafOf('agent') };
+
+export const fitCluster = (): Facts => ({
+  now: NOW,
+  namespace: 'shop',
+  version: { got: { gitVersion: 'v1.34.4' } },
+  crd: { got: CRD },
+  ownCrd: CRD,
+  webhook: { got: deployment('shadow-webhook') },
+  controller: { got: deployment('shadow-controller') },
+  agentSet: { got: { metadata: { name: 'shadow-agent' } } },
+  pods: { got: [agentPod('node-1'), agentPod('node-2')] },
+  lease: {
+    got: { lease: { metadata: { name: 'l' }, spec: { holderIdentity: 'shadow-controller-a/1' } }, renewed: true },
+  },
+  validation: { got: 'refused' },
+  injection: { got: 'answers' },
+  runtimeClass: { got: { handler: 'shadow' } },
+  webhooks: { got: [configured('shadow-inject', authority.cert), configured('shadow-validate', authority.cert)] },
+  certificates: {
+    webhook: { got: LEAF.webhook },
+    controller: { got: LEAF.controller },
+    agent: { got: LEAF.agent },
+  },
+  nodes: { got: [nodeObject('node-1'), nodeObject('node-2')] },
+  reports: reported([entry('node-1'), entry('node-2')]),
+  rights: [...rights, { verb: 'get', resource: 'pods', allowed: { got: true } }],
+  dryRun: lookedAt(),
+});

@@ -1,0 +1,58 @@
+/** What keeps this node from checkpointing and restoring, for `kubectl shadow check`. Nothing is changed. */
+import type { AgentResponse } from '../api/agent.ts';
+import { RUNTIME_CLASS } from '../api/names.ts';
+import { facts } from './facts.ts';
+import { CommandError, type Node } from './node.ts';
+
+const TOOL_MS = 10_000;
+const TEXT_LIMIT = 500;
+
+/** Of a tool's complaints those that say why, on one line. Pure. */
+export const complaint = (output: string): string => {
+  const lines = output
+    .split('\n')
+    .map((line) => line.trim())
+    .filter(Boolean);
+  const errors = lines.filter((line) => /\berror\b/i.test(line));
+  return (errors.length > 0 ? errors : lines).join(' | ').slice(0, TEXT_LIMIT);
+};
+
+const criuCheck = async (node: Node): Promise<string> => {
+  try {
+    await node.run('criu', ['check'], { timeoutMs: TOOL_MS });
+    return '';
+  } catch (error) {
+    if (error instanceof CommandError) return complaint(error.stderr) || error.message.slice(0, TEXT_LIMIT);
+    throw error;
+  }
+};
+
+/** Whether containerd's configuration, drop-ins included, has an entry for the handler; its name may stand in quotes. Pure. */
+export const namesHandler = (config: string): boolean =>
+  new RegExp(`\\.runtimes\\.['"]?${RUNTIME_CLASS}['"]?\\]`).test(config);
+
+const handlerConfigured = async (node: Node): Promise<boolean | undefined> => {
+  try {
+    return namesHandler(await node.run('containerd', ['config', 'dump'], { timeoutMs: TOOL_MS }));
+  } catch {
+    return undefined;
+  }
+};
+
+/** `checkpointApi`: why the kubelet's checkpoint API can't be used; empty: it can. */
+export const examine = async (node: Node, checkpointApi: () => Promise<string>): Promise<AgentResponse<'examine'>> => {
+  const [known, criu, handler, kubelet] = await Promise.all([
+    facts(node),
+    criuCheck(node),
+    handlerConfigured(node),
+    checkpointApi(),
+  ]);
+  return {
+    ...known,
+    // Without CRIU there is nothing it could say of itself.
+    criuCheck: known.criu === '' ? '' : criu,
+    ...(handler === undefined ? {} : { handlerConfigured: handler }),
+    checkpointApi: kubelet.slice(0, TEXT_LIMIT),
+    now: Date.now(),
+  };
+};

@@ -1,0 +1,144 @@
+/** The leader asks every agent what its node is, and writes down what it heard for `kubectl shadow check` to read. */
+import type { V1Node } from '@kubernetes/client-node';
+import type { AgentResponse } from '../api/agent.ts';
+import { asShadowError } from '../api/errors.ts';
+import { isEnded, type StatefulMigration } from '../api/migration.ts';
+import { NODE_REPORTS } from '../api/names.ts';
+import { type NodeEntry, type NodeReports, REPORTS_KEY, REWRITE_MS, SURVEY_MS } from '../api/node-reports.ts';
+import type { Agents, Cluster } from './context.ts';
+import type { Rest } from './rest.ts';
+import { stamp } from './transition.ts';
+
+/** Agents asked at a time. */
+const AT_ONCE = 16;
+/** From a change of an agent's pod to the look at all of them: a rollout changes many. */
+const SOON_MS = 2_000;
+
+type Examination = AgentResponse<'examine'>;
+
+interface Heard {
+  node: string;
+  entry: NodeEntry;
+  flags: readonly string[];
+}
+
+/** What a clock that showed `theirs` at some time between `sent` and `received` is ahead of ours at the least. Pure. */
+export const aheadOf = (theirs: number, sent: number, received: number): number =>
+  theirs < sent ? theirs - sent : Math.max(0, theirs - received);
+
+const nameOf = (node: V1Node): string => node.metadata?.name ?? '';
+/** The agent runs on no other. */
+const isLinux = ({ metadata }: V1Node): boolean => metadata?.labels?.['kubernetes.io/os'] !== 'windows';
+
+const foundOf = ({ node: _node, cpuFlags: _flags, freeBytes: _free, now: _now, ...rest }: Examination) => rest;
+
+const hear = async (agents: Agents, node: string, now: () => number): Promise<Heard> => {
+  const sent = now();
+  try {
+    const told = await agents.of(node).examine({});
+    const aheadMs = aheadOf(told.now, sent, now());
+    return { node, entry: { node, found: { ...foundOf(told), cpu: 0, aheadMs } }, flags: told.cpuFlags };
+  } catch (error) {
+    const { code, message } = asShadowError(error);
+    return { node, entry: { node, error: { code, message: message.slice(0, 500) } }, flags: [] };
+  }
+};
+
+const together = (heard: readonly Heard[], at: number): NodeReports => {
+  const cpus: string[][] = [];
+  const indexOf = new Map<string, number>();
+  const nodes = heard.map(({ entry, flags }): NodeEntry => {
+    if (entry.found === undefined) return entry;
+    const key = flags.join(' ');
+    const known = indexOf.get(key) ?? cpus.push([...flags]) - 1;
+    indexOf.set(key, known);
+    return { ...entry, found: { ...entry.found, cpu: known } };
+  });
+  return { at: stamp(at), cpus, nodes };
+};
+
+/** Every node, by name. */
+export const surveyed = async (
+  nodes: readonly V1Node[],
+  agents: Agents,
+  now: () => number = Date.now,
+): Promise<NodeReports> => {
+  const names = nodes.filter(isLinux).map(nameOf).sort();
+  const heard: Heard[] = [];
+  for (let from = 0; from < names.length; from += AT_ONCE)
+    heard.push(...(await Promise.all(names.slice(from, from + AT_ONCE).map((name) => hear(agents, name, now)))));
+  return together(heard, now());
+};
+
+/** What makes another report of it: not the time, and of the clocks no more than whole seconds. */
+const gistOf = ({ cpus, nodes }: NodeReports): string =>
+  JSON.stringify([
+    cpus,
+    nodes.map(({ found, ...rest }) => ({
+      ...rest,
+      found: found && { ...found, aheadMs: Math.round(found.aheadMs / 1000) },
+    })),
+  ]);
+
+/** Something is under way that an agent's tools could take processor time from. */
+const isMoving = (migration: StatefulMigration): boolean =>
+  !isEnded(migration) && migration.status?.handoffs !== undefined;
+
+export interface SurveyOptions {
+  cluster: Pick<Cluster, 'nodes' | 'migrations'>;
+  agents: Agents;
+  write(reports: NodeReports): Promise<void>;
+  onError(error: unknown): void;
+}
+
+export class Survey {
+  private readonly options: SurveyOptions;
+  private gist = '';
+  private written = Number.NEGATIVE_INFINITY;
+  private timer: NodeJS.Timeout | undefined;
+  /** When it is looked next; infinity: not started. */
+  private due = Number.POSITIVE_INFINITY;
+
+  constructor(options: SurveyOptions) {
+    this.options = options;
+  }
+
+  /** One look at all nodes. Nobody is asked while a migration is under way. */
+  async look(now: () => number = Date.now): Promise<void> {
+    const { cluster, agents, write } = this.options;
+    if (cluster.migrations().some(isMoving)) return;
+    const reports = await surveyed(await cluster.nodes(), agents, now);
+    const gist = gistOf(reports);
+    if (gist === this.gist && now() - this.written < REWRITE_MS) return;
+    await write(reports);
+    this.gist = gist;
+    this.written = now();
+  }
+
+  start(): void {
+    this.lookAfter(0);
+  }
+
+  /** An agent has come or gone. Many at once are one look, and none puts it off. */
+  soon(): void {
+    if (Number.isFinite(this.due) && this.due - performance.now() > SOON_MS) this.lookAfter(SOON_MS);
+  }
+
+  private lookAfter(ms: number): void {
+    clearTimeout(this.timer);
+    this.due = performance.now() + ms;
+    this.timer = setTimeout(() => {
+      this.lookAfter(SURVEY_MS);
+      this.look().catch((error: unknown) => this.options.onError(error));
+    }, ms);
+    this.timer.unref();
+  }
+}
+
+/** Into the ConfigMap that is part of the installation: it is never made here. */
+export const reportWriter =
+  (rest: Rest, namespace: string) =>
+  async (reports: NodeReports): Promise<void> => {
+    const path = `/api/v1/namespaces/${namespace}/configmaps/${NODE_REPORTS}`;
+    await rest.call('PATCH', path, { body: { data: { [REPORTS_KEY]: JSON.stringify(reports) } } });
+  };
