@@ -32,6 +32,7 @@ const installation = (cli: Shared, io: Io) =>
       (command) =>
         command.options({
           image: { type: 'string', requiresArg: true, describe: 'image of the components' },
+          'node-setup': flag(true, 'bring CRIU and the runtime handler to the nodes (docs/install.md)'),
           wait: flag(true, 'wait until all is ready'),
           timeout: timeout('5m'),
           'dry-run': {
@@ -50,6 +51,7 @@ const installation = (cli: Shared, io: Io) =>
         command.options({
           yes: { ...flag(false, 'do not ask'), alias: 'y' },
           force: flag(false, 'even while migrations run or injected pods remain'),
+          'node-cleanup': flag(true, 'take CRIU and the runtime handler from the nodes'),
           timeout: timeout('3m'),
         }),
       async (flags) => ends((await import('./install/uninstall.ts')).uninstall(flags, io)),

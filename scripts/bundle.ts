@@ -14,6 +14,7 @@ const PARTS: Readonly<Record<string, string>> = {
   controller: 'webhook/controller/main.ts',
   sidecar: 'webhook/sidecar/main.ts',
   agent: 'webhook/agent/main.ts',
+  setup: 'webhook/agent/setup/main.ts',
 };
 
 /** `manifests/examples/<name>/main.ts` becomes `examples/<name>`. */

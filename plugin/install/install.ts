@@ -8,10 +8,12 @@ import { type Common, durationMs, usage } from '../options.ts';
 import { connectTo } from '../session.ts';
 import { runTasks } from '../tasks.ts';
 import { applyAll, type DryRun } from './apply.ts';
+import { withoutNodeSetup } from './nodes.ts';
 import { waitTasks } from './wait.ts';
 
 export interface InstallFlags extends Common {
   image?: string | undefined;
+  nodeSetup: boolean;
   wait: boolean;
   timeout: string;
   dryRun: DryRun;
@@ -35,7 +37,8 @@ export const install = async (flags: InstallFlags, io: Io): Promise<void> => {
   }
   const timeoutMs = durationMs('timeout', flags.timeout);
   const base = loadManifests();
-  const objects = flags.image ? withImage(base, flags.image) : base;
+  const chosen = flags.nodeSetup ? base : withoutNodeSetup(base);
+  const objects = flags.image ? withImage(chosen, flags.image) : chosen;
   const document = flags.output === 'yaml' || flags.output === 'json' ? flags.output : undefined;
   const line = (object: Obj, text: string): void => {
     if (!document) io.out(flags.output === 'name' ? nameOf(object.kind as Kind, object.metadata.name) : text);

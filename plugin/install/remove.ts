@@ -12,7 +12,7 @@ export interface Doomed {
   gone(api: Api): Promise<boolean>;
 }
 
-const doom = (kind: Kind, name: string, namespace?: string | undefined): Doomed => {
+export const doom = (kind: Kind, name: string, namespace?: string | undefined): Doomed => {
   const named = RESOURCE[kind].namespaced && namespace !== undefined ? { namespace } : {};
   const full = nameOf(kind, name);
   const where = 'namespace' in named && named.namespace !== NAMESPACE ? ` from ${named.namespace} namespace` : '';

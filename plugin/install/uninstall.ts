@@ -9,12 +9,14 @@ import { loadManifests } from '../manifests.ts';
 import { type Common, durationMs, usage } from '../options.ts';
 import { connectTo } from '../session.ts';
 import { runTasks } from '../tasks.ts';
+import { cleanNodes, WHAT } from './nodes.ts';
 import { type Doomed, dropMigrations, removalOf, remove, strayMaps } from './remove.ts';
 import { until } from './wait.ts';
 
 export interface UninstallFlags extends Common {
   yes: boolean;
   force: boolean;
+  nodeCleanup: boolean;
   timeout: string;
 }
 
@@ -44,9 +46,11 @@ const migrationsOrNone = async (api: Api): Promise<StatefulMigration[]> => {
   }
 };
 
+const injectedPods = (api: Api): Promise<Pod[]> =>
+  listAll<Pod>(api, { kind: 'Pod', query: { labelSelector: `${LABEL.injected}=true` } });
+
 const refuseInUse = async (api: Api, migrations: readonly StatefulMigration[]): Promise<void> => {
-  const pods = await listAll<Pod>(api, { kind: 'Pod', query: { labelSelector: `${LABEL.injected}=true` } });
-  const used = usedBy(migrations, pods);
+  const used = usedBy(migrations, await injectedPods(api));
   if (used) {
     throw new ShadowError('SHADOW_E_IN_USE', used, {
       hint: 'finish or abort the migrations; take the opt-in label off and restart the pods; or use --force (injected pods run on, but can no longer migrate)',
@@ -71,6 +75,7 @@ export const uninstall = async (flags: UninstallFlags, io: Io): Promise<number> 
   }
   const deadline = { at: performance.now() + timeoutMs, given: flags.timeout };
   const { hooks, rest } = removalOf(loadManifests());
+  const stay = flags.force && (await injectedPods(api)).length > 0;
   const doomed: Doomed[] = [];
   const drop = async (each: Doomed): Promise<void> => {
     if (!(await remove(api, each))) return;
@@ -80,6 +85,9 @@ export const uninstall = async (flags: UninstallFlags, io: Io): Promise<number> 
   // First nothing calls us any more; then the controller, still running, lets its migrations go; then it goes itself.
   for (const hook of hooks) await drop(hook);
   await dropMigrations(api, migrations, Math.min(timeoutMs, 30_000));
+  if (flags.nodeCleanup && !stay) await runTasks(io, [{ title: WHAT, run: (tell) => cleanNodes(api, deadline, tell) }]);
+  else if (flags.nodeCleanup)
+    io.err('nodes keep the runtime handler: pods that were moved may need it for as long as they run');
   for (const each of [...(await strayMaps(api)), ...rest]) await drop(each);
   if (doomed.length === 0) {
     io.err('kubectl-shadow is not installed; nothing was removed');

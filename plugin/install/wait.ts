@@ -68,6 +68,7 @@ interface ContainerStatus {
   name: string;
   restartCount?: number;
   state?: { waiting?: { reason?: string; message?: string } };
+  lastState?: { terminated?: { message?: string } };
 }
 
 /** Why pods of ours do not run: waiting containers and what the scheduler says. Pure. */
@@ -75,7 +76,9 @@ export const troubles = (pods: readonly (Pod & Statuses)[]): string[] =>
   pods.flatMap(({ metadata, status = {} }) => {
     const waiting = [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])].flatMap(
       (container) => {
-        const { reason, message } = container.state?.waiting ?? {};
+        const { reason, message: said } = container.state?.waiting ?? {};
+        // Its own last words tell more than that it is started again.
+        const message = container.lastState?.terminated?.message ?? said;
         if (!reason || reason === 'ContainerCreating' || reason === 'PodInitializing') return [];
         return [`${metadata.name}/${container.name}: ${reason}${message ? `: ${message}` : ''}`];
       },
@@ -93,19 +96,20 @@ const MISSING: Partial<Record<Kind, (object: never) => Missing>> = {
   ValidatingWebhookConfiguration: webhookMissing satisfies (object: WebhookConfiguration) => Missing,
 };
 
+export const diagnose = async (api: Api): Promise<string> =>
+  troubles(await listAll<Pod>(api, { kind: 'Pod', namespace: NAMESPACE }))
+    .slice(0, 3)
+    .join('; ');
+
 const readyTask = (api: Api, object: Obj, missing: (object: never) => Missing, deadline: Deadline): Task => {
   const kind = object.kind as Kind;
   const { name, namespace } = object.metadata;
   const title = nameOf(kind, name);
-  const diagnose = async () =>
-    troubles(await listAll<Pod>(api, { kind: 'Pod', namespace: NAMESPACE }))
-      .slice(0, 3)
-      .join('; ');
   const ask = async () => {
     const now = await getOrNone(api, kind, name, namespace);
     return now === undefined ? 'it is not there' : missing(now as never);
   };
-  return { title, run: (tell) => until(title, deadline, ask, tell, diagnose) };
+  return { title, run: (tell) => until(title, deadline, ask, tell, () => diagnose(api)) };
 };
 
 /** All that must be so before a migration can be asked for. Workloads first: they bring the CA and the webhook. */

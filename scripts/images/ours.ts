@@ -1,6 +1,6 @@
 /** The images of this repository. */
-import { existsSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readdirSync, realpathSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { must } from '../playground/run.ts';
 import { type BuiltImage, buildImage, type ImageEntry } from './oci.ts';
 
@@ -69,15 +69,15 @@ export const pauseImage = (entry: string): Promise<BuiltImage> =>
 
 /**
  * Webhook, controller, sidecar and agent. The agent enters its node by nsenter and hands scripts to sh, so both are
- * here; nothing else of a distribution is.
+ * here, and what nodes are given; nothing else of a distribution is. `criu`: the program.
  */
-export const shadowImage = async (): Promise<BuiltImage> => {
+export const shadowImage = async (criu: string): Promise<BuiltImage> => {
   const app: ImageEntry[] = [{ path: '/app' }, ...bundles(DIST, '/app')];
   for (const name of ['shadow-runc', 'criu-gate'])
     app.push({ path: `/app/runtime/${name}`, file: join(REPOSITORY, 'webhook/agent/runtime', name), mode: 0o755 });
   return buildImage({
     name: IMAGE.shadow,
-    layers: [await nodeLayer(), await toolLayer(), app],
+    layers: [await nodeLayer(), await toolLayer(), await nodeTools({ criu, nft: '/usr/sbin/nft' }), app],
     config: { Entrypoint: ['/usr/bin/node'], WorkingDir: '/' },
   });
 };
@@ -86,6 +86,25 @@ const toolLayer = async (): Promise<ImageEntry[]> => [
   ...(await programFiles('/usr/bin/nsenter')),
   ...(await programFiles('/bin/dash', '/bin/sh')),
 ];
+
+/** Programs that nodes are given, with all they are linked to (webhook/agent/setup/tools.ts). */
+const nodeTools = async (programs: Readonly<Record<string, string>>): Promise<ImageEntry[]> => {
+  const paths = Object.entries(programs).map(([name, path]) => [name, realpathSync(path)] as const);
+  const lists = await Promise.all(paths.map(async ([, path]) => librariesOf(await must(['ldd', path]))));
+  const needed = [...new Set(lists.flat())].sort();
+  const isLoader = (path: string): boolean => basename(path).startsWith('ld-linux');
+  const loader = needed.find(isLoader);
+  if (loader === undefined) throw new Error(`no loader among ${needed.join(' ')}`);
+  return [
+    { path: '/app/tools' },
+    ...paths.map(([name, file]) => ({ path: `/app/tools/${name}`, file, mode: 0o755 })),
+    { path: '/app/tools/ld.so', file: loader, mode: 0o755 },
+    { path: '/app/tools/lib' },
+    ...needed
+      .filter((path) => !isLoader(path))
+      .map((file) => ({ path: `/app/tools/lib/${basename(file)}`, file, mode: 0o755 })),
+  ];
+};
 
 /** The example apps. */
 export const examplesImage = async (): Promise<BuiltImage> =>

@@ -82,7 +82,7 @@ const startAll = async (state: State, parts: Parts, host: Host, rabbitmq: Series
     applyBase(parts),
     Promise.all(NODES.map(containerdReady)).then(async () => {
       await importEverywhere(await pauseImage(parts.pause));
-      await loadImages(say);
+      await loadImages(parts, say);
     }),
     nodesReady().then(() => say('both nodes are ready')),
     brokerReady().then(() => say('RabbitMQ is up')),
@@ -125,7 +125,7 @@ export const bringUp = async (say: Say, rabbitmq?: Series): Promise<Parts> => {
       await restartBroker(rabbitmq);
       say(`RabbitMQ is now of series ${rabbitmq}`);
     }
-    await loadImages(say);
+    await loadImages(parts, say);
     return parts;
   }
   const left = await clean();

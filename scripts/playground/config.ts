@@ -1,7 +1,6 @@
 /** The configuration of every part, as text or arguments. Pure. */
 import { join } from 'node:path';
 import type { V1EndpointSlice, V1Service } from '@kubernetes/client-node';
-import { NODE_DIR, RUNTIME_CLASS } from '../../webhook/api/names.ts';
 import {
   ADDRESS,
   BROKER,
@@ -120,12 +119,6 @@ state = "/run/containerd"
     [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
       BinaryName = "/usr/local/sbin/runc"
       SystemdCgroup = false
-  [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.${RUNTIME_CLASS}]
-    runtime_type = "io.containerd.runc.v2"
-    pod_annotations = ["shadow.ms2m.io/*"]
-    [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.${RUNTIME_CLASS}.options]
-      BinaryName = "${NODE_DIR.bin}/shadow-runc"
-      SystemdCgroup = false
 `;
 
 export const kubeletConfig = (node: NodeName): string =>
@@ -186,12 +179,6 @@ export const cniConfig = (node: NodeName): string =>
       { type: 'portmap', capabilities: { portMappings: true }, snat: true },
     ],
   });
-
-/**
- * For CRIU as runc calls it. Containers are paused while dumped, so that no packet needs locking out; CRIU's own lock
- * would fork iptables and collide when two dumps share a network namespace.
- */
-export const CRIU_CONF = 'tcp-established\nfile-locks\next-unix-sk\nnetwork-lock skip\n';
 
 /** `pki`: where it finds ca.crt, rabbitmq.crt and rabbitmq.key. A client may show a certificate; it need not. */
 export const rabbitmqConf = (pki: string): string => `listeners.tcp.default = ${BROKER.port}

@@ -15,11 +15,12 @@ import { must, run } from './run.ts';
 const PLUGIN = join(import.meta.dirname, '../../plugin/main.ts');
 
 /** Bundles, builds and imports; all of it no work when nothing changed since. */
-export const loadImages = async (say: Say): Promise<void> => {
+export const loadImages = async (parts: Parts, say: Say): Promise<void> => {
   const { missing, failed } = await bundle();
   for (const path of missing) say(`${path} is not there: left out of the images`);
   for (const line of failed) say(`does not bundle, left out of the images: ${line}`);
-  for (const image of [await shadowImage(), await examplesImage()]) await importEverywhere(image);
+  for (const image of [await shadowImage(join(parts.criu, 'criu')), await examplesImage()])
+    await importEverywhere(image);
   say('images are on both nodes');
 };
 
@@ -31,9 +32,9 @@ export const stalePods = (pods: readonly V1Pod[], image: string, id: string): st
 
 const restartStale = async (say: Say): Promise<void> => {
   const pods = await apiGet(`/api/v1/namespaces/${NAMESPACE}/pods`);
-  const { name, id } = await shadowImage();
+  const { criu, kubernetes } = JSON.parse(readFileSync(join(RUN, 'parts.json'), 'utf8')) as Parts;
+  const { name, id } = await shadowImage(join(criu, 'criu'));
   if (pods === undefined || stalePods((JSON.parse(pods) as V1PodList).items, name, id).length === 0) return;
-  const { kubernetes } = JSON.parse(readFileSync(join(RUN, 'parts.json'), 'utf8')) as Parts;
   const kubectl = [join(kubernetes, 'kubectl'), `--kubeconfig=${KUBECONFIG}`, '-n', NAMESPACE];
   const ours = [`deployment/${WEBHOOK}`, `deployment/${CONTROLLER}`, `daemonset/${AGENT}`];
   await must([...kubectl, 'rollout', 'restart', ...ours]);

@@ -69,9 +69,10 @@ export const BROKER = {
 
 /**
  * Directories each node has of its own, bound over the machine's. "disk" outlives a power cut, "ram" does not.
- * /usr/local/sbin carries the tools (runc, criu, ctr), first on the default PATH, so that `nsenter -t 1 -m` finds them.
+ * /usr/local/sbin carries the tools (runc, ctr), first on the default PATH, so that `nsenter -t 1 -m` finds them.
  */
 export const NODE_DISK = [
+  '/etc/containerd',
   '/etc/criu',
   '/etc/cni/net.d',
   '/opt/shadow',

@@ -24,11 +24,13 @@ keep() {
 	log=$1
 	shift
 	while :; do
-		"$@" >>"$log" 2>&1 || :
-		sleep 1
+		"$@" >>"$log" 2>&1 &
+		echo $! >"/run/${1##*/}.pid"
+		wait $! || :
+		sleep 0.2
 	done
 }
-keep "$LOGS/containerd-$node.log" "$CONTAINERD" --config "$dir/containerd.toml" &
+keep "$LOGS/containerd-$node.log" "$CONTAINERD" &
 while [ ! -S /run/containerd/containerd.sock ]; do sleep 0.05; done
 # shellcheck disable=SC2086 # arguments of ours, without spaces
 keep "$LOGS/kubelet-$node.log" "$KUBELET" $KUBELET_ARGS &

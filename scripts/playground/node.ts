@@ -1,10 +1,10 @@
 /** A node: network, mount, pid and host name namespaces of its own. Killing its init is a power loss. */
-import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ShadowError } from '../../webhook/api/errors.ts';
 import type { Parts } from './build/parts.ts';
 import { makeCgroups, removeCgroups } from './cgroups.ts';
-import { CRIU_CONF, cniConfig, containerdToml, type Host, kubeletArgs, kubeletConfig, proxyArgs } from './config.ts';
+import { cniConfig, containerdToml, type Host, kubeletArgs, kubeletConfig, proxyArgs } from './config.ts';
 import {
   DNS_SERVICE,
   LOGS,
@@ -29,27 +29,30 @@ const disk = (node: NodeName, path: string): string => join(nodeDir(node), 'disk
 const tools = (parts: Parts): Readonly<Record<string, string>> => ({
   containerd: join(parts.containerd, 'containerd'),
   'containerd-shim-runc-v2': join(parts.containerd, 'containerd-shim-runc-v2'),
-  criu: join(parts.criu, 'criu'),
   ctr: join(parts.containerd, 'ctr'),
   runc: join(parts.runc, 'runc'),
 });
 
-/** Writes the node's disk and configuration. Existing disks stay: a node that powers on again finds its own. */
+/**
+ * Writes the node's disk and configuration: a node as a distribution makes it, without CRIU and without our handler. Existing
+ * disks stay: a node that powers on again finds its own.
+ */
 export const layOutNode = (state: State, node: NodeName, parts: Parts, host: Host): void => {
   for (const path of NODE_DISK) {
     mkdirSync(disk(node, path), { recursive: true });
     makeDir(state, path);
   }
   const put = (path: string, text: string): void => writeFileSync(path, text);
-  put(join(nodeDir(node), 'containerd.toml'), containerdToml(host));
+  put(disk(node, '/etc/containerd/config.toml'), containerdToml(host));
   put(join(nodeDir(node), 'kubelet.json'), kubeletConfig(node));
   put(join(nodeDir(node), 'resolv.conf'), `nameserver ${DNS_SERVICE}\n`);
   put(disk(node, '/etc/cni/net.d/10-pods.conflist'), cniConfig(node));
-  put(disk(node, '/etc/criu/runc.conf'), CRIU_CONF);
   for (const [name, path] of Object.entries(tools(parts))) {
     rmSync(disk(node, join('/usr/local/sbin', name)), { force: true });
     symlinkSync(path, disk(node, join('/usr/local/sbin', name)));
   }
+  copyFileSync(join(import.meta.dirname, 'systemctl.sh'), disk(node, '/usr/local/sbin/systemctl'));
+  chmodSync(disk(node, '/usr/local/sbin/systemctl'), 0o755);
 };
 
 const processName = (node: NodeName): string => node;

@@ -12,7 +12,7 @@ import { checkpointRefusal, type KubeletAccess, kubeletDriver } from './kubelet-
 import { ENTER_NODE, LAYOUT, type Node, nodeOf, textOf } from './node.ts';
 import { runcDriver } from './runc-driver.ts';
 import { agentServer } from './server.ts';
-import { collectGarbage, install } from './setup.ts';
+import { collectGarbage, install } from './start.ts';
 import { watchCredentials } from './tls.ts';
 
 const ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';

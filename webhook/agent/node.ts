@@ -16,6 +16,8 @@ export interface Layout {
   taken: string;
   epochs: string;
   bin: string;
+  /** CRIU, and what it is linked to. */
+  tools: string;
   kubelet: string;
   criuConfig: string;
   /** This process's view of the node's processes (hostPID). */
@@ -32,6 +34,7 @@ export const LAYOUT: Layout = {
   taken: NODE_DIR.taken,
   epochs: '/var/lib/shadow/epochs',
   bin: NODE_DIR.bin,
+  tools: '/opt/shadow/tools',
   kubelet: '/var/lib/kubelet',
   criuConfig: '/etc/criu/runc.conf',
   proc: '/proc',

@@ -43,6 +43,10 @@ export const CATALOGUE = {
   SHADOW_E_NODE_NOT_FOUND: { message: 'no such node', hint: 'kubectl get nodes lists them' },
   SHADOW_E_NODE_UNFIT: { message: 'the target node is unfit', hint: 'choose another node, or mend what is named' },
   SHADOW_E_SAME_NODE: { message: 'the pod already runs on that node', hint: 'choose another node with --to' },
+  SHADOW_E_NODE_SETUP: {
+    message: 'the node could not be set up',
+    hint: 'it is as it was; mend what is named, or set it up by hand: docs/install.md',
+  },
   SHADOW_E_NO_NODE: {
     message: 'no node is fit to take the pod',
     hint: 'add a node, or name one with --to to see why it is unfit',

@@ -25,7 +25,7 @@ import type { Driver } from '../../../webhook/agent/drivers.ts';
 import { ownPages } from '../../../webhook/agent/memory.ts';
 import { LAYOUT, type Node, nodeOf } from '../../../webhook/agent/node.ts';
 import { agentServer } from '../../../webhook/agent/server.ts';
-import { collectGarbage } from '../../../webhook/agent/setup.ts';
+import { collectGarbage } from '../../../webhook/agent/start.ts';
 import type { Credentials } from '../../../webhook/agent/tls.ts';
 
 const authority = () => {

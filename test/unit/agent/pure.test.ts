@@ -10,8 +10,8 @@ import { layerRemovals } from '../../../webhook/agent/kubelet-driver.ts';
 import { fenceRules } from '../../../webhook/agent/network.ts';
 import { removalList, upperOf } from '../../../webhook/agent/overlay.ts';
 import { errorLines } from '../../../webhook/agent/runc-driver.ts';
-import { withNetworkLock } from '../../../webhook/agent/setup.ts';
 import { addressOf, parseTcp, protocolsInUse, unixPairs } from '../../../webhook/agent/sockets.ts';
+import { withNetworkLock } from '../../../webhook/agent/start.ts';
 
 const TCP = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:1628 00000000:0000 0A 00000000:00000002 00:00000000 00000000 64646        0 101 1 x 100 0 0 10 0

@@ -38,12 +38,9 @@ test('certificates: signed by the CA, for the right names, ours alone to read, s
   }
 });
 
-test('the shadow handler gets our pod annotations and the same options as runc; oom scores only where allowed', () => {
+test('containerd knows nothing of us before the agent comes; oom scores only where allowed', () => {
   const toml = containerdToml({ sysResource: false });
-  const shadow = toml.slice(toml.indexOf('runtimes.shadow]'));
-  expect(shadow).toContain('pod_annotations = ["shadow.ms2m.io/*"]');
-  expect(shadow).toContain('BinaryName = "/opt/shadow/bin/shadow-runc"');
-  expect(shadow).toContain('SystemdCgroup = false');
+  expect(toml).not.toContain('shadow');
   expect(toml).toContain('restrict_oom_score_adj = true');
   expect(containerdToml({ sysResource: true })).toContain('restrict_oom_score_adj = false');
 });

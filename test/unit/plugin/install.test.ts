@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { type Api, ApiError, type Call, methodOf, pathOf } from '../../../plugin/api.ts';
 import { applyAll } from '../../../plugin/install/apply.ts';
+import { cleanupOf, withoutNodeSetup } from '../../../plugin/install/nodes.ts';
 import { probeWebhook } from '../../../plugin/install/probe.ts';
 import { daemonSetMissing, deploymentMissing, webhookMissing } from '../../../plugin/install/ready.ts';
 import { removalOf } from '../../../plugin/install/remove.ts';
@@ -45,6 +46,30 @@ describe('the base', () => {
     ).spec.template.spec.containers[0]!.image;
     expect(changed).not.toContain(old);
     expect(changed).toContain('{"name":"SHADOW_IMAGE","value":"registry.example/shadow:2"}');
+  });
+});
+
+describe('node set-up', () => {
+  const agentOf = (all: typeof objects) =>
+    all.find(({ kind }) => kind === 'DaemonSet') as Parameters<typeof cleanupOf>[0];
+  test('can be left out, and nothing else with it', () => {
+    const without = withoutNodeSetup(objects);
+    expect(agentOf(objects).spec.template.spec.initContainers).toMatchObject([{ name: 'node-setup' }]);
+    expect(agentOf(without).spec.template.spec.initContainers).toBeUndefined();
+    expect(agentOf(without).spec.template.spec.containers).toEqual(agentOf(objects).spec.template.spec.containers);
+    expect(without.filter(({ kind }) => kind !== 'DaemonSet')).toEqual(
+      objects.filter(({ kind }) => kind !== 'DaemonSet'),
+    );
+  });
+  test('is undone wherever an agent may be, by its image, and holds nothing of the node open', () => {
+    const [changed] = withImage([agentOf(objects)], 'registry.example/shadow:2');
+    const cleanup = cleanupOf(changed as typeof agentOf extends (...all: never) => infer A ? A : never);
+    const { spec } = (cleanup as ReturnType<typeof agentOf>).spec.template;
+    expect(spec.containers).toMatchObject([{ image: 'registry.example/shadow:2', args: ['/app/setup.cjs', 'remove'] }]);
+    for (const field of ['tolerations', 'nodeSelector', 'hostPID'] as const)
+      expect(spec[field]).toEqual(agentOf(objects).spec.template.spec[field]);
+    expect(spec.volumes).toBeUndefined();
+    expect(cleanup.metadata.labels).not.toMatchObject({ 'app.kubernetes.io/component': 'agent' });
   });
 });
 

@@ -20,6 +20,12 @@ export const withNetworkLock = (config: string | undefined): string => {
   return `${[...lines, NETWORK_LOCK].join('\n')}\n`;
 };
 
+/** As its owner wrote it; undefined: it was ours alone, or there is none. Pure. */
+export const criuConfigWithout = (config: string | undefined): string | undefined => {
+  const lines = (config ?? '').split('\n').filter((line) => line.trim() !== '' && line.trim() !== NETWORK_LOCK);
+  return lines.length === 0 ? undefined : `${lines.join('\n')}\n`;
+};
+
 /** By rename: containerd may be starting it this instant. */
 const installProgram = async (from: string, to: string): Promise<void> => {
   await mkdir(dirname(to), { recursive: true, mode: 0o755 });

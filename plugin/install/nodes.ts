@@ -1,0 +1,88 @@
+/** What the agent's init container puts on nodes (webhook/agent/setup), asked for or not, and taken back. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { AGENT, NAMESPACE } from '../../webhook/api/names.ts';
+import { type Api, getOrNone, listAll } from '../api.ts';
+import type { DaemonSet, Obj, Pod } from '../kinds.ts';
+import { applyAll } from './apply.ts';
+import { daemonSetMissing } from './ready.ts';
+import { doom, remove } from './remove.ts';
+import { type Deadline, diagnose, until } from './wait.ts';
+
+const SETUP = 'node-setup';
+export const WHAT = 'nodes are put back';
+const CLEANUP = 'shadow-node-cleanup';
+
+interface PodSpec {
+  initContainers?: { name: string }[];
+  containers: { name: string; image: string; imagePullPolicy?: string }[];
+  [field: string]: unknown;
+}
+interface Workload extends Obj {
+  spec: { template: { spec: PodSpec } };
+}
+
+const isAgent = (object: Obj): object is Workload => object.kind === 'DaemonSet' && object.metadata.name === AGENT;
+
+/** The base with an agent that finds its node set up. Pure. */
+export const withoutNodeSetup = (objects: readonly Obj[]): Obj[] =>
+  objects.map((object) => {
+    if (!isAgent(object)) return object;
+    const { initContainers = [], ...pod } = object.spec.template.spec;
+    const left = initContainers.filter(({ name }) => name !== SETUP);
+    const spec = { ...pod, ...(left.length > 0 ? { initContainers: left } : {}) };
+    return { ...object, spec: { ...object.spec, template: { ...object.spec.template, spec } } };
+  });
+
+/** Where the agent runs, by its image. Pure. */
+export const cleanupOf = (agent: Workload): Obj => {
+  const { containers, tolerations, nodeSelector, affinity, imagePullSecrets, priorityClassName } =
+    agent.spec.template.spec;
+  const [container] = containers;
+  const labels = { 'app.kubernetes.io/name': 'kubectl-shadow', 'app.kubernetes.io/component': 'node-cleanup' };
+  const ready = { exec: { command: ['/bin/sh', '-c', 'test -e /tmp/done'] }, periodSeconds: 1 };
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'DaemonSet',
+    metadata: { name: CLEANUP, namespace: NAMESPACE, labels },
+    spec: {
+      selector: { matchLabels: labels },
+      template: {
+        metadata: { labels },
+        spec: {
+          ...{ tolerations, nodeSelector, affinity, imagePullSecrets, priorityClassName },
+          ...{ hostPID: true, automountServiceAccountToken: false, terminationGracePeriodSeconds: 1 },
+          containers: [
+            {
+              name: 'cleanup',
+              ...{ image: container?.image, imagePullPolicy: container?.imagePullPolicy },
+              args: ['/app/setup.cjs', 'remove'],
+              readinessProbe: ready,
+              securityContext: { privileged: true, runAsUser: 0 },
+            },
+          ],
+        },
+      },
+    },
+  };
+};
+
+/**
+ * Ends the agents, then takes from every node what they put there. Without agents nothing is known of nodes, and nothing done.
+ * Throws SHADOW_E_TIMEOUT naming why a node is not done.
+ */
+export const cleanNodes = async (api: Api, deadline: Deadline, tell: (text: string) => void): Promise<void> => {
+  const agent = await getOrNone<Workload>(api, 'DaemonSet', AGENT, NAMESPACE);
+  if (agent === undefined) return;
+  await remove(api, doom('DaemonSet', AGENT, NAMESPACE));
+  const selector = 'app.kubernetes.io/component=agent';
+  const agents = async (): Promise<number> =>
+    (await listAll<Pod>(api, { kind: 'Pod', namespace: NAMESPACE, query: { labelSelector: selector } })).length;
+  while ((await agents()) > 0 && performance.now() < deadline.at) await sleep(250);
+  await applyAll(api, [cleanupOf(agent)], 'none', () => undefined);
+  const left = async (): Promise<string | undefined> => {
+    const now = await getOrNone<DaemonSet>(api, 'DaemonSet', CLEANUP, NAMESPACE);
+    return now === undefined ? 'it is not there' : daemonSetMissing(now);
+  };
+  await until(WHAT, deadline, left, tell, () => diagnose(api));
+  await remove(api, doom('DaemonSet', CLEANUP, NAMESPACE));
+};
