@@ -1,8 +1,9 @@
 /** Before anything is touched: everything that can be known to go wrong is refused, by name. */
 import type { V1Node, V1Pod } from '@kubernetes/client-node';
+import packageJson from '../../../package.json' with { type: 'json' };
 import { shadowPod } from '../../admission/restore.ts';
 import { asShadowError, type ErrorCode, ShadowError } from '../../api/errors.ts';
-import type { MigrationStatus, StatefulMigration } from '../../api/migration.ts';
+import type { MigrationStatus, StatefulMigration, Versions } from '../../api/migration.ts';
 import { claimOf, replicaName, shadowName } from '../../api/names.ts';
 import type { Context } from '../context.ts';
 import { appContainers, clonedContainers, podId, uidOf } from '../pods.ts';
@@ -97,12 +98,14 @@ const observe = async (ctx: Context, migration: StatefulMigration): Promise<Find
 
 const reportOf = async (ctx: Context, node: string): Promise<NodeReport> => ctx.agents.of(node).node({});
 
-/** All that speaks against a node; an agent that does not answer is one more thing. */
-const against = async (ctx: Context, found: Findings, node: V1Node): Promise<string[]> => {
+/** All that speaks against a node, or what its agent says; one that does not answer is one more thing. */
+const against = async (ctx: Context, found: Findings, node: V1Node): Promise<string[] | NodeReport> => {
   const reasons = unfitFor(found.pod, node, found.pods, found.owner.kind === 'Deployment' ? 1 : 2);
   if (reasons.length > 0) return reasons;
   try {
-    return unfitBetween(found.source, await reportOf(ctx, node.metadata?.name ?? ''), found.estimatedBytes);
+    const report = await reportOf(ctx, node.metadata?.name ?? '');
+    const between = unfitBetween(found.source, report, found.estimatedBytes);
+    return between.length > 0 ? between : report;
   } catch (error) {
     return [asShadowError(error).message];
   }
@@ -110,25 +113,30 @@ const against = async (ctx: Context, found: Findings, node: V1Node): Promise<str
 
 const nameOf = (node: V1Node): string => node.metadata?.name ?? '';
 
-const namedTarget = async (ctx: Context, found: Findings, name: string): Promise<string> => {
+interface Target {
+  name: string;
+  report: NodeReport;
+}
+
+const namedTarget = async (ctx: Context, found: Findings, name: string): Promise<Target> => {
   const node = found.nodes.find((one) => nameOf(one) === name);
   if (node === undefined) throw new ShadowError('SHADOW_E_NODE_NOT_FOUND', name);
   if (name === found.sourceNode) throw new ShadowError('SHADOW_E_SAME_NODE', name);
-  const reasons = await against(ctx, found, node);
-  if (reasons.length > 0) throw new ShadowError('SHADOW_E_NODE_UNFIT', `${name}: ${reasons.join('; ')}`);
-  return name;
+  const report = await against(ctx, found, node);
+  if (Array.isArray(report)) throw new ShadowError('SHADOW_E_NODE_UNFIT', `${name}: ${report.join('; ')}`);
+  return { name, report };
 };
 
 /** The least requested of the fit ones. */
-const chosenTarget = async (ctx: Context, found: Findings): Promise<string> => {
+const chosenTarget = async (ctx: Context, found: Findings): Promise<Target> => {
   const others = found.nodes
     .filter((node) => nameOf(node) !== found.sourceNode)
     .sort((a, b) => load(a, found.pods) - load(b, found.pods) || nameOf(a).localeCompare(nameOf(b)));
   const refused: string[] = [];
   for (const node of others) {
-    const reasons = await against(ctx, found, node);
-    if (reasons.length === 0) return nameOf(node);
-    refused.push(`${nameOf(node)}: ${reasons.join(', ')}`);
+    const report = await against(ctx, found, node);
+    if (!Array.isArray(report)) return { name: nameOf(node), report };
+    refused.push(`${nameOf(node)}: ${report.join(', ')}`);
   }
   throw new ShadowError('SHADOW_E_NO_NODE', refused.join('; ') || 'there is no other node');
 };
@@ -160,6 +168,23 @@ const ownedBy = (owner: Owner, pod: string, migrationUid: string) =>
         },
       };
 
+/** For whoever reads the record later. */
+const versionsOf = (ctx: Context, { pod, sourceNode, source }: Findings, target: Target): Versions => {
+  const sidecar = ctx.sidecars.session(uidOf(pod))?.version;
+  const nodeOf = (name: string, { kernel, containerd, runc, criu }: NodeReport) => ({
+    name,
+    kernel,
+    containerd,
+    runc,
+    criu,
+  });
+  return {
+    controller: packageJson.version,
+    ...(sidecar === undefined ? {} : { sidecar }),
+    nodes: [nodeOf(sourceNode, source), nodeOf(target.name, target.report)],
+  };
+};
+
 /** What the record begins with. Throws the refusal. */
 export const preflight = async (ctx: Context, migration: StatefulMigration): Promise<Partial<MigrationStatus>> => {
   const { namespace, uid } = migration.metadata;
@@ -167,7 +192,8 @@ export const preflight = async (ctx: Context, migration: StatefulMigration): Pro
   const { pod, owner, sourceNode } = found;
   const chosen = chooseStrategy(migration.spec, pod, owner.kind, found.effects);
   const wanted = migration.spec.targetNode;
-  const targetNode = wanted ? await namedTarget(ctx, found, wanted) : await chosenTarget(ctx, found);
+  const target = wanted ? await namedTarget(ctx, found, wanted) : await chosenTarget(ctx, found);
+  const targetNode = target.name;
   const name = pod.metadata?.name ?? '';
   const { copyName, record } = ownedBy(owner, name, uid);
   const images = pinnedImages(pod);
@@ -191,6 +217,7 @@ export const preflight = async (ctx: Context, migration: StatefulMigration): Pro
     containerName: migration.spec.containerName || (appContainers(pod)[0]?.name ?? ''),
     sourcePodLabels: pod.metadata?.labels ?? {},
     sourceContainers: images,
+    versions: versionsOf(ctx, found, target),
     handoffs: [firstAttempt(migration, 0, source, copy, ctx.now(), modeOf(chosen.strategy))],
   };
 };
