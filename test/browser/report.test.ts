@@ -1,5 +1,8 @@
 /** The report as it is seen: in a real browser, light and dark, wide and narrow, on paper, and by who hears it. */
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -9,7 +12,8 @@ import { reportOf } from '../../plugin/report/data.ts';
 import { page } from '../../plugin/report/page.ts';
 import type { Report } from '../../plugin/report/schema.ts';
 import { timeline } from '../../plugin/report/timeline.ts';
-import type { StatefulMigration } from '../../webhook/api/migration.ts';
+import { runPlugin } from '../../scripts/demonstration/migrate.ts';
+import { API_VERSION, KIND, PLURAL, type StatefulMigration } from '../../webhook/api/migration.ts';
 import { SAMPLES } from '../unit/plugin/report-sample.ts';
 import { NOW } from '../unit/plugin/sample.ts';
 import { type Chromium, startChromium, type Tab } from './chromium.ts';
@@ -84,6 +88,54 @@ const COLLIDING = `(() => {
   return told;
 })()`;
 
+describe('kubectl shadow report', () => {
+  let server: Server;
+  let kubeconfig: string;
+  beforeAll(async () => {
+    const items = [SAMPLES.stopped, SAMPLES.refused].map((each) => ({ ...each, apiVersion: API_VERSION, kind: KIND }));
+    // What an API server says to a list; nothing else may be asked.
+    server = createServer(({ method, url }, response) => {
+      const asked = method === 'GET' && url?.startsWith(`/apis/${API_VERSION}/namespaces/shop/${PLURAL}`);
+      response.writeHead(asked ? 200 : 403, { 'content-type': 'application/json' });
+      response.end(JSON.stringify(asked ? { kind: 'List', metadata: {}, items } : { kind: 'Status', code: 403 }));
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    kubeconfig = join(dir, 'kubeconfig');
+    const config = {
+      ...{ apiVersion: 'v1', kind: 'Config', 'current-context': 'c', users: [{ name: 'u', user: {} }] },
+      clusters: [{ name: 'k', cluster: { server: `http://127.0.0.1:${port}`, 'insecure-skip-tls-verify': true } }],
+      contexts: [{ name: 'c', context: { cluster: 'k', user: 'u', namespace: 'shop' } }],
+    };
+    writeFileSync(kubeconfig, JSON.stringify(config));
+  });
+  afterAll(() => void server.close());
+  const typed = (...args: string[]) => runPlugin(['report', ...args], { kubeconfig });
+
+  test('writes a page that is the page, a picture, and the numbers', async () => {
+    const file = join(dir, 'typed.html');
+    const { exit, stdout, stderr } = await typed('pod/consumer-0', '--file', file);
+    expect({ exit, stdout, stderr }).toEqual({ exit: 0, stdout: '', stderr: `${file} written\n` });
+    await tab.open(pathToFileURL(file).href);
+    expect(await tab.value('document.title')).toBe('consumer-0 moved from worker-a to worker-b (completed)');
+    const json = await typed('consumer-0-aaaaa', '-o', 'json');
+    expect(JSON.parse(json.stdout)).toMatchObject({ kind: 'MigrationReport', migration: { name: 'consumer-0-aaaaa' } });
+    expect((await typed('consumer-0-aaaaa', '-o', 'svg')).stdout).toMatch(/^<svg [\s\S]*<\/svg>\n$/);
+  });
+  test.each([
+    [['nope'], 1, 'SHADOW_E_MIGRATION_NOT_FOUND'],
+    [['consumer-0-rrrrr', '-o', 'svg'], 2, 'SHADOW_E_USAGE'],
+    [['consumer-0-aaaaa', '-o', 'pdf'], 2, 'SHADOW_E_USAGE'],
+    [['sts/consumer'], 2, 'SHADOW_E_USAGE'],
+    [['consumer-0-aaaaa', '--file', '/nowhere/at/all.html'], 1, 'SHADOW_E_FILE'],
+    [['consumer-0-aaaaa', '-n', 'other'], 1, 'SHADOW_E_FORBIDDEN'],
+  ])('%s: exit %i, %s', async (args, expected, code) => {
+    const { exit, stdout, stderr } = await typed(...args);
+    expect({ exit, stdout }).toEqual({ exit: expected, stdout: '' });
+    expect(stderr).toContain(`[${code}]`);
+  });
+});
+
 describe.each(all)('%s', (name, migration) => {
   test('has the numbers that its JSON has, says nothing and fetches nothing', async () => {
     const url = written(`${name}.html`, page(of(migration)));
@@ -132,6 +184,7 @@ describe.each(all)('%s', (name, migration) => {
     }
     await tab.show(760, 'dark', 'print');
     expect(await tab.value(OVERFLOWING)).toEqual([]);
+    await look(`${name}-print`);
     // Ink is dear, and what is folded away can't be opened on paper.
     expect(await tab.value('getComputedStyle(document.body).backgroundColor')).toBe('rgb(255, 255, 255)');
     expect(

@@ -38,6 +38,17 @@ describe('the series of a handoff', () => {
     );
   });
 
+  it('keeps its bound when it is full of the longest numbers', () => {
+    const most = { sourceRate: 1e300, copyRate: 1e300, lag: 1e300, throttle: 0.123, sourceGap: 1e300, copyGap: 1e300 };
+    const full = withLooks(
+      undefined,
+      every(200, MOST).map(({ at }) => ({ at: at + 98_000_000, ...most })),
+    );
+    expect(full!.at).toHaveLength(MOST);
+    expect(JSON.stringify(full).length).toBeGreaterThan(6_300);
+    expect(JSON.stringify(full).length).toBeLessThanOrEqual(6_600);
+  });
+
   it('of an ordinary run has about a kilobyte', () => {
     const seen = every(200, 40).map((each, index) => ({
       ...each,

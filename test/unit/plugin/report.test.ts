@@ -10,6 +10,8 @@ import type { Report } from '../../../plugin/report/schema.ts';
 import { PALETTE } from '../../../plugin/report/style.ts';
 import { timeline } from '../../../plugin/report/timeline.ts';
 import { STEPS, type StatefulMigration } from '../../../webhook/api/migration.ts';
+import { begun, happyCalls, type Way } from '../controller/rigour.ts';
+import type { World } from '../controller/world.ts';
 import * as samples from './report-sample.ts';
 import { completed, NOW, START } from './sample.ts';
 
@@ -65,6 +67,44 @@ describe.each(all)('%s', (_name, migration) => {
     expect(style).not.toMatch(/url\(|@import|image-set/i);
     for (const tag of tags)
       expect(tag.replace('xmlns="http://www.w3.org/2000/svg"', '')).not.toMatch(/:\/\/|\s(src|href|style|on\w+)=/i);
+  });
+});
+
+describe('what the real controller leaves', { timeout: 60_000 }, () => {
+  const left = async (way: Way, prepare: (world: World) => void = () => {}): Promise<Report> => {
+    const world = begun(way);
+    prepare(world);
+    await world.run();
+    return reportOf(world.get()!, world.time, '0.2.0');
+  };
+  const WAYS: Way[] = [
+    { kind: 'StatefulSet', strategy: 'ShadowPodSwap' },
+    { kind: 'Deployment', strategy: 'ShadowPod' },
+    { kind: 'StatefulSet', strategy: 'StopAndCopy' },
+  ];
+  test.each(WAYS)('of $kind by $strategy is a report', async (way) => {
+    const report = await left(way);
+    expect(report.result.state).toBe('done');
+    expect(report.handoffs.every(({ curves, result }) => curves !== null && result === 'committed')).toBe(true);
+    // In that world a stop takes no time.
+    expect(report.totals.longestStopMs).toBeGreaterThanOrEqual(0);
+    expect(report.versions.nodes).toHaveLength(2);
+    expect(openTags(page(report).replace('<!doctype html>', ''))).toEqual([]);
+    expect(page(report)).not.toMatch(/NaN|Infinity|undefined/);
+  });
+  test.each(WAYS)('of $kind by $strategy is one after an abort at any call, too', async (way) => {
+    const count = (await happyCalls(way)).length;
+    for (let at = 1; at <= count; at += 3) {
+      const report = await left(way, (world) => {
+        world.hook = (_name, when, n) => {
+          if (n === at && when === 'before') world.abort();
+        };
+      });
+      const { state, putBack, error } = report.result;
+      expect(state === 'failed').toBe(error !== null);
+      if (state === 'failed') expect(putBack[0]).toMatch(/goes on|was not touched/);
+      expect(page(report)).not.toMatch(/NaN|Infinity|undefined/);
+    }
   });
 });
 
