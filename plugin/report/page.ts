@@ -81,17 +81,19 @@ const trouble = ({ result: { error, putBack } }: Report): Markup | undefined => 
   return m`<section class="box">${what}${back}</section>`;
 };
 
-const MADE_OF = `Red bands are stretches in which nobody served. Their heights in the gap plot come from the times at which steps were
-entered and from the agent that made the checkpoint; where within its step the checkpoint fell is not recorded, it is drawn at the end. The
-gap lines are coarser: for how long the source recorded nothing and the copy played nothing, as their sidecars told every 0.2 s, so less
-than that reads as 0. Neither is a gap a client measured. Rates are means over about a second.`;
+const STOPS = `Red bands are stretches in which nobody served. Their heights in the gap plot come from the times at which steps were
+entered and from the agent that made the checkpoint; where within its step the checkpoint fell is not recorded, it is drawn at the end.
+That is what the platform knows, not a gap that a client measured.`;
+const CURVES = `The gap lines are coarser: for how long the source recorded nothing and the copy played nothing, as their sidecars told
+every 0.2 s, so less than that reads as 0. Rates are means over about a second.`;
+const NO_CURVES = 'There are no curves of rate and lag: the controller that ran it kept none.';
 
 const picture = (report: Report): Markup => {
   if (isEmpty(report)) return m`<p class="soft">There is no timeline: no handoff was begun.</p>`;
   const known = report.handoffs.some(({ curves }) => curves !== null);
-  const none = known ? '' : ' There are no curves of rate and lag: the controller that ran it kept none.';
+  const stops = report.totals.longestStopMs === null ? '' : STOPS;
   return m`<figure>${timeline(report, WIDE, false)}${timeline(report, NARROW, false)}
-<figcaption>${MADE_OF}${none}</figcaption></figure>`;
+<figcaption>${stops} ${known ? CURVES : NO_CURVES}</figcaption></figure>`;
 };
 
 const NO_VERSIONS = 'Those of the nodes are not in the record: preflight refused it, or an older controller ran it.';

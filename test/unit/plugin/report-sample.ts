@@ -60,7 +60,8 @@ export const swapped = traced(besides, 9200);
 export const stopped = traced(completed, 5200);
 export const catchingUp = traced(replaying, 3400);
 /** A Deployment's, whose controller was an older one: no curves, no versions. */
-export const older = replica;
+export const older = structuredClone(replica);
+for (const each of older.status!.handoffs!) each.pausedMs = 142;
 export const undone = failed;
 export const notSeen = fresh;
 export const early = uncommitted;
