@@ -1,6 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
-/** unit: no I/O beyond the file system. broker: a real RabbitMQ on loopback; broker-4: version 4. node: a real runc and CRIU. cluster: the playground. */
+/**
+ * unit: no I/O beyond the file system. broker: a real RabbitMQ on loopback; broker-4: version 4. node: a real runc and CRIU.
+ * browser: a real Chromium. cluster: the playground.
+ */
 const serial = { fileParallelism: false, pool: 'forks' as const };
 
 export default defineConfig({
@@ -34,6 +37,16 @@ export default defineConfig({
           include: ['test/node/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 300_000,
+          ...serial,
+        },
+      },
+      {
+        test: {
+          name: 'browser',
+          include: ['test/browser/**/*.test.ts'],
+          testTimeout: 60_000,
+          // The first time the browser is installed.
+          hookTimeout: 600_000,
           ...serial,
         },
       },

@@ -126,6 +126,23 @@ const checking = (cli: Shared, io: Io) =>
     async (flags) => ends((await import('./check/check.ts')).check(flags, io)),
   );
 
+const reports = (cli: Shared, io: Io) =>
+  cli.command(
+    'report [name]',
+    'make a report of a migration: one page, a picture, or its numbers',
+    (command) =>
+      command
+        .positional('name', {
+          type: 'string',
+          describe: 'NAME of a migration, or pod/NAME for its newest (default: the newest)',
+        })
+        .options({
+          output: { ...output(['html', 'svg', 'json'] as const), default: 'html' as const },
+          file: { type: 'string', requiresArg: true, describe: 'where it is written (default: standard output)' },
+        }),
+    async (flags) => ends((await import('./report/command.ts')).report(flags, io)),
+  );
+
 const version = (cli: Shared, io: Io) =>
   cli.command(
     'version',
@@ -140,6 +157,7 @@ export const commandLine = (cli: Argv, io: Io): Argv => {
   installation(withShared, io);
   migrations(withShared, io);
   checking(withShared, io);
+  reports(withShared, io);
   version(withShared, io);
   return withShared
     .scriptName('kubectl shadow')

@@ -39,7 +39,8 @@ const SAYS_BESIDE: Partial<Record<Step, string>> = {
   Muting: 'the source falls silent',
   Attaching: 'the copy plays the last of the record',
 };
-const saying = ({ mode }: Handoff, step: Step): string => (mode === 'replay' && SAYS_BESIDE[step]) || SAYS[step];
+/** What a step means, one line. */
+export const saying = ({ mode }: Handoff, step: Step): string => (mode === 'replay' && SAYS_BESIDE[step]) || SAYS[step];
 
 const titleOf = ({ source, copy, attempt }: Handoff): string =>
   `${source.name} -> ${copy.name}${attempt > 1 ? ` (attempt ${attempt})` : ''}`;

@@ -1,6 +1,7 @@
 /** Replay beside the serving source: what of it the other tests do not come by. */
 import type { V1Pod } from '@kubernetes/client-node';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import type { Curves, Report } from '../../plugin/report/schema.ts';
 import { apply, isReady } from '../../scripts/demonstration/kube.ts';
 import { until } from '../../scripts/demonstration/until.ts';
 import { appDeployment } from './support/apps.ts';
@@ -14,6 +15,7 @@ import {
   nodeOf,
   openBed,
   openLoad,
+  plugin,
   type Spec,
   stateAt,
 } from './support/bed.ts';
@@ -46,6 +48,31 @@ describe('the pod of a StatefulSet', () => {
     expect({ exit, stderr }).toMatchObject({ exit: 0 });
     expect(migration?.status?.handoffs?.map(({ replay }) => replay?.link)).toEqual(['direct', 'direct']);
     expect(migration?.status?.handoffs?.[0]?.replay).toMatchObject({ lag: 0, diverged: 0 });
+  });
+
+  it('of which the report has the curves, the proof and the versions', async () => {
+    const { exit, stdout, stderr } = await plugin(bed, 'report', `pod/${POD}`, '-o', 'json');
+    expect({ exit, stderr }).toEqual({ exit: 0, stderr: '' });
+    const { result, handoffs, versions } = JSON.parse(stdout) as Report;
+    expect(result).toEqual({ state: 'done', error: null, putBack: [] });
+    expect(handoffs).toHaveLength(2);
+    for (const { curves, proof, steps } of handoffs) {
+      expect(proof).toMatchObject({ diverged: 0, link: 'direct' });
+      expect(proof?.matched).toBeGreaterThan(0);
+      const most = (name: keyof Curves) => Math.max(...(curves?.[name] ?? []).filter((each) => each !== null));
+      // 50 messages a second, by two replicas.
+      for (const name of ['sourceRate', 'copyRate'] as const) expect(most(name), name).toBeGreaterThan(5);
+      expect(most('lag')).toBeGreaterThanOrEqual(0);
+      const replaying = steps.find(({ step }) => step === 'Replaying');
+      const looked = (curves?.at ?? []).filter((at) => at >= replaying!.from && at <= replaying!.to!);
+      expect(looked.length).toBeGreaterThan(1);
+    }
+    expect(versions.controller).toMatch(/^\d/);
+    expect(versions.sidecar).toBe(versions.controller);
+    expect(versions.nodes.map(({ criu, containerd }) => [criu, containerd].every((each) => /\d/.test(each)))).toEqual([
+      true,
+      true,
+    ]);
   });
 
   it('and by the controller where pods may not talk to each other', async () => {

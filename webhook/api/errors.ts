@@ -141,6 +141,10 @@ export const CATALOGUE = {
     message: 'a command of an older controller or another migration',
     hint: 'none needed; the leader repeats its own',
   },
+  SHADOW_E_FILE: {
+    message: 'the file could not be written',
+    hint: 'name a file in a directory that is there and yours to write',
+  },
   SHADOW_E_IN_USE: { message: 'kubectl-shadow is in use', hint: 'finish or abort the migrations, or use --force' },
   SHADOW_E_ROOT: { message: 'the playground needs root', hint: 'run it with sudo' },
   SHADOW_E_HOST: {

@@ -127,6 +127,34 @@ export interface Replay {
   divergence?: string;
 }
 
+/**
+ * What was seen of a handoff while it ran, for people; nothing is decided by it. Columns of equal length, one entry a look,
+ * oldest first; -1: not known at that look. Bounded (webhook/controller/series.ts), thinned so that it covers the whole time;
+ * what only a leader that died had seen is missing.
+ */
+export interface Series {
+  /** Milliseconds since the migration's startTime, rising. */
+  at: number[];
+  /** Deliveries a second to the app of source and copy. */
+  sourceRate: number[];
+  copyRate: number[];
+  /** As in Replay. Most and least since the look before. */
+  lag: number[];
+  throttle: number[];
+  /** Milliseconds until this look in which the source recorded, the copy played nothing; 0: less than the sidecars tell apart. */
+  sourceGap: number[];
+  copyGap: number[];
+}
+
+/** What took part, as preflight found it. */
+export interface Versions {
+  controller: string;
+  /** Of the source, which its copy has too. */
+  sidecar?: string;
+  /** Source's node first. */
+  nodes: { name: string; kernel: string; containerd: string; runc: string; criu: string }[];
+}
+
 export interface Handoff {
   /** 0: pod → shadow (to the target node). 1: shadow → successor (on the target node). */
   index: number;
@@ -138,6 +166,7 @@ export interface Handoff {
   mode?: 'stop' | 'replay';
   /** Mode replay: as last seen. */
   replay?: Replay;
+  series?: Series;
   /** RFC 3339 with milliseconds, when each step was entered. */
   entered: Partial<Record<Step, string>>;
   /** Raised at every attempt to freeze. */
@@ -211,6 +240,7 @@ export interface MigrationStatus {
   sourcePodLabels?: Record<string, string>;
   sourceContainers?: { name: string; image: string }[];
   swapSubPhase?: string;
+  versions?: Versions;
   handoffs?: Handoff[];
   /** Code of the error that ended it; of a dry run the first that a migration would be refused by. */
   error?: { code: ErrorCode; message: string };

@@ -16,12 +16,15 @@ import type { AgentClient } from '../api/agent.ts';
 import type { CommandType, PlayReport, RecordReport, SidecarState } from '../api/control.ts';
 import type { StatefulMigration } from '../api/migration.ts';
 import type { CommandOf, CommandResult } from './hub/session.ts';
+import type { Look } from './series.ts';
 
 export interface Session {
   state: SidecarState;
   claim?: string | undefined;
   /** Random per sidecar process; a restored copy keeps its source's. */
   process: string;
+  /** Of the sidecar. */
+  version?: string | undefined;
   outstanding?: number | undefined;
   /** Mute, recording, replaying: why it can't be cut or replayed any more; its code, if it is one of the catalogue's. */
   lost?: string | undefined;
@@ -110,5 +113,7 @@ export interface Context {
   probeImage: string;
   /** What this leader alone has done or seen, and when; a new leader does without. See steps/memory.ts. */
   memory: Map<string, number>;
+  /** As seen by this leader of a claim, for the record to take up with writes that are made anyway. See trace.ts. */
+  seen(claim: string): readonly Look[];
   log(fields: object, message: string): void;
 }

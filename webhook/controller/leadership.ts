@@ -9,6 +9,7 @@ import { type Measures, observerOf } from './observer.ts';
 import { KeyedQueue } from './queue.ts';
 import { reconcile } from './reconcile.ts';
 import { keyOf } from './reflector.ts';
+import { tracing } from './tracing.ts';
 
 /** Every migration under way is looked at again after this long, whatever was missed. */
 const RESYNC_MS = 10_000;
@@ -41,6 +42,7 @@ export interface Lead {
 }
 
 export const lead = ({ epoch, cluster, agents, hub, probeImage, log, measures }: LeadOptions): Lead => {
+  const traced = tracing(cluster, hub);
   const ctx: Context = {
     now: () => Date.now(),
     epoch,
@@ -49,6 +51,7 @@ export const lead = ({ epoch, cluster, agents, hub, probeImage, log, measures }:
     sidecars: hub,
     probeImage,
     memory: new Map(),
+    seen: traced.seen,
     log: (fields, message) => log.info(fields, message),
   };
   const observer = observerOf(cluster, log, measures);
@@ -80,15 +83,20 @@ export const lead = ({ epoch, cluster, agents, hub, probeImage, log, measures }:
     onPod: ({ metadata }) =>
       serving && addWhere((migration) => concerns(migration, metadata?.namespace ?? '', metadata?.name ?? '')),
     start: async () => {
-      hub.onChange((podUid) => addWhere((migration) => mentions(migration, podUid)));
+      hub.onChange((podUid) => {
+        addWhere((migration) => mentions(migration, podUid));
+        traced.told(podUid);
+      });
       await hub.listen(PORT.controller);
       serving = true;
       for (const { metadata } of cluster.migrations()) queue.add(keyOf(metadata.namespace, metadata.name));
       resync = setInterval(() => addWhere(() => true), RESYNC_MS);
+      traced.start();
     },
     stop: async () => {
       serving = false;
       clearInterval(resync);
+      traced.stop();
       queue.stop();
       await hub.close();
     },

@@ -10,6 +10,7 @@ import type { Context } from './context.ts';
 import { derived, type Note } from './derive.ts';
 import { isLeaving, serves } from './pods.ts';
 import { apiFailure, isStatus } from './rest.ts';
+import { withSeries } from './series.ts';
 import { aborted, aborting } from './steps/aborting.ts';
 import { assess } from './steps/assessing.ts';
 import { attaching } from './steps/attaching.ts';
@@ -247,8 +248,13 @@ const write = async (
   note: Note | undefined,
 ): Promise<StatefulMigration | undefined> => {
   const { namespace, name } = migration.metadata;
+  const { handoffs } = status;
+  const seen =
+    handoffs === undefined
+      ? status
+      : { ...status, handoffs: withSeries(handoffs, migration.status?.handoffs ?? [], ctx.seen) };
   try {
-    return await ctx.cluster.writeStatus({ ...migration, status: derived(migration, status, ctx.now(), note) });
+    return await ctx.cluster.writeStatus({ ...migration, status: derived(migration, seen, ctx.now(), note) });
   } catch (error) {
     if (isStatus(error, 404)) return undefined;
     if (!isStatus(error, 409)) throw error;

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { ASPECTS, DRIVERS, PHASES, PLURAL, STEPS, STRATEGIES, VERDICTS } from '../../../webhook/api/migration.ts';
 import * as names from '../../../webhook/api/names.ts';
+import { withLooks } from '../../../webhook/controller/series.ts';
 
 const DIR = join(import.meta.dirname, '../../../manifests');
 // biome-ignore lint/suspicious/noExplicitAny: any manifest
@@ -35,6 +36,9 @@ test('the CRD knows every phase, step, strategy and driver, requires nothing, an
   expect(spec.required).toBeUndefined();
   expect(status.properties.phase.enum).toEqual([...PHASES]);
   expect(status.properties.handoffs.items.properties.step.enum).toEqual([...STEPS]);
+  // What the API server does not know it drops, without a word.
+  const { series } = status.properties.handoffs.items.properties;
+  expect(Object.keys(series.properties)).toEqual(Object.keys(withLooks(undefined, [{ at: 0 }])!));
   expect(JSON.stringify(crd)).not.toContain('preserve-unknown-fields');
 });
 

@@ -54,7 +54,7 @@ test('mute answers only when the marker is on disk, says so by state, and repeat
   const { relay, runDir } = await world.start('a');
   await world.connected('a');
   const hub = world.hub();
-  expect(hub.session('a')).toMatchObject({ state: 'idle' });
+  expect(hub.session('a')).toMatchObject({ state: 'idle', version: expect.stringMatching(/^\d/) });
   expect(await hub.command('a', mute)).toEqual({ carried: 3 });
   expect(JSON.parse(readFileSync(join(runDir, 'mute'), 'utf8'))).toEqual({ podUid: 'a', claim: CLAIM });
   expect(hub.session('a')).toMatchObject({ state: 'mute', claim: CLAIM });

@@ -10,11 +10,13 @@ import { ANNOTATION } from '../../../webhook/api/names.ts';
 import type { Context } from '../../../webhook/controller/context.ts';
 import { reconcile } from '../../../webhook/controller/reconcile.ts';
 import { ApiError } from '../../../webhook/controller/rest.ts';
+import { Trace } from '../../../webhook/controller/trace.ts';
 import { createAgentsOf, type NodeState, nodeOf } from './world-agents.ts';
 import { createApi } from './world-api.ts';
 import { NS, type OwnerKind, POD, podSpec, type Replicas, replicaSet, statefulSet } from './world-owners.ts';
 import { checkServed, checkVoice, sendTo } from './world-rules.ts';
 import { createSidecars, play, type Sidecar, settle } from './world-sidecars.ts';
+import { look } from './world-trace.ts';
 
 export { POD, podSpec } from './world-owners.ts';
 
@@ -83,6 +85,8 @@ export class World {
   readonly routes = new Map<string, { copyUid: string; abandoned: boolean }>();
 
   readonly memory = new Map<string, number>();
+  /** Lost with the leader, too. */
+  trace = new Trace();
   private readonly owner: Replicas;
 
   constructor(kind: OwnerKind = 'StatefulSet') {
@@ -231,6 +235,7 @@ export class World {
       if ((sidecar.wakes ?? 0) <= this.time) delete sidecar.frozen;
       play(this, sidecar);
     }
+    look(this);
     sendTo(this);
     for (const pod of this.pods.values()) this.settleStatusOf(pod);
     checkVoice(this);
@@ -275,6 +280,7 @@ export class World {
       agents: createAgentsOf(this),
       sidecars: createSidecars(this, this.routes),
       memory: this.memory,
+      seen: (claim) => this.trace.looks(claim),
       log: () => {},
     };
   }
@@ -284,6 +290,7 @@ export class World {
     this.epoch++;
     this.routes.clear();
     this.memory.clear();
+    this.trace = new Trace();
   }
 
   /** Until the migration has ended, crashes and all. */

@@ -51,6 +51,7 @@ interface Pending {
 export interface Session {
   readonly identity: PodIdentity;
   readonly process: string;
+  readonly version: string | undefined;
   state: SidecarState;
   claim: string | undefined;
   outstanding: number | undefined;
@@ -87,7 +88,13 @@ const errorOf = ({ error }: Answer): ShadowError => {
 export const createSession = (
   ws: WebSocket,
   identity: PodIdentity,
-  hello: { process: string; state: SidecarState; claim?: string | undefined; lost?: string | undefined },
+  hello: {
+    process: string;
+    version?: string;
+    state: SidecarState;
+    claim?: string | undefined;
+    lost?: string | undefined;
+  },
 ): Session => {
   const pending = new Map<number, Pending & { type: CommandType }>();
   let id = 0;
@@ -106,6 +113,7 @@ export const createSession = (
   return {
     identity,
     process: hello.process,
+    version: hello.version,
     state: hello.state,
     claim: hello.claim,
     outstanding: undefined,

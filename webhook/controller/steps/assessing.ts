@@ -16,13 +16,13 @@ import { checkStrategy, chooseStrategy, doubtOf, otherPeers } from '../preflight
 import { apiFailure } from '../rest.ts';
 import { stamp } from '../transition.ts';
 import {
-  against,
   askProcesses,
   askSession,
   brokersOf,
   checkOwner,
   copyNameOf,
   findOwner,
+  fitnessOf,
   nameOf,
   nodeNamed,
   othersOf,
@@ -180,7 +180,7 @@ const placed = async (ctx: Context, wanted: string | undefined, placing: Placing
   const named = wanted ? await look(() => [nodeNamed(placing, wanted)]) : { value: othersOf(placing) };
   if (named.value === undefined) return { aspect: unfit('Nodes', [named.error]), fitNodes: [] };
   const judged = await Promise.all(
-    named.value.map(async (node) => ({ name: nameOf(node), reasons: await against(ctx, placing, node) })),
+    named.value.map(async (node) => ({ name: nameOf(node), ...(await fitnessOf(ctx, placing, node)) })),
   );
   const fitNodes = judged.filter(({ reasons }) => reasons.length === 0).map(({ name }) => name);
   const refused = judged

@@ -84,14 +84,21 @@ export interface Placing {
 
 export const nameOf = (node: V1Node): string => node.metadata?.name ?? '';
 
-/** All that speaks against a node; an agent that does not answer is one more thing. */
-export const against = async (ctx: Context, placing: Placing, node: V1Node): Promise<string[]> => {
+export interface Fitness {
+  /** All that speaks against the node; an agent that does not answer is one more thing. Empty: it is fit. */
+  reasons: string[];
+  /** What its agent says; undefined: it was not asked, or did not answer. */
+  report?: NodeReport;
+}
+
+export const fitnessOf = async (ctx: Context, placing: Placing, node: V1Node): Promise<Fitness> => {
   const reasons = unfitFor(placing.pod, node, placing.pods, placing.kind === 'Deployment' ? 1 : 2);
-  if (reasons.length > 0) return reasons;
+  if (reasons.length > 0) return { reasons };
   try {
-    return unfitBetween(placing.source, await reportOf(ctx, nameOf(node)), placing.estimatedBytes);
+    const report = await reportOf(ctx, nameOf(node));
+    return { reasons: unfitBetween(placing.source, report, placing.estimatedBytes), report };
   } catch (error) {
-    return [asShadowError(error).message];
+    return { reasons: [asShadowError(error).message] };
   }
 };
 

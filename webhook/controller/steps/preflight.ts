@@ -1,20 +1,22 @@
 /** Before anything is touched: everything that can be known to go wrong is refused, by name. */
 import type { V1Pod } from '@kubernetes/client-node';
+import packageJson from '../../../package.json' with { type: 'json' };
 import { ShadowError } from '../../api/errors.ts';
-import type { MigrationStatus, StatefulMigration } from '../../api/migration.ts';
+import type { MigrationStatus, StatefulMigration, Versions } from '../../api/migration.ts';
 import type { Context } from '../context.ts';
 import { appContainers, uidOf } from '../pods.ts';
+import type { NodeReport } from '../preflight/node.ts';
 import type { Owner } from '../preflight/owner.ts';
 import { checkPod, pinnedImages } from '../preflight/pod.ts';
 import { checkBusy } from '../preflight/set.ts';
 import { chooseStrategy, type Effects, modeOf } from '../preflight/strategy.ts';
 import { firstAttempt } from '../transition.ts';
 import {
-  against,
   askProcesses,
   askSession,
   brokersOf,
   copyNameOf,
+  fitnessOf,
   fitOwner,
   nameOf,
   nodeNamed,
@@ -66,18 +68,23 @@ const observe = async (ctx: Context, migration: StatefulMigration): Promise<Find
   return { pod, owner, kind: owner.kind, sourceNode, nodes, pods, source, ...inside };
 };
 
-const namedTarget = async (ctx: Context, found: Findings, name: string): Promise<string> => {
-  const reasons = await against(ctx, found, nodeNamed(found, name));
-  if (reasons.length > 0) throw new ShadowError('SHADOW_E_NODE_UNFIT', `${name}: ${reasons.join('; ')}`);
-  return name;
+interface Target {
+  name: string;
+  report: NodeReport;
+}
+
+const namedTarget = async (ctx: Context, found: Findings, name: string): Promise<Target> => {
+  const { reasons, report } = await fitnessOf(ctx, found, nodeNamed(found, name));
+  if (reasons.length > 0 || !report) throw new ShadowError('SHADOW_E_NODE_UNFIT', `${name}: ${reasons.join('; ')}`);
+  return { name, report };
 };
 
 /** The least requested of the fit ones. */
-const chosenTarget = async (ctx: Context, found: Findings): Promise<string> => {
+const chosenTarget = async (ctx: Context, found: Findings): Promise<Target> => {
   const refused: string[] = [];
   for (const node of othersOf(found)) {
-    const reasons = await against(ctx, found, node);
-    if (reasons.length === 0) return nameOf(node);
+    const { reasons, report } = await fitnessOf(ctx, found, node);
+    if (reasons.length === 0 && report) return { name: nameOf(node), report };
     refused.push(`${nameOf(node)}: ${reasons.join(', ')}`);
   }
   throw new ShadowError('SHADOW_E_NO_NODE', refused.join('; ') || 'there is no other node');
@@ -92,13 +99,31 @@ const recordOf = (owner: Owner): Partial<MigrationStatus> =>
         originalReplicas: owner.deployment.spec?.replicas ?? 1,
       };
 
+/** For whoever reads the record later. */
+const versionsOf = (ctx: Context, { pod, sourceNode, source }: Findings, target: Target): Versions => {
+  const sidecar = ctx.sidecars.session(uidOf(pod))?.version;
+  const nodeOf = (name: string, { kernel, containerd, runc, criu }: NodeReport) => ({
+    name,
+    kernel,
+    containerd,
+    runc,
+    criu,
+  });
+  return {
+    controller: packageJson.version,
+    ...(sidecar === undefined ? {} : { sidecar }),
+    nodes: [nodeOf(sourceNode, source), nodeOf(target.name, target.report)],
+  };
+};
+
 /** What the record begins with. Throws the refusal. */
 export const preflight = async (ctx: Context, migration: StatefulMigration): Promise<Partial<MigrationStatus>> => {
   const found = await observe(ctx, migration);
   const { pod, owner, sourceNode } = found;
   const chosen = chooseStrategy(migration.spec, pod, owner.kind, found.effects);
   const wanted = migration.spec.targetNode;
-  const targetNode = wanted ? await namedTarget(ctx, found, wanted) : await chosenTarget(ctx, found);
+  const target = wanted ? await namedTarget(ctx, found, wanted) : await chosenTarget(ctx, found);
+  const targetNode = target.name;
   const copyName = copyNameOf(owner, pod, migration.metadata.uid);
   await rehearse(ctx, migration, pod, copyName, targetNode);
   const source = { name: pod.metadata?.name ?? '', uid: uidOf(pod), node: sourceNode, ip: pod.status?.podIP ?? '' };
@@ -112,6 +137,7 @@ export const preflight = async (ctx: Context, migration: StatefulMigration): Pro
     containerName: migration.spec.containerName || (appContainers(pod)[0]?.name ?? ''),
     sourcePodLabels: pod.metadata?.labels ?? {},
     sourceContainers: pinnedImages(pod),
+    versions: versionsOf(ctx, found, target),
     handoffs: [firstAttempt(migration, 0, source, copy, ctx.now(), modeOf(chosen.strategy))],
   };
 };
