@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-/** unit: no I/O beyond the file system. broker: a real RabbitMQ on loopback; broker-4: version 4. node: a real runc and CRIU. cluster: the playground. */
+/** unit: no I/O beyond the file system. broker: a real RabbitMQ on loopback; broker-4: version 4. node: a real runc and CRIU. release: a real krew and kubectl. cluster: the playground. */
 const serial = { fileParallelism: false, pool: 'forks' as const };
 
 export default defineConfig({
@@ -34,6 +34,16 @@ export default defineConfig({
           include: ['test/node/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 300_000,
+          ...serial,
+        },
+      },
+      {
+        test: {
+          name: 'release',
+          include: ['test/release/**/*.test.ts'],
+          testTimeout: 300_000,
+          // The first time it builds krew and fetches Node.js for six platforms.
+          hookTimeout: 1_200_000,
           ...serial,
         },
       },
