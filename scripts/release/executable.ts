@@ -8,6 +8,7 @@ import type { Say } from '../playground/build/parts.ts';
 import { must } from '../playground/run.ts';
 import { adHocSigned } from './macho.ts';
 import { nodeBinary } from './nodes.ts';
+import { dropSignature } from './pe.ts';
 import { executableOf, ownPlatform, type Platform, REPOSITORY } from './platforms.ts';
 
 const described = ({ location, text }: Message): string =>
@@ -102,5 +103,10 @@ export const makeExecutable = async ({ platform, bundle, work, say }: Making): P
   writeFileSync(join(work, 'sea.json'), JSON.stringify(config));
   await must([await builderFor(platform, say), '--build-sea', join(work, 'sea.json')], { cwd: dirname(bundle) });
   if (platform.os === 'darwin') writeFileSync(output, adHocSigned(readFileSync(output), 'kubectl-shadow'));
+  if (platform.os === 'windows') {
+    const file = readFileSync(output);
+    dropSignature(file);
+    writeFileSync(output, file);
+  }
   return output;
 };

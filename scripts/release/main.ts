@@ -10,7 +10,7 @@ const USAGE = `npm run release -- [options]
 Builds the plugin as one executable for each platform, packs them, and writes the manifest krew installs them by.
 
   --out DIR         write them there (dist/release); what is in it is replaced
-  --platforms LIST  only these: ${PLATFORMS.map(nameOf).join(', ')}
+  --platforms LIST  only these, into the DIR of --out: ${PLATFORMS.map(nameOf).join(', ')}
   --help            this
 `;
 
@@ -27,6 +27,14 @@ const valuesOf = (args: string[]) => {
   }
 };
 
+/** A part must not take the place of the whole. */
+const target = (out: string | undefined, part: boolean): string => {
+  if (out === '') throw new ShadowError('SHADOW_E_USAGE', '--out: a directory is missing');
+  if (out === undefined && part)
+    throw new ShadowError('SHADOW_E_USAGE', '--platforms without --out would put a part in the place of the whole');
+  return resolve(REPOSITORY, out ?? 'dist/release');
+};
+
 const chosen = (list: string | undefined): readonly Platform[] => {
   if (list === undefined) return PLATFORMS;
   const names = list.split(',').map((name) => name.trim());
@@ -37,11 +45,10 @@ const chosen = (list: string | undefined): readonly Platform[] => {
 };
 
 try {
-  const { out = 'dist/release', platforms, help } = valuesOf(process.argv.slice(2));
-  if (out === '') throw new ShadowError('SHADOW_E_USAGE', '--out: a directory is missing');
+  const { out, platforms, help } = valuesOf(process.argv.slice(2));
   if (help) process.stdout.write(USAGE);
   else {
-    const to = resolve(REPOSITORY, out);
+    const to = target(out, platforms !== undefined);
     await release({ out: to, platforms: chosen(platforms), say });
     say(`the release is in ${to}`);
   }

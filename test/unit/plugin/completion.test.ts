@@ -122,7 +122,7 @@ describe('with a cluster', () => {
     vi.stubEnv('KUBECONFIG', join(dir, 'config'));
   });
 
-  const tab = async (line: string, limitMs?: number): Promise<string[]> => {
+  const tab = async (line: string, limitMs = 30_000): Promise<string[]> => {
     await complete(line.split(' '), io, limitMs);
     return lines;
   };
