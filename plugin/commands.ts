@@ -118,10 +118,14 @@ const version = (cli: Shared, io: Io) =>
 const completion = (cli: Shared, io: Io) =>
   cli.command(
     'completion <shell>',
-    'have a Tab complete `kubectl shadow …` (kubectl), or print the script of a shell for kubectl-shadow',
+    'set up completion by Tab for kubectl, or print the script of a shell',
     (command) =>
       command
-        .positional('shell', { choices: ['kubectl', 'bash', 'zsh', 'fish'] as const, demandOption: true })
+        .positional('shell', {
+          choices: ['kubectl', 'bash', 'zsh', 'fish'] as const,
+          demandOption: true,
+          describe: 'kubectl: for `kubectl shadow …`, whatever the shell; else for kubectl-shadow called by that name',
+        })
         .options({
           dir: {
             type: 'string',
