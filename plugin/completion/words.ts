@@ -27,17 +27,27 @@ export interface Wanted {
   readonly given: Readonly<Record<string, string>>;
 }
 
+/** By the flag's long name, in whichever command. */
 const FLAG_SOURCE: Readonly<Record<string, Source>> = {
   namespace: 'namespaces',
   to: 'nodes',
+  'from-node': 'nodes',
   context: 'contexts',
   cluster: 'clusters',
   user: 'users',
   kubeconfig: 'files',
+  filename: 'files',
+  file: 'files',
   dir: 'directories',
 };
 
-const POSITIONAL_SOURCE: Readonly<Record<string, Source>> = { pod: 'pods', name: 'migrations' };
+const POSITIONAL_SOURCE: Readonly<Record<string, Source>> = {
+  pod: 'pods',
+  targets: 'pods',
+  name: 'migrations',
+  names: 'migrations',
+  files: 'files',
+};
 
 const sourced = (source: Source | undefined) => (source === undefined ? {} : { source });
 const plain = (values: readonly string[]): Candidate[] => values.map((value) => ({ value }));

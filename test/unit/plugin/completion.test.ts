@@ -29,6 +29,13 @@ describe('an unfinished line', () => {
     expect(all.commands.map(({ name }) => name)).toEqual(expect.arrayContaining(names));
     for (const { describe: said } of all.commands) expect(said).not.toBe('');
   });
+  test('every argument of a command is completed', () => {
+    for (const { name, positionals } of all.commands) {
+      if (positionals.length === 0) continue;
+      const { candidates, source } = at(`${name} `);
+      expect([name, candidates.length > 0 || source !== undefined]).toEqual([name, true]);
+    }
+  });
   test.each([
     ['mig', ['migrate', ':4']],
     ['-n shop mig', ['migrate', ':4']],
