@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 /**
  * unit: no I/O beyond the file system. broker: a real RabbitMQ on loopback; broker-4: version 4. node: a real runc and CRIU.
- * browser: a real Chromium. cluster: the playground.
+ * browser: a real Chromium. release: a real krew and kubectl. cluster: the playground.
  */
 const serial = { fileParallelism: false, pool: 'forks' as const };
 
@@ -47,6 +47,16 @@ export default defineConfig({
           testTimeout: 60_000,
           // The first time the browser is installed.
           hookTimeout: 600_000,
+          ...serial,
+        },
+      },
+      {
+        test: {
+          name: 'release',
+          include: ['test/release/**/*.test.ts'],
+          testTimeout: 300_000,
+          // The first time it builds krew and fetches Node.js for six platforms.
+          hookTimeout: 1_200_000,
           ...serial,
         },
       },

@@ -151,6 +151,27 @@ const version = (cli: Shared, io: Io) =>
     async (flags) => ends((await import('./version.ts')).version(flags, io)),
   );
 
+const completion = (cli: Shared, io: Io) =>
+  cli.command(
+    'completion <shell>',
+    'set up completion by Tab for kubectl, or print the script of a shell',
+    (command) =>
+      command
+        .positional('shell', {
+          choices: ['kubectl', 'bash', 'zsh', 'fish'] as const,
+          demandOption: true,
+          describe: 'kubectl: for `kubectl shadow …`, whatever the shell; else for kubectl-shadow called by that name',
+        })
+        .options({
+          dir: {
+            type: 'string',
+            requiresArg: true,
+            describe: "where kubectl's is put: a directory on the PATH (default: that of kubectl-shadow)",
+          },
+        }),
+    async (flags) => ends((await import('./completion/command.ts')).completion(flags, io)),
+  );
+
 /** The whole command line. It throws: SHADOW_E_USAGE for a wrong one, else what the command throws. */
 export const commandLine = (cli: Argv, io: Io): Argv => {
   const withShared = shared(cli);
@@ -159,6 +180,7 @@ export const commandLine = (cli: Argv, io: Io): Argv => {
   checking(withShared, io);
   reports(withShared, io);
   version(withShared, io);
+  completion(withShared, io);
   return withShared
     .scriptName('kubectl shadow')
     .usage('kubectl shadow: move a running pod to another node, with its memory, its name and its broker connection')

@@ -1,9 +1,8 @@
 /** The objects `install` applies: the kustomize base in manifests/, read without kustomize (a list of resources and labels). */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { parse, parseAllDocuments } from 'yaml';
 import * as z from 'zod';
 import { ShadowError } from '../webhook/api/errors.ts';
+import { readAsset } from './assets.ts';
 import { isKind, type Obj, rankOf } from './kinds.ts';
 
 /** More than this the base may not use: whoever applies it with kustomize must get the very same objects (issue 6). */
@@ -27,11 +26,11 @@ const checked = (file: string, value: unknown): Obj => {
 };
 
 /** In the order they are applied; equals keep the base's order. */
-export const loadManifests = (dir: string = join(import.meta.dirname, '..', 'manifests')): Obj[] => {
-  const base = Kustomization.safeParse(parse(readFileSync(join(dir, 'kustomization.yaml'), 'utf8')));
+export const loadManifests = (): Obj[] => {
+  const base = Kustomization.safeParse(parse(readAsset('manifests/kustomization.yaml')));
   if (!base.success) throw broken(`kustomization.yaml: ${z.prettifyError(base.error)}`);
   const objects = base.data.resources.flatMap((file) =>
-    parseAllDocuments(readFileSync(join(dir, file), 'utf8'))
+    parseAllDocuments(readAsset(`manifests/${file}`))
       .filter((document) => document.contents !== null)
       .map((document) => {
         if (document.errors[0]) throw broken(`${file}: ${document.errors[0].message}`);

@@ -37,15 +37,22 @@ const loadMerged = (config: KubeConfig, files: readonly string[]): void => {
   }
 };
 
-const loadConfig = (flags: ConnectionFlags): KubeConfig => {
+const readConfig = (kubeconfig: string | undefined): KubeConfig => {
   const config = new KubeConfig();
-  if (flags.kubeconfig) config.loadFromFile(flags.kubeconfig);
-  else {
-    const files = (process.env.KUBECONFIG ?? '').split(delimiter).filter((file) => file && existsSync(file));
-    if (files.length > 0) loadMerged(config, files);
-    else if (process.env.KUBECONFIG) throw new Error(`no such file: ${process.env.KUBECONFIG} (KUBECONFIG)`);
-    else config.loadFromDefault();
-  }
+  const files = (process.env.KUBECONFIG ?? '').split(delimiter).filter((file) => file && existsSync(file));
+  if (kubeconfig) config.loadFromFile(kubeconfig);
+  else if (files.length > 0) loadMerged(config, files);
+  else if (process.env.KUBECONFIG) throw new Error(`no such file: ${process.env.KUBECONFIG} (KUBECONFIG)`);
+  else config.loadFromDefault();
+  return config;
+};
+
+/** The names in the kubeconfig, for the completion of flags. Throws what is wrong with it. */
+export const configuredNames = (kubeconfig: string | undefined, kind: 'contexts' | 'clusters' | 'users'): string[] =>
+  readConfig(kubeconfig)[kind].map(({ name }) => name);
+
+const loadConfig = (flags: ConnectionFlags): KubeConfig => {
+  const config = readConfig(flags.kubeconfig);
   // What the library makes up where it finds nothing.
   if (config.getCurrentCluster()?.server === 'http://localhost:8080') {
     throw new Error('no kubeconfig was found; set KUBECONFIG or give --kubeconfig');

@@ -1,8 +1,7 @@
 /** kubectl shadow version. */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { CONTROLLER, NAMESPACE } from '../webhook/api/names.ts';
 import { getOrNone } from './api.ts';
+import { readAsset } from './assets.ts';
 import type { Io } from './io.ts';
 import type { Deployment } from './kinds.ts';
 import type { Common } from './options.ts';
@@ -13,8 +12,8 @@ export interface VersionFlags extends Common {
   output?: 'json' | 'yaml' | undefined;
 }
 
-export const clientVersion = (root: string = join(import.meta.dirname, '..')): string => {
-  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+export const clientVersion = (): string => {
+  const { version } = JSON.parse(readAsset('package.json')) as { version: string };
   return version;
 };
 

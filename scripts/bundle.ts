@@ -85,11 +85,18 @@ const firstError = (error: unknown): string => {
     : `${first.location?.file ?? ''}:${first.location?.line ?? 0}: ${first.text}`;
 };
 
-/** Bundles all entries that exist into an emptied dist/. */
+/** All but a release, and one that is being made. */
+const emptyDist = (): void => {
+  for (const name of existsSync(DIST) ? readdirSync(DIST) : [])
+    if (name !== 'release' && !name.startsWith('.building-'))
+      rmSync(join(DIST, name), { recursive: true, force: true });
+};
+
+/** Bundles all entries that exist into a dist/ emptied of what earlier calls left. */
 export const bundle = async (): Promise<Bundled> => {
   const entries = Object.entries({ ...PARTS, ...appEntries() });
   const missing = entries.map(([, path]) => path).filter((path) => !existsSync(join(REPOSITORY, path)));
-  rmSync(DIST, { recursive: true, force: true });
+  emptyDist();
   const failed: string[] = [];
   await Promise.all(
     entries

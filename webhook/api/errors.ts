@@ -148,12 +148,12 @@ export const CATALOGUE = {
   SHADOW_E_IN_USE: { message: 'kubectl-shadow is in use', hint: 'finish or abort the migrations, or use --force' },
   SHADOW_E_ROOT: { message: 'the playground needs root', hint: 'run it with sudo' },
   SHADOW_E_HOST: {
-    message: 'this machine lacks something the playground needs',
+    message: 'this machine lacks something the playground or a release needs',
     hint: 'install or free what is named',
   },
   SHADOW_E_BUILD: {
-    message: 'a part of the playground could not be built',
-    hint: 'the log named holds the last lines; run up again to retry',
+    message: 'a part could not be built',
+    hint: 'the last lines of its log are above, or the cause is named; run it again to retry',
   },
   SHADOW_E_INTERNAL: { message: 'unexpected error', hint: 'please report it with the output' },
 } as const satisfies Record<string, Entry>;

@@ -99,7 +99,12 @@ test('woken under another uid it is the copy: another token, mute on disk, and d
   const ms = performance.now() - woken;
   expect(ms).toBeLessThan(1000);
   expect(world.wire.accepted()).toBe(dials + 1);
-  expect(world.hub().session('b')).toEqual({ state: 'copy', claim: CLAIM, process: source, version: expect.any(String) });
+  expect(world.hub().session('b')).toEqual({
+    state: 'copy',
+    claim: CLAIM,
+    process: source,
+    version: expect.any(String),
+  });
   await until('the old connection is gone', () => world.hub().session('a') === undefined);
   expect(calls(at)).toEqual(['start', 'mute', 'becomeCopy']);
   expect(await health('/ready')).toBe('503 copy');
