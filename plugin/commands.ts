@@ -131,6 +131,37 @@ const migrations = (cli: Shared, io: Io) =>
       async (flags) => ends((await import('./migration/abort.ts')).abort(flags, io)),
     );
 
+const manifests = (command: Shared) =>
+  command.positional('files', { type: 'string', array: true, describe: 'as -f' }).options({
+    filename: { alias: 'f', type: 'string', requiresArg: true, describe: 'manifests: a file, a directory, or -' },
+    output: { ...output(['yaml', 'json'] as const), default: 'yaml' as const },
+  });
+
+const injection = (cli: Shared, io: Io) =>
+  cli
+    .command(
+      'inject [files..]',
+      'put the sidecar into the pod templates of manifests, as the webhook puts it into pods',
+      (command) =>
+        manifests(command).options({
+          image: { type: 'string', requiresArg: true, describe: "the sidecar's image (default: the cluster's)" },
+          ipv6: { type: 'boolean', describe: "pods may have IPv6 alone (default: as the cluster's Services)" },
+          brokers: { type: 'string', requiresArg: true, describe: 'HOST[:PORT] where the manifest does not tell' },
+          'broker-tls': {
+            type: 'string',
+            requiresArg: true,
+            describe: 'SECRET or Public: what brokers are trusted by',
+          },
+        }),
+      async (flags) => ends((await import('./inject/inject.ts')).injectManifests(flags, io)),
+    )
+    .command(
+      'uninject [files..]',
+      'take the sidecar out of the pod templates of manifests',
+      (command) => manifests(command),
+      async (flags) => ends((await import('./inject/inject.ts')).uninjectManifests(flags, io)),
+    );
+
 const version = (cli: Shared, io: Io) =>
   cli.command(
     'version',
@@ -140,7 +171,7 @@ const version = (cli: Shared, io: Io) =>
   );
 
 /** What may be given again and again. */
-const MANY: readonly string[] = ['_', 'targets', 'names', 'as-group', 'asGroup'];
+const MANY: readonly string[] = ['_', 'targets', 'names', 'files', 'filename', 'f', 'as-group', 'asGroup'];
 
 /** Of all else the last one counts, as with kubectl. */
 const lastOfEach = (given: Record<string, unknown>): void => {
@@ -157,6 +188,7 @@ export const commandLine = (cli: Argv, io: Io): Argv => {
   });
   installation(withShared, io);
   migrations(withShared, io);
+  injection(withShared, io);
   version(withShared, io);
   return withShared
     .scriptName('kubectl shadow')
