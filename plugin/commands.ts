@@ -202,6 +202,8 @@ export const commandLine = (cli: Argv, io: Io): Argv => {
     .exitProcess(false)
     .wrap(null)
     .fail((message: string | null, error?: Error) => {
-      throw error ?? usage((message ?? '').replace(/\s*\n\s*/g, ' '));
+      // yargs's own is about the command line, too.
+      if (error && error.name !== 'YError') throw error;
+      throw usage((message ?? error?.message ?? '').replace(/\s*\n\s*/g, ' '));
     });
 };

@@ -11,20 +11,34 @@ import { requestAbort } from './request.ts';
 
 export type Ending = { how: 'ended' | 'timeout' | 'interrupted'; last: StatefulMigration };
 
-/** SIGINT as a promise that can be waited for again and again; `stop` gives Ctrl-C back to node. */
+/** Ctrl-C, once `interrupts` was called; `stop` gives it back to node. */
 export interface Interrupts {
+  /** Resolves when there is one that was not taken, also when it came before. */
   next(): Promise<'interrupted'>;
+  /** One is dealt with. */
+  take(): void;
   stop(): void;
 }
 
 export const interrupts = (): Interrupts => {
-  let wake = Promise.withResolvers<'interrupted'>();
+  let open = 0;
+  const waiting = new Set<() => void>();
   const on = (): void => {
-    wake.resolve('interrupted');
-    wake = Promise.withResolvers();
+    open += 1;
+    for (const wake of waiting) wake();
+    waiting.clear();
   };
   process.on('SIGINT', on);
-  return { next: () => wake.promise, stop: () => void process.off('SIGINT', on) };
+  return {
+    async next() {
+      if (open === 0) await new Promise<void>((resolve) => waiting.add(resolve));
+      return 'interrupted';
+    },
+    take() {
+      open = Math.max(0, open - 1);
+    },
+    stop: () => void process.off('SIGINT', on),
+  };
 };
 
 export interface Waiting {
@@ -97,6 +111,8 @@ export const waitForEnd = async (api: Api, io: Io, start: StatefulMigration, wai
   board.show(start);
   const ended = (async () => {
     for await (const state of follow(api, start.metadata, stop.signal)) {
+      // What was on its way when the waiting ended is not shown any more.
+      if (stop.signal.aborted) break;
       last = state;
       board.show(state);
     }
@@ -108,9 +124,11 @@ export const waitForEnd = async (api: Api, io: Io, start: StatefulMigration, wai
     for (;;) {
       const how = await Promise.race([ended, limit.promise, signals.next()]);
       if (how !== 'interrupted') return { how, last };
+      signals.take();
       const wish = await wishOf(io, last, ended, waiting);
       if (wish === 'abort') await abortNow(api, last, board);
       if (wish === 'leave') {
+        stop.abort();
         board.close();
         io.err(howToGoOn(last));
         return { how, last };

@@ -6,7 +6,7 @@ import type { Clock, Size, Terminal } from '../../../plugin/painter.ts';
 /** Answers each call by `answer`; watches by `events`. An Error is thrown. */
 export const standInApi = (
   answer: (call: Call) => unknown,
-  events: (call: Call) => AsyncIterable<unknown> | Iterable<unknown> = () => [],
+  events: (call: Call, signal: AbortSignal) => AsyncIterable<unknown> | Iterable<unknown> = () => [],
 ): Api & { calls: Call[] } => {
   const calls: Call[] = [];
   return {
@@ -17,8 +17,8 @@ export const standInApi = (
       if (answered instanceof Error) throw answered;
       return answered as T;
     },
-    async *watch<T>(call: Call) {
-      for await (const event of events(call)) yield event as WatchEvent<T>;
+    async *watch<T>(call: Call, signal: AbortSignal) {
+      for await (const event of events(call, signal)) yield event as WatchEvent<T>;
     },
   };
 };
