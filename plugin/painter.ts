@@ -101,7 +101,8 @@ export class Painter {
 
   /** From where the cursor rests to the block's first line, and all from there on cleared. */
   #erase(columns: number): string {
-    // A terminal that became narrower has broken the longer lines, and they take more rows than they were.
+    // A terminal that became narrower has broken the longer lines, and they take more rows than they were. (The few that cut
+    // them off instead lose some lines above the block.)
     const rows = this.#drawn.reduce((sum, { width }) => sum + Math.max(1, Math.ceil(width / Math.max(1, columns))), 0);
     return `${up(rows)}\r${CLEAR_BELOW}`;
   }

@@ -27,18 +27,28 @@ export interface Moving {
 
 const plainBoard = (tell: (text: string) => void): Board => {
   const told = new Set<string>();
+  let held: string[] | undefined;
+  const say = (text: string): void => {
+    if (held) held.push(text);
+    else tell(text);
+  };
   return {
     show(migration) {
       for (const { key, text } of linesOf(migration)) {
         const own = `${migration.metadata.uid}/${key}`;
-        if (told.has(own)) continue;
+        if (!told.has(own)) say(text);
         told.add(own);
-        tell(text);
       }
     },
-    say: tell,
-    pause() {},
-    resume() {},
+    say,
+    pause() {
+      held = [];
+    },
+    resume() {
+      const lines = held ?? [];
+      held = undefined;
+      for (const line of lines) tell(line);
+    },
     close() {},
   };
 };

@@ -25,7 +25,7 @@ const several = ({ pods, seen }: Shown, now: number, size: Size, look: Look): Li
   const current = pods.find((pod) => seen.has(pod) && !isOver(seen.get(pod)));
   const ahead = pods.filter((pod) => !seen.has(pod));
   const width = Math.max(...pods.map((pod) => pod.length));
-  const title: Line = [[`${pods.length} pods, one after another: ${over.length} done, ${ahead.length} to go`, 'bold']];
+  const title: Line = [[`${pods.length} pods, one after another: ${over.length} ended, ${ahead.length} to go`, 'bold']];
   return fitted(size.rows, (detail) => {
     const named = detail === 'steps' || detail === 'folded';
     const shown = current === undefined ? undefined : seen.get(current);

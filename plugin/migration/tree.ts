@@ -5,7 +5,7 @@ import type { Size } from '../painter.ts';
 import type { Line, Look, Span, Tone } from '../style.ts';
 import { grid, type Row } from './grid.ts';
 import { finished, phaseOf, podOf, reasonOf, routeOf, startOf, stepsOf, strategyOf, tookMs, totalMs } from './model.ts';
-import type { Pace, Paces } from './pace.ts';
+import type { Paces } from './pace.ts';
 import { type Mark, type PodRow, podRows } from './pods.ts';
 import { replayText } from './replay.ts';
 import { pendingText, saying } from './view.ts';
@@ -80,14 +80,13 @@ const again = ({ attempt }: Handoff): Line[] => (attempt > 1 ? [[[`attempt ${att
 const lagOf = ({ from }: PodRow): string =>
   from?.mode === 'replay' && from.replay && !finished(from) ? String(from.replay.lag) : '';
 
-/** Only while it replays: before and after nobody counts. */
+/** The rate while the handoff lasts, and how it was for as long as the tree is there. Nobody counts but while a copy replays. */
 const rateOf = ({ from, to }: PodRow, paces: Paces): { rate: string; trend: readonly number[] } => {
   const shown = (handoff: Handoff | undefined, series: 'source' | 'copy', unit: string) => {
-    const pace: Pace | undefined = handoff && paces.get(handoff.index);
-    const last = pace?.[series].at(-1);
-    return last === undefined
-      ? undefined
-      : { rate: `${last.toFixed(last < 100 ? 1 : 0)} ${unit}/s`, trend: pace?.[series] ?? [] };
+    const values = handoff && paces.get(handoff.index)?.[series];
+    const last = values?.at(-1);
+    if (handoff === undefined || values === undefined || last === undefined) return undefined;
+    return { rate: finished(handoff) ? '' : `${last.toFixed(last < 100 ? 1 : 0)} ${unit}/s`, trend: values };
   };
   return shown(to, 'source', 'msg') ?? shown(from, 'copy', 'entries') ?? { rate: '', trend: [] };
 };

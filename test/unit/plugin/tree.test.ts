@@ -191,6 +191,17 @@ describe('the board', () => {
     expect(terminal.lines.filter((line) => line.includes('ROLE'))).toHaveLength(1);
     expect(terminal.lines.join('\n')).toMatch(/copy +Replaying +worker-b +16 +▃▄▅▇█ 330 entries\/s/);
   });
+  test('elsewhere keeps the lines back while it is paused', () => {
+    const io = plainIo();
+    const board = boardOn(io, { pods: ['consumer-0'], born: new Map() });
+    board.pause();
+    board.show(uncommitted);
+    board.say('asked to abort');
+    expect(io.told).toEqual([]);
+    board.resume();
+    board.show(uncommitted);
+    expect(io.told).toEqual([...linesOf(uncommitted).map(({ text: line }) => line), 'asked to abort']);
+  });
   test('elsewhere tells each line once, of two migrations alike', () => {
     const io = plainIo();
     const board = boardOn(io, { pods: ['consumer-0', 'consumer-2'], born: new Map() });
