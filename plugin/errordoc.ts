@@ -10,7 +10,7 @@ const MORE: Partial<Record<ErrorCode, string>> = {
   SHADOW_E_TIMEOUT:
     'Only the waiting ended, with exit code 124. A migration that was waited for goes on in the cluster, and so does an installation; the same command, or `kubectl shadow status`, shows how it ended.',
   SHADOW_E_FORBIDDEN:
-    'The message names the verb, the resource and the namespace that were refused. The ClusterRole `shadow-migrate` has what `migrate`, `abort`, `status` and `list` need: bind it in the namespaces of the pods, e.g. `kubectl create rolebinding shadow --clusterrole=shadow-migrate --user=NAME -n NAMESPACE`. `install` and `uninstall` need cluster-admin.',
+    'The message names the verb, the resource and the namespace that were refused. The ClusterRole `shadow-migrate` has what `migrate`, `abort`, `status` and `list` need: bind it in the namespaces of the pods, e.g. `kubectl create rolebinding shadow --clusterrole=shadow-migrate --user=NAME -n NAMESPACE`. Who names a set, a selector or `--from-node` must list pods there as well, and get StatefulSets, or Deployments and ReplicaSets: the ClusterRoles `view` and `edit` may. `install` and `uninstall` need cluster-admin; `inject` reads the image of the sidecar from Deployment `shadow-webhook` unless `--image` names it.',
   SHADOW_E_API:
     'Either the API server was not reached (the message says how that failed: no kubeconfig, connection refused, unknown name, no answer in `--request-timeout`), or it refused the call for the reason given.',
   SHADOW_E_NOT_INSTALLED:

@@ -142,8 +142,13 @@ describe('the pods', () => {
     ]);
     expect(statesOf(set([handoff(0, 0), handoff(1, 3000)]))).toEqual(['source Gone', 'copy Gone', 'successor Serving']);
   });
-  test('beside a copy that replays the source serves', () => {
+  test('beside a copy that replays the source serves until it is muted; else it is paused from the cut on', () => {
     expect(statesOf(midway[0]!).slice(0, 2)).toEqual(['source Serving', 'copy Replaying']);
+    for (const step of ['Cutting', 'Transferring', 'Restoring'] as const) {
+      expect(statesOf(set([{ ...handoff(0, 0, step), mode: 'replay' }]))[0]).toBe('source Serving');
+      expect(statesOf(set([handoff(0, 0, step)]))[0]).toBe('source Paused');
+    }
+    expect(statesOf(set([{ ...handoff(0, 0, 'Attaching'), mode: 'replay' }]))[0]).toBe('source Muted');
   });
   test('after an abort the source serves, and no successor is waited for', () => {
     expect(statesOf(failed)).toEqual(['source Serving', 'copy Removed']);
