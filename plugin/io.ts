@@ -18,11 +18,13 @@ const ask = async (question: string, signal?: AbortSignal): Promise<string> => {
   const { createInterface } = await import('node:readline/promises');
   const lines = createInterface({ input: process.stdin, output: process.stderr });
   // End of input (Ctrl-D) and Ctrl-C leave the question unanswered.
-  const closed = new Promise<string>((resolve) => lines.once('close', () => resolve('')));
-  const answered = lines.question(question, signal ? { signal } : {}).catch(() => '');
-  const answer = await Promise.race([answered, closed]);
+  const closed = new Promise<undefined>((resolve) => lines.once('close', () => resolve(undefined)));
+  const answered = lines.question(question, signal ? { signal } : {});
+  const answer = await Promise.race([answered, closed]).catch(() => undefined);
   lines.close();
-  return answer.trim().toLowerCase();
+  // What comes next begins a line of its own.
+  if (answer === undefined) process.stderr.write('\n');
+  return (answer ?? '').trim().toLowerCase();
 };
 
 /** POSIX: the first of them that is set counts. Elsewhere terminals speak UTF-8. */

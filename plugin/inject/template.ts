@@ -7,7 +7,7 @@ import { hostPort, urlsIn } from '../../webhook/admission/urls.ts';
 import { ShadowError } from '../../webhook/api/errors.ts';
 import { ANNOTATION, LABEL, SIDECAR } from '../../webhook/api/names.ts';
 import { detailOf } from '../problems.ts';
-import { allContainers, containerBefore, readUndo, textsRestored, undoOf } from './undo.ts';
+import { allContainers, containerBefore, readUndo, textsRestored, undoOf, withFields } from './undo.ts';
 import type { Workload } from './workloads.ts';
 
 export interface InjectOptions {
@@ -155,40 +155,35 @@ const checkLost = (pod: V1Pod, name: string, listens: readonly Listen[]): void =
   }
 };
 
-const orNone = <K extends string, T>(key: K, list: T[] | undefined): Partial<{ [key in K]: T[] }> =>
-  list && list.length > 0 ? ({ [key]: list } as { [key in K]: T[] }) : {};
-
 const OWN_VOLUMES: readonly string[] = [SIDECAR.runVolume, SIDECAR.idVolume, SIDECAR.tlsVolume];
 
-const specBefore = (pod: V1Pod, listens: readonly Listen[]): NonNullable<V1Pod['spec']> => {
-  const { containers, initContainers, volumes, hostAliases, ...rest } = pod.spec!;
-  const undo = readUndo(pod) ?? {};
-  const back = (list: V1Container[] | undefined): V1Container[] =>
-    (list ?? []).filter(({ name }) => name !== SIDECAR.container).map((container) => containerBefore(container, undo));
-  return {
-    ...rest,
-    containers: back(containers),
-    ...orNone('initContainers', back(initContainers)),
-    ...orNone(
-      'volumes',
-      volumes?.filter(({ name }) => !OWN_VOLUMES.includes(name)),
-    ),
-    ...orNone(
-      'hostAliases',
-      hostAliases?.filter((alias) => !isOurAlias(alias, listens)),
-    ),
-  };
+/** What is left of a list; undefined: nothing, or there was none. */
+const left = <T>(list: readonly T[] | undefined, keep: (item: T) => boolean): T[] | undefined => {
+  const kept = list?.filter(keep);
+  return kept && kept.length > 0 ? kept : undefined;
 };
 
-const metadataBefore = (pod: V1Pod): Pick<V1Pod, 'metadata'> => {
-  const { labels, annotations, ...rest } = pod.metadata ?? {};
+const specBefore = (pod: V1Pod, listens: readonly Listen[]): V1Pod['spec'] => {
+  const { containers, initContainers, volumes, hostAliases } = pod.spec!;
+  const undo = readUndo(pod) ?? {};
+  const back = (list: V1Container[] | undefined): V1Container[] | undefined =>
+    left(list, ({ name }) => name !== SIDECAR.container)?.map((container) => containerBefore(container, undo));
+  return withFields(pod.spec!, {
+    containers: back(containers),
+    initContainers: back(initContainers),
+    volumes: left(volumes, ({ name }) => !OWN_VOLUMES.includes(name)),
+    hostAliases: left(hostAliases, (alias) => !isOurAlias(alias, listens)),
+  });
+};
+
+const metadataBefore = (pod: V1Pod): V1Pod['metadata'] => {
+  const { labels, annotations } = pod.metadata ?? {};
   const undo = readUndo(pod);
-  const [kept, noted] = [
-    textsRestored(labels, undo?.labels, OWN_LABELS),
-    textsRestored(annotations, undo?.annotations, OWN_ANNOTATIONS),
-  ];
-  const metadata = { ...rest, ...(kept ? { labels: kept } : {}), ...(noted ? { annotations: noted } : {}) };
-  return Object.keys(metadata).length > 0 ? { metadata } : {};
+  const metadata = withFields(pod.metadata ?? {}, {
+    labels: textsRestored(labels, undo?.labels, OWN_LABELS),
+    annotations: textsRestored(annotations, undo?.annotations, OWN_ANNOTATIONS),
+  });
+  return Object.keys(metadata).length > 0 ? metadata : undefined;
 };
 
 /** Throws SHADOW_E_INVALID, SHADOW_E_UNINJECT. */
@@ -199,7 +194,6 @@ export const uninjectTemplate = (workload: Workload): Changed => {
   const listens = listensOf(sidecar);
   const known = readUndo(template) !== undefined;
   if (!known) checkLost(template, workload.name, listens);
-  const { metadata: _, ...rest } = template;
-  const after: V1Pod = { ...rest, ...metadataBefore(template), spec: specBefore(template, listens) };
+  const after = withFields(template, { metadata: metadataBefore(template), spec: specBefore(template, listens) });
   return { template: after, told: known ? 'uninjected' : 'uninjected; seccomp profiles stay, whoever set them' };
 };

@@ -100,11 +100,14 @@ const envBefore = (env: readonly V1EnvVar[], replaced: NonNullable<Replaced['env
   });
 };
 
+/** The object with other values, each at its place; undefined takes a field away. */
+export const withFields = <T extends object>(object: T, fields: { [K in keyof T]?: T[K] | undefined }): T =>
+  Object.fromEntries(Object.entries({ ...object, ...fields }).filter(([, value]) => value !== undefined)) as T;
+
 const withoutSeccomp = (container: V1Container): V1Container => {
-  const { securityContext, ...rest } = container;
-  const { seccompProfile, ...context } = securityContext ?? {};
+  const { seccompProfile, ...context } = container.securityContext ?? {};
   if (!isDeepStrictEqual(seccompProfile, { type: 'RuntimeDefault' })) return container;
-  return Object.keys(context).length > 0 ? { ...rest, securityContext: context } : rest;
+  return withFields(container, { securityContext: Object.keys(context).length > 0 ? context : undefined });
 };
 
 const listBefore = (list: string[] | undefined, pair: Replaced['args']): string[] | undefined =>

@@ -108,8 +108,10 @@ describe.each(injectedCases)('$name', ({ pod }) => {
       stands: true,
     });
   });
-  test('uninjected it is what it was', () => {
-    expect(uninjectTemplate(workload(injectedOf(pod))).template).toEqual(pod);
+  test('uninjected it is what it was, each field in its place', () => {
+    const back = uninjectTemplate(workload(injectedOf(pod))).template;
+    expect(back).toEqual(pod);
+    expect(JSON.stringify(back)).toBe(JSON.stringify(pod));
   });
 });
 
