@@ -4,7 +4,19 @@ import { age, seconds } from '../format.ts';
 import type { Size } from '../painter.ts';
 import type { Line, Look, Span, Tone } from '../style.ts';
 import { grid, type Row } from './grid.ts';
-import { finished, phaseOf, podOf, reasonOf, routeOf, startOf, stepsOf, strategyOf, tookMs, totalMs } from './model.ts';
+import {
+  errorOf,
+  finished,
+  phaseOf,
+  podOf,
+  reasonOf,
+  routeOf,
+  startOf,
+  stepsOf,
+  strategyOf,
+  tookMs,
+  totalMs,
+} from './model.ts';
 import type { Paces } from './pace.ts';
 import { type Mark, type PodRow, podRows } from './pods.ts';
 import { replayText } from './replay.ts';
@@ -42,7 +54,7 @@ const glyphs = ({ unicode }: Look): typeof UNICODE => (unicode ? UNICODE : ASCII
 export const standing = (migration: StatefulMigration, look: Look): readonly [mark: string, tone: Tone] => {
   const { done, bad, now } = glyphs(look);
   if (!isEnded(migration)) return [now, 'busy'];
-  return phaseOf(migration) === 'Completed' ? [done, 'good'] : [bad, 'bad'];
+  return errorOf(migration) === undefined ? [done, 'good'] : [bad, 'bad'];
 };
 /** Of one that is not begun. */
 export const waiting = (look: Look): Span => [glyphs(look).idle, 'dim'];

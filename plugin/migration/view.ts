@@ -26,6 +26,7 @@ const SAYS_BESIDE: Partial<Record<Step, string>> = {
   Muting: 'the source falls silent',
   Attaching: 'the copy plays the last of the record',
 };
+/** What a step means, one line. */
 export const saying = ({ mode }: Handoff, step: Step): string => (mode === 'replay' && SAYS_BESIDE[step]) || SAYS[step];
 
 const titleOf = ({ source, copy, attempt }: Handoff): string =>
