@@ -5,15 +5,18 @@ import type { Io } from './io.ts';
 import { COMMON, usage } from './options.ts';
 
 const OBJECT_OUTPUTS = ['json', 'yaml', 'name'] as const;
-const TABLE_OUTPUTS = ['json', 'yaml', 'wide', 'name'] as const;
+const OUTPUTS = ['json', 'yaml', 'wide', 'name'] as const;
 
 const flag = <const D extends boolean>(given: D, describe: string) =>
   ({ type: 'boolean', default: given, describe }) as const;
 const output = <const C extends readonly string[]>(choices: C) =>
   ({ alias: 'o', choices, describe: 'how the result is printed' }) as const;
-const timeout = (given: string) =>
-  ({ type: 'string', default: given, requiresArg: true, describe: 'longest wait (exit code 124 after it)' }) as const;
+const timeout = (given: string, describe = 'longest wait (exit code 124 after it)') =>
+  ({ type: 'string', default: given, requiresArg: true, describe }) as const;
 const all = { alias: 'A', type: 'boolean', default: false, describe: 'all namespaces' } as const;
+
+const EXIT_CODES =
+  'Exit codes: 0 done; 1 failed, refused or aborted; 2 wrong usage; 124 timed out, it goes on; 130 Ctrl-C, it goes on.';
 
 /** A command that returns a number says its exit code. */
 const ends = async (running: Promise<unknown>): Promise<void> => {
@@ -57,55 +60,76 @@ const installation = (cli: Shared, io: Io) =>
       async (flags) => ends((await import('./install/uninstall.ts')).uninstall(flags, io)),
     );
 
+const dryRun = {
+  choices: ['none', 'client', 'server'] as const,
+  default: 'none' as const,
+  describe: 'client: print what would be sent; server: have it checked, and kept nowhere',
+} as const;
+
 const migrations = (cli: Shared, io: Io) =>
   cli
     .command(
-      'migrate <pod>',
-      'move a running pod to another node',
+      'migrate [targets..]',
+      'move running pods to another node, one after another',
       (command) =>
-        command.positional('pod', { type: 'string', demandOption: true, describe: 'NAME or pod/NAME' }).options({
-          to: { type: 'string', requiresArg: true, describe: 'target node (default: the controller chooses)' },
-          strategy: { choices: STRATEGIES, describe: 'how it is moved (default: Auto)' },
-          driver: { choices: DRIVERS, describe: 'who makes the checkpoint (default: runc)' },
-          'on-divergence': {
-            choices: ON_DIVERGENCE,
-            describe: "when the copy's app does otherwise than the source's (default: Abort)",
-          },
-          wait: flag(true, 'wait for the end, and report'),
-          timeout: timeout('5m'),
-          output: output(OBJECT_OUTPUTS),
-        }),
+        command
+          .positional('targets', { type: 'string', array: true, describe: 'NAME, pod/NAME, sts/NAME or deploy/NAME' })
+          .options({
+            selector: { alias: 'l', type: 'string', requiresArg: true, describe: 'pods by label, e.g. app=x' },
+            'from-node': { type: 'string', requiresArg: true, describe: 'only pods that run on this node' },
+            to: { type: 'string', requiresArg: true, describe: 'target node (default: the controller chooses)' },
+            strategy: { choices: STRATEGIES, describe: 'how it is moved (default: Auto)' },
+            driver: { choices: DRIVERS, describe: 'who makes the checkpoint (default: runc)' },
+            'on-divergence': {
+              choices: ON_DIVERGENCE,
+              describe: "when the copy's app does otherwise than the source's (default: Abort)",
+            },
+            'dry-run': dryRun,
+            wait: flag(true, 'wait for the end, and report'),
+            timeout: timeout('5m', 'longest wait for each pod (exit code 124 after it)'),
+            output: output(OUTPUTS),
+          })
+          .epilogue(EXIT_CODES),
       async (flags) => ends((await import('./migration/migrate.ts')).migrate(flags, io)),
     )
     .command(
-      'status [name]',
-      'show a migration in detail',
+      'status [names..]',
+      'show migrations in detail',
       (command) =>
         command
-          .positional('name', {
+          .positional('names', {
             type: 'string',
-            describe: 'NAME of a migration, or pod/NAME for its newest (default: the newest)',
+            array: true,
+            describe: 'NAME of a migration, or pod/NAME for its newest (default: the newest of all)',
           })
-          .options({ output: output(TABLE_OUTPUTS) }),
-      async (flags) => ends((await import('./migration/list.ts')).status(flags, io)),
+          .options({ watch: { ...flag(false, 'follow it to its end'), alias: 'w' }, output: output(OUTPUTS) })
+          .epilogue(EXIT_CODES),
+      async (flags) => ends((await import('./migration/status.ts')).status(flags, io)),
     )
     .command(
       ['list', 'ls'],
       'list migrations',
-      (command) => command.options({ 'all-namespaces': all, output: output(TABLE_OUTPUTS) }),
+      (command) =>
+        command.options({
+          'all-namespaces': all,
+          watch: { ...flag(false, 'a row for each change, until Ctrl-C'), alias: 'w' },
+          output: output(OUTPUTS),
+        }),
       async (flags) => ends((await import('./migration/list.ts')).list(flags, io)),
     )
     .command(
-      'abort <name>',
-      'abort a migration that is not committed',
+      'abort [names..]',
+      'abort migrations that are not committed',
       (command) =>
         command
-          .positional('name', { type: 'string', demandOption: true, describe: 'NAME of a migration, or pod/NAME' })
+          .positional('names', { type: 'string', array: true, describe: 'NAME of a migration, or pod/NAME' })
           .options({
-            wait: flag(false, 'wait until it is aborted'),
+            all: flag(false, 'all of the namespace that can be aborted'),
+            wait: flag(false, 'wait until they are aborted'),
             timeout: timeout('2m'),
-            output: output(OBJECT_OUTPUTS),
-          }),
+            output: output(OUTPUTS),
+          })
+          .epilogue(EXIT_CODES),
       async (flags) => ends((await import('./migration/abort.ts')).abort(flags, io)),
     );
 
@@ -121,7 +145,6 @@ const checking = (cli: Shared, io: Io) =>
         wait: flag(false, 'look again until no check fails'),
         timeout: timeout('5m'),
         output: { ...output(['table', 'json', 'short'] as const), default: 'table' as const },
-        color: flag(true, 'colours on a terminal (--no-color, or NO_COLOR: none)'),
       }),
     async (flags) => ends((await import('./check/check.ts')).check(flags, io)),
   );
@@ -142,6 +165,37 @@ const reports = (cli: Shared, io: Io) =>
         }),
     async (flags) => ends((await import('./report/command.ts')).report(flags, io)),
   );
+
+const manifests = (command: Shared) =>
+  command.positional('files', { type: 'string', array: true, describe: 'as -f' }).options({
+    filename: { alias: 'f', type: 'string', requiresArg: true, describe: 'manifests: a file, a directory, or -' },
+    output: { ...output(['yaml', 'json'] as const), default: 'yaml' as const },
+  });
+
+const injection = (cli: Shared, io: Io) =>
+  cli
+    .command(
+      'inject [files..]',
+      'put the sidecar into the pod templates of manifests, as the webhook puts it into pods',
+      (command) =>
+        manifests(command).options({
+          image: { type: 'string', requiresArg: true, describe: "the sidecar's image (default: the cluster's)" },
+          ipv6: { type: 'boolean', describe: "pods may have IPv6 alone (default: as the cluster's Services)" },
+          brokers: { type: 'string', requiresArg: true, describe: 'HOST[:PORT] where the manifest does not tell' },
+          'broker-tls': {
+            type: 'string',
+            requiresArg: true,
+            describe: 'SECRET or Public: what brokers are trusted by',
+          },
+        }),
+      async (flags) => ends((await import('./inject/inject.ts')).injectManifests(flags, io)),
+    )
+    .command(
+      'uninject [files..]',
+      'take the sidecar out of the pod templates of manifests',
+      (command) => manifests(command),
+      async (flags) => ends((await import('./inject/inject.ts')).uninjectManifests(flags, io)),
+    );
 
 const version = (cli: Shared, io: Io) =>
   cli.command(
@@ -172,13 +226,27 @@ const completion = (cli: Shared, io: Io) =>
     async (flags) => ends((await import('./completion/command.ts')).completion(flags, io)),
   );
 
+/** What may be given again and again. */
+const MANY: readonly string[] = ['_', 'targets', 'names', 'files', 'filename', 'f', 'as-group', 'asGroup'];
+
+/** Of all else the last one counts, as with kubectl. */
+const lastOfEach = (given: Record<string, unknown>): void => {
+  for (const [key, value] of Object.entries(given)) {
+    if (Array.isArray(value) && !MANY.includes(key)) given[key] = value.at(-1);
+  }
+};
+
 /** The whole command line. It throws: SHADOW_E_USAGE for a wrong one, else what the command throws. */
 export const commandLine = (cli: Argv, io: Io): Argv => {
-  const withShared = shared(cli);
+  const withShared = shared(cli).middleware((given) => {
+    lastOfEach(given);
+    if (!given.color) io.color = false;
+  });
   installation(withShared, io);
   migrations(withShared, io);
   checking(withShared, io);
   reports(withShared, io);
+  injection(withShared, io);
   version(withShared, io);
   completion(withShared, io);
   return withShared
@@ -191,9 +259,10 @@ export const commandLine = (cli: Argv, io: Io): Argv => {
     .recommendCommands()
     .showHelpOnFail(false)
     .exitProcess(false)
-    .parserConfiguration({ 'duplicate-arguments-array': false })
     .wrap(null)
     .fail((message: string | null, error?: Error) => {
-      throw error ?? usage((message ?? '').replace(/\s*\n\s*/g, ' '));
+      // yargs's own is about the command line, too.
+      if (error && error.name !== 'YError') throw error;
+      throw usage((message ?? error?.message ?? '').replace(/\s*\n\s*/g, ' '));
     });
 };

@@ -38,13 +38,22 @@ export const age = (ms: number): string => {
   return two(Math.floor(d / 365), 'y', d % 365, 'd');
 };
 
-/** Columns as kubectl sets them: three spaces between, no space at a line's end. Empty cells become <none>. */
-export const columns = (head: readonly string[], rows: readonly (readonly string[])[], indent = ''): string => {
-  const all = [head, ...rows].map((row) => row.map((cell) => cell || '<none>'));
-  const widths = head.map((_, at) => Math.max(...all.map((row) => row[at]?.length ?? 0)));
-  return all
-    .map(
-      (row) => indent + row.map((cell, at) => (at === row.length - 1 ? cell : cell.padEnd(widths[at]! + 3))).join(''),
-    )
-    .join('\n');
+type Row = readonly string[];
+const shown = (row: Row): string[] => row.map((cell) => cell || '<none>');
+
+/** Of each column, the longest cell. */
+export const columnWidths = (rows: readonly Row[]): number[] =>
+  rows[0]?.map((_, at) => Math.max(...rows.map((row) => shown(row)[at]?.length ?? 0))) ?? [];
+
+/** Three spaces between, no space at a line's end. Empty cells become <none>. */
+export const rowText = (row: Row, widths: readonly number[]): string =>
+  shown(row)
+    .map((cell, at) => (at === row.length - 1 ? cell : cell.padEnd((widths[at] ?? 0) + 3)))
+    .join('');
+
+/** Columns as kubectl sets them. */
+export const columns = (head: Row, rows: readonly Row[], indent = ''): string => {
+  const all = [head, ...rows];
+  const widths = columnWidths(all);
+  return all.map((row) => indent + rowText(row, widths)).join('\n');
 };

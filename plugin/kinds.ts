@@ -2,6 +2,7 @@
 
 export interface Meta {
   name: string;
+  generateName?: string;
   namespace?: string;
   uid?: string;
   generation?: number;
@@ -10,6 +11,7 @@ export interface Meta {
   deletionTimestamp?: string;
   labels?: Record<string, string>;
   annotations?: Record<string, string>;
+  ownerReferences?: { kind: string; name: string; uid: string; controller?: boolean }[];
 }
 
 /** Any object, as read from a manifest or the API. */
@@ -33,7 +35,10 @@ export interface Pod {
 
 export interface Deployment {
   metadata: Meta;
-  spec: { replicas?: number; template: { spec: { containers: { name: string; image: string }[] } } };
+  spec: {
+    replicas?: number;
+    template: { spec: { containers: { name: string; image: string; env?: { name: string; value?: string }[] }[] } };
+  };
   status?: { observedGeneration?: number; replicas?: number; updatedReplicas?: number; availableReplicas?: number };
 }
 
@@ -94,6 +99,8 @@ export const RESOURCE = {
   PodDisruptionBudget: grouped('policy', 'poddisruptionbudgets', true),
   Deployment: grouped('apps', 'deployments', true),
   DaemonSet: grouped('apps', 'daemonsets', true),
+  StatefulSet: grouped('apps', 'statefulsets', true),
+  ReplicaSet: grouped('apps', 'replicasets', true),
   Pod: core('pods', true),
   Node: core('nodes', false),
   Lease: grouped('coordination.k8s.io', 'leases', true),

@@ -25,6 +25,7 @@ export const COMMON = {
     default: '30s',
     describe: 'longest wait for one answer of the API server; 0: no limit',
   },
+  color: { type: 'boolean', default: true, describe: 'colours on a terminal; --no-color, or NO_COLOR, for none' },
 } as const;
 
 export const usage = (detail: string): ShadowError => new ShadowError('SHADOW_E_USAGE', detail);

@@ -1,5 +1,5 @@
 /** What went wrong, in the catalogue's words. */
-import { asShadowError, CATALOGUE, isErrorCode, ShadowError } from '../webhook/api/errors.ts';
+import { asShadowError, CATALOGUE, type ErrorCode, isErrorCode, ShadowError } from '../webhook/api/errors.ts';
 import { ApiError, type Call } from './api.ts';
 import { RESOURCE } from './kinds.ts';
 
@@ -28,6 +28,12 @@ const UNREACHED: Record<string, string> = {
 /** A refusal of our own webhook carries its code in the message. */
 const CODE = /\[?\b(SHADOW_E_[A-Z_]+)\b\]?:?/;
 
+/** What a text says beside the catalogue's message of its code. */
+export const detailOf = (code: ErrorCode, text: string): string => {
+  const { message } = CATALOGUE[code];
+  return text.startsWith(message) ? text.slice(message.length).replace(/^[:\s]+/, '') : text;
+};
+
 const carried = (error: ApiError): ShadowError | undefined => {
   const code = CODE.exec(error.message)?.[1];
   if (code === undefined || !isErrorCode(code)) return undefined;
@@ -35,9 +41,7 @@ const carried = (error: ApiError): ShadowError | undefined => {
     .replace(/^admission webhook "[^"]*" denied the request: /, '')
     .replace(CODE, '')
     .trim();
-  const { message } = CATALOGUE[code];
-  const detail = told.startsWith(message) ? told.slice(message.length).replace(/^[:\s]+/, '') : told;
-  return new ShadowError(code, detail, { cause: error });
+  return new ShadowError(code, detailOf(code, told), { cause: error });
 };
 
 const refusal = (error: ApiError): ShadowError => {

@@ -46,7 +46,7 @@ const lookedAt = async (
 ): Promise<NonNullable<Facts['dryRun']>> => {
   const [{ dryRun }, { specOf }] = await Promise.all([
     import('../migration/dryrun.ts'),
-    import('../migration/migrate.ts'),
+    import('../migration/request.ts'),
   ]);
   const looking = async () => {
     const podUid = (await getOrNone<Pod>(api, 'Pod', pod, namespace).catch(() => undefined))?.metadata.uid;

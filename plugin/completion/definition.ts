@@ -108,7 +108,7 @@ const commandOf = (told: string | readonly string[], describe: string, build: Bu
 };
 
 const HELP: Flag = flagOf('help', { alias: 'h', type: 'boolean', describe: 'show help' });
-const SILENT: Io = { out: () => undefined, err: () => undefined, live: false, color: false };
+const SILENT: Io = { out: () => undefined, err: () => undefined, live: false, color: false, unicode: false };
 
 export const definition = (): Definition => {
   const flags: Flag[] = [];

@@ -1,39 +1,103 @@
 /** kubectl shadow abort. */
 import { ShadowError } from '../../webhook/api/errors.ts';
+import { isEnded, type StatefulMigration } from '../../webhook/api/migration.ts';
+import type { Api } from '../api.ts';
 import type { Io } from '../io.ts';
-import { type Common, durationMs } from '../options.ts';
+import { type Common, durationMs, usage } from '../options.ts';
+import { printed, problemOf } from '../problems.ts';
 import { connectTo } from '../session.ts';
-import { findMigration } from './find.ts';
-import { errorOf, phaseOf } from './model.ts';
-import { nameOfMigration, type ObjectOutput, printMigration } from './print.ts';
+import { findMigrations, listMigrations } from './find.ts';
+import { errorOf, isCommitted, phaseOf, podOf } from './model.ts';
+import { nameOfMigration, type Output, printMigrations } from './print.ts';
 import { refuseLate, requestAbort } from './request.ts';
 
 export interface AbortFlags extends Common {
-  name: string;
+  names?: string[] | undefined;
+  all: boolean;
   wait: boolean;
   timeout: string;
-  output?: ObjectOutput | undefined;
+  output?: Output | undefined;
 }
 
-export const abort = async (flags: AbortFlags, io: Io): Promise<number> => {
-  const timeoutMs = durationMs('timeout', flags.timeout);
-  const { api, namespace } = await connectTo(flags);
-  const found = await findMigration(api, namespace, flags.name);
-  refuseLate(found);
-  const asked = await requestAbort(api, found.metadata);
-  if (!flags.wait) {
-    if (flags.output) await printMigration(io, flags.output, asked);
-    else io.out(`${nameOfMigration(asked)} asked to abort`);
-    return 0;
+/** `all`: those that can still be aborted. */
+const found = async (api: Api, namespace: string, { names = [], all }: AbortFlags): Promise<StatefulMigration[]> => {
+  if (!all) return findMigrations(api, namespace, names);
+  return (await listMigrations(api, namespace)).filter((each) => !isEnded(each) && !isCommitted(each));
+};
+
+const asked = async (api: Api, migration: StatefulMigration): Promise<StatefulMigration> => {
+  refuseLate(migration);
+  return requestAbort(api, migration.metadata);
+};
+
+/** undefined: aborted. */
+const lateProblem = (last: StatefulMigration): ShadowError | undefined => {
+  if (phaseOf(last) === 'Completed') return new ShadowError('SHADOW_E_COMMITTED', `${last.metadata.name} completed`);
+  return phaseOf(last) === 'Aborted' ? undefined : errorOf(last);
+};
+
+/** The last state of each; 'interrupted' when Ctrl-C left it to the cluster. Throws SHADOW_E_TIMEOUT. */
+const waitForAll = async (
+  api: Api,
+  io: Io,
+  migrations: readonly StatefulMigration[],
+  flags: AbortFlags,
+): Promise<StatefulMigration[] | 'interrupted'> => {
+  const { interrupts, timedOut, waitForEnd } = await import('./wait.ts');
+  const { boardOn } = await import('./board.ts');
+  const until = performance.now() + durationMs('timeout', flags.timeout);
+  const signals = interrupts();
+  const board = boardOn(io, { pods: migrations.map(podOf), born: new Map() });
+  const ended: StatefulMigration[] = [];
+  try {
+    for (const migration of migrations) {
+      const timeoutMs = until - performance.now();
+      const waiting = { board, timeoutMs, interrupts: signals, offersAbort: false };
+      const { how, last } = await waitForEnd(api, io, migration, waiting);
+      if (how === 'interrupted') return 'interrupted';
+      if (how === 'timeout') throw timedOut(last, flags.timeout);
+      ended.push(last);
+    }
+  } finally {
+    board.close();
+    signals.stop();
   }
-  const { timedOut, waitForEnd } = await import('./wait.ts');
-  const { how, last } = await waitForEnd(api, io, asked, timeoutMs);
-  if (how === 'interrupted') return 130;
-  if (how === 'timeout') throw timedOut(last, flags.timeout);
-  if (flags.output) await printMigration(io, flags.output, last);
-  if (phaseOf(last) === 'Completed') throw new ShadowError('SHADOW_E_COMMITTED', `${last.metadata.name} completed`);
-  const problem = errorOf(last);
-  if (problem && phaseOf(last) !== 'Aborted') throw problem;
-  if (!flags.output) io.out(`${nameOfMigration(last)} aborted`);
-  return 0;
+  return ended;
+};
+
+/** Each that could not be aborted, one after another; the exit code of the first. */
+const failed = (io: Io, problems: readonly ShadowError[]): number => {
+  const [first, ...more] = problems;
+  if (first === undefined) return 0;
+  if (more.length === 0) throw first;
+  for (const problem of problems) io.err(printed(problem, false));
+  return first.exit;
+};
+
+/** All that can be aborted are, whatever becomes of the others. */
+export const abort = async (flags: AbortFlags, io: Io): Promise<number> => {
+  const { names = [], all, output } = flags;
+  durationMs('timeout', flags.timeout);
+  if (all === names.length > 0) throw usage('name migrations, or say --all');
+  const { api, namespace } = await connectTo(flags);
+  const doomed = await found(api, namespace, flags);
+  if (doomed.length === 0) io.err(`No resources found in ${namespace} namespace.`);
+  const problems: ShadowError[] = [];
+  const pending: StatefulMigration[] = [];
+  for (const migration of doomed) {
+    try {
+      pending.push(await asked(api, migration));
+    } catch (error) {
+      problems.push(problemOf(error));
+    }
+  }
+  if (pending.length > 0 && !flags.wait) await printMigrations(io, output, pending, 'asked to abort');
+  if (!flags.wait) return failed(io, problems);
+  const ended = await waitForAll(api, io, pending, flags);
+  if (ended === 'interrupted') return 130;
+  const late = ended.map(lateProblem);
+  const aborted = ended.filter((_, at) => late[at] === undefined);
+  if (output && ended.length > 0) await printMigrations(io, output, ended, 'aborted');
+  else for (const each of aborted) io.out(`${nameOfMigration(each)} aborted`);
+  return failed(io, [...problems, ...late.filter((problem) => problem !== undefined)]);
 };

@@ -1,61 +1,80 @@
-/** Where `migrate` draws while it waits: a redrawn block on a terminal, new lines elsewhere. */
-import { isEnded, type StatefulMigration } from '../../webhook/api/migration.ts';
+/** Where a migration is shown while it runs: a redrawn tree on a terminal, new lines elsewhere. */
+import type { StatefulMigration } from '../../webhook/api/migration.ts';
 import type { Io } from '../io.ts';
-import { listrOn, REDRAW_MS } from '../screen.ts';
-import { phaseOf } from './model.ts';
-import { block, linesOf } from './view.ts';
+import { CLOCK, type Clock, Painter, type Terminal } from '../painter.ts';
+import { frame } from './frame.ts';
+import { podOf } from './model.ts';
+import { paced } from './pace.ts';
+import type { Seen } from './tree.ts';
+import { linesOf } from './view.ts';
 
 export interface Board {
   show(migration: StatefulMigration): void;
+  /** A line that stays. */
+  say(text: string): void;
+  /** The terminal is another's until resume(). */
+  pause(): void;
+  resume(): void;
   /** Leaves the last state on the screen. */
-  close(): Promise<void>;
+  close(): void;
 }
 
-const plainBoard = (io: Io): Board => {
+/** What moves, in order, and when each pod was created (milliseconds since the epoch), where that is known. */
+export interface Moving {
+  pods: readonly string[];
+  born: ReadonlyMap<string, number>;
+}
+
+const plainBoard = (tell: (text: string) => void): Board => {
   const told = new Set<string>();
+  let held: string[] | undefined;
+  const say = (text: string): void => {
+    if (held) held.push(text);
+    else tell(text);
+  };
   return {
     show(migration) {
       for (const { key, text } of linesOf(migration)) {
-        if (told.has(key)) continue;
-        told.add(key);
-        io.err(text);
+        const own = `${migration.metadata.uid}/${key}`;
+        if (!told.has(own)) say(text);
+        told.add(own);
       }
     },
-    async close() {},
+    say,
+    pause() {
+      held = [];
+    },
+    resume() {
+      const lines = held ?? [];
+      held = undefined;
+      for (const line of lines) tell(line);
+    },
+    close() {},
   };
 };
 
-const liveBoard = async (io: Io): Promise<Board> => {
-  let last: StatefulMigration | undefined;
-  const end = Promise.withResolvers<void>();
-  const listr = await listrOn(io, [
-    {
-      title: 'waiting for the controller',
-      task: async (_context, shown) => {
-        // The seconds of the running step move between two states of the object.
-        const draw = (): void => {
-          if (last) shown.title = block(last, Date.now()).join('\n');
-        };
-        const ticker = setInterval(draw, REDRAW_MS);
-        await end.promise.finally(() => clearInterval(ticker));
-        draw();
-        // Neither done nor failed: it goes on without us.
-        if (!last || !isEnded(last)) return shown.skip(shown.title);
-        if (phaseOf(last) !== 'Completed') throw new Error(phaseOf(last));
-      },
-    },
-  ]);
-  // It fails for its cross alone; why the migration failed is the command's to say.
-  const running = listr.run().catch(() => {});
+const liveBoard = (io: Io, terminal: Terminal, { pods, born }: Moving, clock: Clock): Board => {
+  const seen = new Map<string, Seen>();
+  const painter = new Painter(terminal, clock, io, (size, now) => frame({ pods, seen }, now, size, io));
+  let begun = false;
   return {
     show(migration) {
-      last = migration;
+      const pod = podOf(migration);
+      const paces = paced(seen.get(pod)?.paces ?? new Map(), migration);
+      seen.set(pod, { migration, paces, born: born.get(pod) });
+      if (!begun) painter.start();
+      begun = true;
     },
-    async close() {
-      end.resolve();
-      await running;
+    say(text) {
+      if (begun) painter.say(text);
+      else io.err(text);
     },
+    pause: () => painter.pause(),
+    resume: () => painter.start(),
+    close: () => painter.close(),
   };
 };
 
-export const boardOn = async (io: Io): Promise<Board> => (io.live ? liveBoard(io) : plainBoard(io));
+/** `tell` takes the lines where nothing can be redrawn. */
+export const boardOn = (io: Io, moving: Moving, tell = io.err, clock: Clock = CLOCK): Board =>
+  io.terminal ? liveBoard(io, io.terminal, moving, clock) : plainBoard(tell);

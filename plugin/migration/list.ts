@@ -1,29 +1,32 @@
-/** kubectl shadow list, kubectl shadow status. */
+/** kubectl shadow list. */
+import type { StatefulMigration } from '../../webhook/api/migration.ts';
 import type { Io } from '../io.ts';
 import type { Common } from '../options.ts';
 import { connectTo } from '../session.ts';
-import { findMigration, listMigrations } from './find.ts';
-import { nameOfMigration, type ObjectOutput, printDocument, printMigration, typed } from './print.ts';
-import { details, migrationTable } from './table.ts';
+import { listMigrations } from './find.ts';
+import { nameOfMigration, type Output, printDocument, typed } from './print.ts';
+import { migrationTable } from './table.ts';
 
 export interface ListFlags extends Common {
   allNamespaces: boolean;
-  output?: ObjectOutput | 'wide' | undefined;
+  watch: boolean;
+  output?: Output | undefined;
 }
 
-export interface StatusFlags extends Common {
-  name?: string | undefined;
-  output?: ObjectOutput | 'wide' | undefined;
-}
+/** kubectl's order. */
+const sorted = (migrations: readonly StatefulMigration[]): StatefulMigration[] => {
+  const keyOf = ({ metadata }: StatefulMigration): string => `${metadata.namespace}/${metadata.name}`;
+  return [...migrations].sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
+};
 
 export const list = async (flags: ListFlags, io: Io): Promise<void> => {
   const { api, namespace } = await connectTo(flags);
-  const migrations = await listMigrations(api, flags.allNamespaces ? undefined : namespace);
-  // kubectl's order.
-  migrations.sort((a, b) => {
-    const [left, right] = [a, b].map(({ metadata }) => `${metadata.namespace}/${metadata.name}`);
-    return left! < right! ? -1 : 1;
-  });
+  const scope = flags.allNamespaces ? undefined : namespace;
+  if (flags.watch) {
+    const { watchRows } = await import('./rows.ts');
+    return watchRows(api, io, { namespace: scope, output: flags.output });
+  }
+  const migrations = sorted(await listMigrations(api, scope));
   if (flags.output === 'json' || flags.output === 'yaml') {
     await printDocument(io, flags.output, { apiVersion: 'v1', kind: 'List', items: migrations.map(typed) });
   } else if (migrations.length === 0) {
@@ -33,11 +36,4 @@ export const list = async (flags: ListFlags, io: Io): Promise<void> => {
   } else {
     io.out(migrationTable(migrations, Date.now(), { namespaces: flags.allNamespaces, wide: flags.output === 'wide' }));
   }
-};
-
-export const status = async (flags: StatusFlags, io: Io): Promise<void> => {
-  const { api, namespace } = await connectTo(flags);
-  const found = await findMigration(api, namespace, flags.name);
-  if (flags.output === undefined || flags.output === 'wide') io.out(details(found, Date.now()));
-  else await printMigration(io, flags.output, found);
 };

@@ -1,76 +1,90 @@
 /** kubectl shadow migrate. */
-import {
-  API_VERSION,
-  type Driver,
-  KIND,
-  type MigrationSpec,
-  type OnDivergence,
-  type StatefulMigration,
-  type Strategy,
-} from '../../webhook/api/migration.ts';
+import type { StatefulMigration } from '../../webhook/api/migration.ts';
 import type { Api } from '../api.ts';
+import type { DryRun } from '../install/apply.ts';
 import type { Io } from '../io.ts';
-import { type Common, durationMs, podName } from '../options.ts';
+import { type Common, durationMs, usage } from '../options.ts';
 import { connectTo } from '../session.ts';
 import { checkFirst } from './check.ts';
-import { errorOf } from './model.ts';
-import { nameOfMigration, type ObjectOutput, printMigration } from './print.ts';
-import { report } from './report.ts';
+import { type Output, printMigrations } from './print.ts';
+import { bodyOf, create, type SpecFlags } from './request.ts';
+import { type Selection, select } from './select.ts';
+import { wantedOf } from './targets.ts';
 
-export interface MigrateFlags extends Common {
-  pod: string;
-  to?: string | undefined;
-  strategy?: Strategy | undefined;
-  driver?: Driver | undefined;
-  onDivergence?: OnDivergence | undefined;
+export interface MigrateFlags extends Common, SpecFlags {
+  targets?: string[] | undefined;
+  selector?: string | undefined;
+  fromNode?: string | undefined;
+  dryRun: DryRun;
   wait: boolean;
   timeout: string;
-  output?: ObjectOutput | undefined;
+  output?: Output | undefined;
 }
 
-/** Pod names may be longer than what leaves room for the generated suffix; the API server cuts, and may cut at a dot. */
-const prefixOf = (pod: string): string => `${pod.slice(0, 50).replace(/[.-]+$/, '')}-`;
+/** What --dry-run=client prints: the object has no name, uid or version yet. */
+const sketched = (namespace: string, pod: string, flags: MigrateFlags): StatefulMigration =>
+  bodyOf(namespace, pod, flags) as unknown as StatefulMigration;
 
-export const specOf = (
-  pod: string,
-  { to, strategy, driver, onDivergence }: Pick<MigrateFlags, 'to' | 'strategy' | 'driver' | 'onDivergence'>,
-): MigrationSpec => ({
-  sourcePod: pod,
-  ...(to ? { targetNode: to } : {}),
-  ...(strategy ? { migrationStrategy: strategy } : {}),
-  ...(driver ? { checkpointDriver: driver } : {}),
-  ...(onDivergence ? { onDivergence } : {}),
-});
+const createOnly = async (
+  api: Api,
+  io: Io,
+  namespace: string,
+  { pods }: Selection,
+  flags: MigrateFlags,
+): Promise<void> => {
+  const dry = flags.dryRun === 'server';
+  const made: StatefulMigration[] = [];
+  for (const pod of pods) made.push(await create(api, namespace, pod, flags, dry));
+  await printMigrations(io, flags.output, made, dry ? 'created (server dry run)' : 'created');
+};
 
-const create = (api: Api, namespace: string, pod: string, spec: MigrationSpec): Promise<StatefulMigration> =>
-  api.call<StatefulMigration>({
-    verb: 'create',
-    kind: 'StatefulMigration',
-    namespace,
-    query: { fieldManager: 'kubectl-shadow' },
-    body: { apiVersion: API_VERSION, kind: KIND, metadata: { generateName: prefixOf(pod), namespace }, spec },
-  });
+const andWait = async (
+  api: Api,
+  io: Io,
+  namespace: string,
+  moving: { pods: string[]; born: Map<string, number> },
+  flags: MigrateFlags,
+): Promise<number> => {
+  const timeoutMs = durationMs('timeout', flags.timeout);
+  const { runAll } = await import('./run.ts');
+  const { moves, interrupted, problem } = await runAll(api, io, namespace, moving, { ...flags, timeoutMs });
+  const made = moves.flatMap(({ migration }) => (migration ? [migration] : []));
+  if (flags.output) {
+    if (!interrupted && made.length > 0) await printMigrations(io, flags.output, made, 'migrated');
+  } else if (moves.length > 1) {
+    const { summary } = await import('./summary.ts');
+    io.out(summary(moves, Date.now()));
+  } else if (!problem && !interrupted) {
+    const { report } = await import('./report.ts');
+    io.out(report(made[0]!, Date.now()));
+  }
+  if (interrupted) return 130;
+  if (problem) throw problem;
+  return 0;
+};
 
 /** Returns the exit code; throws the error of a migration that did not complete. */
 export const migrate = async (flags: MigrateFlags, io: Io): Promise<number> => {
-  const pod = podName(flags.pod);
-  const timeoutMs = durationMs('timeout', flags.timeout);
+  const wanted = wantedOf(flags);
+  durationMs('timeout', flags.timeout);
   const { api, namespace } = await connectTo(flags);
-  await checkFirst(api, { namespace, pod, node: flags.to });
-  const created = await create(api, namespace, pod, specOf(pod, flags));
-  if (!flags.wait) {
-    if (flags.output) await printMigration(io, flags.output, created);
-    else io.out(`${nameOfMigration(created)} created`);
+  const chosen = await select(api, namespace, wanted);
+  const { pods, staying } = chosen;
+  for (const line of staying) io.err(line);
+  if (pods.length === 0) {
+    io.err('nothing to move');
     return 0;
   }
-  io.err(`${nameOfMigration(created)} created`);
-  const { timedOut, waitForEnd } = await import('./wait.ts');
-  const { how, last } = await waitForEnd(api, io, created, timeoutMs);
-  if (how === 'interrupted') return 130;
-  if (how === 'timeout') throw timedOut(last, flags.timeout);
-  if (flags.output) await printMigration(io, flags.output, last);
-  const problem = errorOf(last);
-  if (problem) throw problem;
-  if (!flags.output) io.out(report(last, Date.now()));
+  if (flags.dryRun === 'client') {
+    const sketches = pods.map((pod) => sketched(namespace, pod, flags));
+    await printMigrations(io, flags.output, sketches, 'created (dry run)');
+    return 0;
+  }
+  if (!flags.wait && flags.dryRun === 'none' && pods.length > 1) {
+    throw usage(`${pods.length} pods move one after another, which --wait=false cannot see to; name one of them`);
+  }
+  const born = await checkFirst(api, { namespace, pods, node: flags.to });
+  if (flags.wait && flags.dryRun === 'none') return andWait(api, io, namespace, { pods, born }, flags);
+  await createOnly(api, io, namespace, chosen, flags);
   return 0;
 };

@@ -1,6 +1,7 @@
 /** What a StatefulMigration tells: steps with their seconds, the route, the error. Pure. */
 import { CATALOGUE, type ErrorCode, ShadowError } from '../../webhook/api/errors.ts';
 import { type Handoff, isEnded, STEPS, type StatefulMigration, type Step } from '../../webhook/api/migration.ts';
+import { detailOf } from '../problems.ts';
 
 const at = (time: string | Date | undefined): number | undefined => {
   const ms = time === undefined ? Number.NaN : new Date(time).getTime();
@@ -92,10 +93,7 @@ export const errorOf = (migration: StatefulMigration): ShadowError | undefined =
       : migration.status?.phase === 'Aborted'
         ? 'SHADOW_E_ABORTED'
         : 'SHADOW_E_INTERNAL';
-  const text = told?.message || conditionMessage(migration);
-  const { message } = CATALOGUE[code];
-  const detail = text.startsWith(message) ? text.slice(message.length).replace(/^[:\s]+/, '') : text;
-  return new ShadowError(code, detail);
+  return new ShadowError(code, detailOf(code, told?.message || conditionMessage(migration)));
 };
 
 /** The newest first. */

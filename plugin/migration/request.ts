@@ -1,8 +1,61 @@
-/** Asking for an abort. */
+/** What is asked of the API for a migration: to make it, to abort it. */
 import { ShadowError } from '../../webhook/api/errors.ts';
-import { isEnded, type StatefulMigration } from '../../webhook/api/migration.ts';
+import {
+  API_VERSION,
+  type Driver,
+  isEnded,
+  KIND,
+  type MigrationSpec,
+  type OnDivergence,
+  type StatefulMigration,
+  type Strategy,
+} from '../../webhook/api/migration.ts';
 import type { Api } from '../api.ts';
 import { isCommitted, phaseOf } from './model.ts';
+
+export interface SpecFlags {
+  to?: string | undefined;
+  strategy?: Strategy | undefined;
+  driver?: Driver | undefined;
+  onDivergence?: OnDivergence | undefined;
+}
+
+export const specOf = (pod: string, { to, strategy, driver, onDivergence }: SpecFlags): MigrationSpec => ({
+  sourcePod: pod,
+  ...(to ? { targetNode: to } : {}),
+  ...(strategy ? { migrationStrategy: strategy } : {}),
+  ...(driver ? { checkpointDriver: driver } : {}),
+  ...(onDivergence ? { onDivergence } : {}),
+});
+
+/** Pod names may be longer than what leaves room for the generated suffix; the API server cuts, and may cut at a dot. */
+const prefixOf = (pod: string): string => `${pod.slice(0, 50).replace(/[.-]+$/, '')}-`;
+
+/** The object before the API server has given it a name. */
+export const bodyOf = (namespace: string, pod: string, flags: SpecFlags) => ({
+  apiVersion: API_VERSION,
+  kind: KIND,
+  metadata: { generateName: prefixOf(pod), namespace },
+  spec: specOf(pod, flags),
+});
+
+const FIELD_MANAGER = 'kubectl-shadow';
+
+/** `dryRun`: the API server and its webhooks check it, and keep nothing. */
+export const create = (
+  api: Api,
+  namespace: string,
+  pod: string,
+  flags: SpecFlags,
+  dryRun = false,
+): Promise<StatefulMigration> =>
+  api.call<StatefulMigration>({
+    verb: 'create',
+    kind: 'StatefulMigration',
+    namespace,
+    query: { fieldManager: FIELD_MANAGER, ...(dryRun ? { dryRun: 'All' } : {}) },
+    body: bodyOf(namespace, pod, flags),
+  });
 
 /** Throws SHADOW_E_FINISHED, SHADOW_E_COMMITTED. */
 export const refuseLate = (migration: StatefulMigration): void => {
@@ -22,6 +75,6 @@ export const requestAbort = (
     kind: 'StatefulMigration',
     namespace,
     name,
-    query: { fieldManager: 'kubectl-shadow' },
+    query: { fieldManager: FIELD_MANAGER },
     body: { spec: { abort: true } },
   });

@@ -18,28 +18,34 @@ import {
 import { replayTable } from './replay.ts';
 import { handoffTable, phaseTable } from './report.ts';
 
-export const migrationTable = (
-  migrations: readonly StatefulMigration[],
-  now: number,
-  { namespaces, wide }: { namespaces: boolean; wide: boolean },
-): string =>
+export interface TableOptions {
+  namespaces: boolean;
+  wide: boolean;
+}
+
+export const headOf = ({ namespaces, wide }: TableOptions): string[] => [
+  ...(namespaces ? ['NAMESPACE'] : []),
+  ...['NAME', 'POD', 'FROM', 'TO', 'STRATEGY', 'PHASE', 'AGE'],
+  ...(wide ? ['SECONDS', 'ERROR'] : []),
+];
+
+/** The cells under headOf. */
+export const rowOf = (migration: StatefulMigration, now: number, { namespaces, wide }: TableOptions): string[] => [
+  ...(namespaces ? [migration.metadata.namespace] : []),
+  migration.metadata.name,
+  podOf(migration),
+  fromNode(migration),
+  toNode(migration),
+  strategyOf(migration),
+  phaseOf(migration),
+  age(now - (timeOf(migration.metadata.creationTimestamp) ?? now)),
+  ...(wide ? [seconds(totalMs(migration, now)), errorOf(migration)?.code ?? ''] : []),
+];
+
+export const migrationTable = (migrations: readonly StatefulMigration[], now: number, options: TableOptions): string =>
   columns(
-    [
-      ...(namespaces ? ['NAMESPACE'] : []),
-      ...['NAME', 'POD', 'FROM', 'TO', 'STRATEGY', 'PHASE', 'AGE'],
-      ...(wide ? ['SECONDS', 'ERROR'] : []),
-    ],
-    migrations.map((migration) => [
-      ...(namespaces ? [migration.metadata.namespace] : []),
-      migration.metadata.name,
-      podOf(migration),
-      fromNode(migration),
-      toNode(migration),
-      strategyOf(migration),
-      phaseOf(migration),
-      age(now - (timeOf(migration.metadata.creationTimestamp) ?? now)),
-      ...(wide ? [seconds(totalMs(migration, now)), errorOf(migration)?.code ?? ''] : []),
-    ]),
+    headOf(options),
+    migrations.map((migration) => rowOf(migration, now, options)),
   );
 
 const stepLines = (migration: StatefulMigration, now: number): string[] =>

@@ -1,19 +1,6 @@
-/** How a running migration is drawn: a block of lines for a terminal, single lines elsewhere. Pure. */
+/** What the steps of a migration mean, and a running one as single lines, where nothing can be redrawn. Pure. */
 import type { Handoff, StatefulMigration, Step } from '../../webhook/api/migration.ts';
-import { seconds } from '../format.ts';
-import {
-  fromNode,
-  handoffsOf,
-  podOf,
-  reasonOf,
-  routeOf,
-  startOf,
-  stepsOf,
-  strategyOf,
-  timeOf,
-  toNode,
-  totalMs,
-} from './model.ts';
+import { fromNode, handoffsOf, podOf, reasonOf, startOf, stepsOf, strategyOf, timeOf, toNode } from './model.ts';
 import { replayText } from './replay.ts';
 
 const SAYS: Record<Step, string> = {
@@ -46,30 +33,9 @@ const titleOf = ({ source, copy, attempt }: Handoff): string =>
   `${source.name} -> ${copy.name}${attempt > 1 ? ` (attempt ${attempt})` : ''}`;
 
 /** Why nothing moves yet. */
-const pendingText = (migration: StatefulMigration): string => {
+export const pendingText = (migration: StatefulMigration): string => {
   const told = migration.status?.conditions?.find(({ type }) => type === 'Progressing' || type === 'Preflight');
   return told?.message || (migration.status?.phase ? 'preflight' : 'waiting for the controller');
-};
-
-/** Where the text of a step begins. */
-const TEXT_AT = 26;
-
-const handoffLines = (handoff: Handoff, now: number): string[] => [
-  titleOf(handoff),
-  ...stepsOf(handoff).flatMap(({ step, from, to }) => [
-    `  ${to === undefined ? '>' : '+'} ${step.padEnd(13)}${seconds((to ?? now) - from).padStart(7)}  ${saying(handoff, step)}`,
-    ...(step === 'Replaying' && handoff.replay ? [' '.repeat(TEXT_AT) + replayText(handoff.replay)] : []),
-  ]),
-];
-
-/** The first line is the headline. `now` moves the seconds of the step it is in. */
-export const block = (migration: StatefulMigration, now: number): string[] => {
-  const head = `${podOf(migration)}: ${routeOf(migration)}, ${strategyOf(migration)}, ${seconds(totalMs(migration, now))}`;
-  const reason = reasonOf(migration);
-  const why = reason ? [`  ${strategyOf(migration)}: ${reason}`] : [];
-  const handoffs = handoffsOf(migration);
-  if (handoffs.length === 0) return [head, ...why, `  > Pending  ${pendingText(migration)}`];
-  return [head, ...why, ...handoffs.flatMap((handoff) => handoffLines(handoff, now).map((line) => `  ${line}`))];
 };
 
 export interface Line {

@@ -1,87 +1,143 @@
 /** Waiting for a migration's end, with its progress shown, a limit, and Ctrl-C. */
 import { ShadowError } from '../../webhook/api/errors.ts';
-import type { StatefulMigration } from '../../webhook/api/migration.ts';
+import { isEnded, type StatefulMigration } from '../../webhook/api/migration.ts';
 import type { Api } from '../api.ts';
 import type { Io } from '../io.ts';
-import { boardOn } from './board.ts';
+import { problemOf } from '../problems.ts';
+import type { Board } from './board.ts';
 import { follow } from './follow.ts';
-import { isCommitted } from './model.ts';
+import { isCommitted, phaseOf, podOf } from './model.ts';
 import { requestAbort } from './request.ts';
 
 export type Ending = { how: 'ended' | 'timeout' | 'interrupted'; last: StatefulMigration };
 
-/** SIGINT as a promise that can be waited for again and again; `stop` gives Ctrl-C back to node. */
-export const interrupts = (): { next(): Promise<'interrupted'>; stop(): void } => {
-  let wake = Promise.withResolvers<'interrupted'>();
+/** Ctrl-C, once `interrupts` was called; `stop` gives it back to node. */
+export interface Interrupts {
+  /** Resolves when there is one that was not taken, also when it came before. */
+  next(): Promise<'interrupted'>;
+  /** One is dealt with. */
+  take(): void;
+  stop(): void;
+}
+
+export const interrupts = (): Interrupts => {
+  let open = 0;
+  const waiting = new Set<() => void>();
   const on = (): void => {
-    wake.resolve('interrupted');
-    wake = Promise.withResolvers();
+    open += 1;
+    for (const wake of waiting) wake();
+    waiting.clear();
   };
   process.on('SIGINT', on);
-  return { next: () => wake.promise, stop: () => void process.off('SIGINT', on) };
+  return {
+    async next() {
+      if (open === 0) await new Promise<void>((resolve) => waiting.add(resolve));
+      return 'interrupted';
+    },
+    take() {
+      open = Math.max(0, open - 1);
+    },
+    stop: () => void process.off('SIGINT', on),
+  };
 };
 
-/** One stretch of watching: until the end, the limit or Ctrl-C. */
-const watchOnce = async (
-  api: Api,
+export interface Waiting {
+  board: Board;
+  timeoutMs: number;
+  interrupts: Interrupts;
+  /** Ctrl-C asks whether to abort; else it just leaves. */
+  offersAbort: boolean;
+}
+
+const howToGoOn = (last: StatefulMigration): string => {
+  const { name, namespace } = last.metadata;
+  if (isEnded(last)) return `the migration of ${podOf(last)} is ${phaseOf(last)}`;
+  const committed = isCommitted(last);
+  return [
+    `the migration of ${podOf(last)} goes on${committed ? '; it is committed and finishes by itself' : ''}`,
+    `  see it:   kubectl shadow status ${name} -n ${namespace} --watch`,
+    ...(committed ? [] : [`  abort it: kubectl shadow abort ${name} -n ${namespace}`]),
+  ].join('\n');
+};
+
+type Wish = 'abort' | 'leave' | 'watch';
+
+const ANSWERS: readonly (readonly [RegExp, Wish])[] = [
+  [/^(a|abort|y|yes)$/, 'abort'],
+  [/^(w|watch)$/, 'watch'],
+];
+
+/** What Ctrl-C is to mean. A second one leaves at once; what ends meanwhile needs no answer. */
+const wishOf = async (
   io: Io,
-  start: StatefulMigration,
-  limitMs: number,
-  interrupted: Promise<'interrupted'>,
-): Promise<Ending> => {
+  last: StatefulMigration,
+  ended: Promise<unknown>,
+  { board, interrupts: again, offersAbort }: Waiting,
+): Promise<Wish> => {
+  if (!offersAbort || isCommitted(last) || !io.ask) return 'leave';
+  const over = new AbortController();
+  const question = `${podOf(last)} is being moved. Abort it, leave it running, or watch on? [a/L/w] `;
+  board.pause();
+  const answer = await Promise.race([
+    io.ask(question, over.signal),
+    again.next().then(() => 'leave'),
+    ended.then(
+      () => 'watch',
+      () => 'watch',
+    ),
+  ]);
+  over.abort();
+  board.resume();
+  return ANSWERS.find(([pattern]) => pattern.test(answer))?.[1] ?? 'leave';
+};
+
+/** A commit, or the end, may come before it: then that is told, and the waiting goes on. */
+const abortNow = async (api: Api, last: StatefulMigration, board: Board): Promise<void> => {
+  try {
+    await requestAbort(api, last.metadata);
+    board.say('asked to abort');
+  } catch (error) {
+    const problem = problemOf(error);
+    if (problem.code !== 'SHADOW_E_COMMITTED' && problem.code !== 'SHADOW_E_FINISHED') throw error;
+    board.say(problem.message);
+  }
+};
+
+/** Returns the last state seen and how the waiting ended. Throws what `follow` and `requestAbort` throw. */
+export const waitForEnd = async (api: Api, io: Io, start: StatefulMigration, waiting: Waiting): Promise<Ending> => {
+  const { board, timeoutMs, interrupts: signals } = waiting;
   const stop = new AbortController();
-  const board = await boardOn(io);
   let last = start;
+  board.show(start);
   const ended = (async () => {
     for await (const state of follow(api, start.metadata, stop.signal)) {
+      // What was on its way when the waiting ended is not shown any more.
+      if (stop.signal.aborted) break;
       last = state;
       board.show(state);
     }
     return 'ended' as const;
   })();
   const limit = Promise.withResolvers<'timeout'>();
-  const timer = setTimeout(() => limit.resolve('timeout'), limitMs);
+  const timer = setTimeout(() => limit.resolve('timeout'), timeoutMs);
   try {
-    return { how: await Promise.race([ended, limit.promise, interrupted]), last };
+    for (;;) {
+      const how = await Promise.race([ended, limit.promise, signals.next()]);
+      if (how !== 'interrupted') return { how, last };
+      signals.take();
+      const wish = await wishOf(io, last, ended, waiting);
+      if (wish === 'abort') await abortNow(api, last, board);
+      if (wish === 'leave') {
+        stop.abort();
+        board.close();
+        io.err(howToGoOn(last));
+        return { how, last };
+      }
+    }
   } finally {
     clearTimeout(timer);
     stop.abort();
     await ended.catch(() => {});
-    await board.close();
-  }
-};
-
-const howToGoOn = ({ metadata }: StatefulMigration): string =>
-  [
-    `the migration goes on`,
-    `  see it:   kubectl shadow status ${metadata.name} -n ${metadata.namespace}`,
-    `  abort it: kubectl shadow abort ${metadata.name} -n ${metadata.namespace}`,
-  ].join('\n');
-
-/** Asked after Ctrl-C: true to go on waiting, for the abort. */
-const abortsNow = async (api: Api, io: Io, last: StatefulMigration): Promise<boolean> => {
-  if (isCommitted(last) || !io.ask) return false;
-  const answer = await io.ask('The migration goes on. Abort it? [y/N] ');
-  if (!/^y(es)?$/.test(answer)) return false;
-  await requestAbort(api, last.metadata);
-  return true;
-};
-
-/** Returns the last state seen and how the waiting ended. Throws what `follow` and `requestAbort` throw. */
-export const waitForEnd = async (api: Api, io: Io, start: StatefulMigration, timeoutMs: number): Promise<Ending> => {
-  const until = performance.now() + timeoutMs;
-  const signals = interrupts();
-  try {
-    for (let last = start; ; ) {
-      const ending = await watchOnce(api, io, last, until - performance.now(), signals.next());
-      last = ending.last;
-      if (ending.how !== 'interrupted' || !(await abortsNow(api, io, last))) {
-        if (ending.how === 'interrupted') io.err(howToGoOn(last));
-        return ending;
-      }
-    }
-  } finally {
-    signals.stop();
   }
 };
 

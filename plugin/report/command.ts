@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { ShadowError } from '../../webhook/api/errors.ts';
 import type { Io } from '../io.ts';
-import { findMigration } from '../migration/find.ts';
+import { findMigrations } from '../migration/find.ts';
 import { type Common, usage } from '../options.ts';
 import { connectTo } from '../session.ts';
 import { clientVersion } from '../version.ts';
@@ -43,7 +43,7 @@ export const put = async (text: string, file: string | undefined, io: Io): Promi
 
 export const report = async (flags: ReportFlags, io: Io): Promise<void> => {
   const { api, namespace } = await connectTo(flags);
-  const found = await findMigration(api, namespace, flags.name);
-  const text = await rendered(reportOf(found, Date.now(), clientVersion()), flags.output);
+  const [found] = await findMigrations(api, namespace, flags.name === undefined ? [] : [flags.name]);
+  const text = await rendered(reportOf(found!, Date.now(), clientVersion()), flags.output);
   await put(text, flags.file, io);
 };

@@ -34,7 +34,8 @@ const optionsOf = ({ namespace }: Question, { image, ipv6 = false }: Surrounding
 export const injectVerdict = async (question: Question, around: Surroundings): Promise<Verdict> => {
   const pod = podOf(question.object);
   const { outcome, pod: after, reason } = inject(pod, optionsOf(question, around));
-  if (!question.dryRun && outcome === 'injected') await around.onInjected(question.namespace);
+  // One that was injected in its manifest (`kubectl shadow inject`) needs the CA in its namespace as well.
+  if (!question.dryRun && sidecarOf(after)) await around.onInjected(question.namespace);
   if (!question.dryRun && outcome === 'skipped') around.onSkipped(pod, question.namespace, reason ?? '');
   return changed(pod, after, reason === undefined ? [] : [`kubectl-shadow: not injected: ${reason}`]);
 };

@@ -31,6 +31,10 @@ export const CATALOGUE = {
     hint: 'run kubectl shadow install',
   },
   SHADOW_E_POD_NOT_FOUND: { message: 'no such pod', hint: 'kubectl get pods lists them; mind the namespace (-n)' },
+  SHADOW_E_OWNER_NOT_FOUND: {
+    message: 'no such StatefulSet or Deployment',
+    hint: 'kubectl get sts,deploy lists them; mind the namespace (-n)',
+  },
   SHADOW_E_POD_NOT_RUNNING: { message: 'the pod is not running and ready', hint: 'migrate it once it is ready' },
   SHADOW_E_NOT_INJECTED: {
     message: 'the pod has no shadow sidecar',
@@ -136,6 +140,10 @@ export const CATALOGUE = {
   SHADOW_E_INJECT: {
     message: 'the pod cannot be injected',
     hint: 'see the reason; remove shadow.ms2m.io/inject=true to run it without',
+  },
+  SHADOW_E_UNINJECT: {
+    message: 'the sidecar cannot be taken out of the manifest',
+    hint: 'apply the manifest as it was before it was injected',
   },
   SHADOW_E_STALE: {
     message: 'a command of an older controller or another migration',

@@ -25,6 +25,8 @@ export const LABEL = {
 export const ANNOTATION = {
   /** Set by the webhook: `injected` or `skipped: <reason>`. Its presence makes injection idempotent. */
   status: `${DOMAIN}/status`,
+  /** Set by `kubectl shadow inject` on templates: what it replaced (plugin/inject/undo.ts), for `uninject` to put back. */
+  before: `${DOMAIN}/before`,
   /**
    * User: brokers of this pod, where env does not tell: `[scheme://]host[:port]`, several with commas between them. Hosts of
    * one cluster have `|` between them. `amqps://`: the sidecar speaks TLS to it, and the app none.

@@ -84,6 +84,7 @@ const io: Io = {
   err: (line) => void said.err.push(line),
   live: false,
   color: false,
+  unicode: false,
 };
 
 beforeEach(async () => {

@@ -87,6 +87,7 @@ const io: Io = {
   err: (text) => lines.push(text),
   live: false,
   color: false,
+  unicode: false,
 };
 beforeEach(() => {
   lines = [];

@@ -1,12 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { judge } from '../../../plugin/migration/check.ts';
 import { pick } from '../../../plugin/migration/find.ts';
-import { specOf } from '../../../plugin/migration/migrate.ts';
 import { errorOf } from '../../../plugin/migration/model.ts';
 import { report } from '../../../plugin/migration/report.ts';
-import { refuseLate } from '../../../plugin/migration/request.ts';
+import { refuseLate, specOf } from '../../../plugin/migration/request.ts';
 import { details, migrationTable } from '../../../plugin/migration/table.ts';
-import { block, linesOf } from '../../../plugin/migration/view.ts';
+import { linesOf } from '../../../plugin/migration/view.ts';
 import type { StatefulMigration } from '../../../webhook/api/migration.ts';
 import {
   at,
@@ -34,11 +33,9 @@ describe('what is printed', () => {
   test('status of a failed one', () => golden('status-failed', details(failed, NOW)));
   test('status before the controller has seen it', () => golden('status-fresh', details(fresh, NOW)));
   test('report', () => golden('report', report(completed, NOW)));
-  test('the live block', () => golden('block', block(running, NOW).join('\n')));
   test('status of one that replays', () => golden('status-replaying', details(replaying, NOW)));
   test('report of one that replayed', () => golden('report-replayed', report(besides, NOW)));
   test("report of a Deployment's pod", () => golden('report-replica', report(replica, NOW)));
-  test('the live block of one that replays', () => golden('block-replaying', block(replaying, NOW).join('\n')));
   test('plain lines of one that replayed', () =>
     golden(
       'lines-replayed',

@@ -268,6 +268,7 @@ describe('where it goes', () => {
       err: (text: string) => void err.push(text),
       live: false,
       color: false,
+      unicode: false,
     };
     await put('page\n', join(dir, 'a.html'), io);
     expect(readFileSync(join(dir, 'a.html'), 'utf8')).toBe('page\n');
