@@ -6,7 +6,7 @@ import { FRAME, Splitter } from '../../../webhook/sidecar/frames.ts';
 import { METHOD } from '../../../webhook/sidecar/methods.ts';
 import { contentOf, correlationOf, PublishDigest, requestDigest } from '../../../webhook/sidecar/replay/content.ts';
 import { Decoder, type Entry, encodeEntry, type Published } from '../../../webhook/sidecar/replay/entries.ts';
-import { type Made, Publishes } from '../../../webhook/sidecar/replay/publishes.ts';
+import { type Made, Publishes, type Told } from '../../../webhook/sidecar/replay/publishes.ts';
 import { Recorder } from '../../../webhook/sidecar/replay/recorder.ts';
 import { Received, RecordStream } from '../../../webhook/sidecar/replay/stream.ts';
 import { content, frame, method, octet, short, text } from './model/frames.ts';
@@ -298,10 +298,11 @@ describe('publishes', () => {
       return index >= 0;
     }
 
-    private note(told: { made: Made; ack: boolean } | 'before' | undefined): void {
-      if (!told || told === 'before') return;
-      const n = told.made.digest.charCodeAt(0);
-      this.toldOf.set(n, [...(this.toldOf.get(n) ?? []), told.ack]);
+    private note(told: readonly Told[]): void {
+      for (const { of, ack } of told) {
+        const n = (of as Made).digest.charCodeAt(0);
+        this.toldOf.set(n, [...(this.toldOf.get(n) ?? []), ack]);
+      }
     }
 
     make(who: 'source' | 'copy', n: number, where: number): void {
@@ -324,7 +325,7 @@ describe('publishes', () => {
       const next = this.unsaid.shift();
       if (!next) return;
       this.said.set(next.n, [...(this.said.get(next.n) ?? []), ack]);
-      this.note(this.publishes.outcome(1, next.channel, next.seq, ack));
+      this.note(this.publishes.outcome({ connection: 1, channel: next.channel, seq: next.seq }, ack, undefined));
     }
 
     check(): void {
@@ -369,6 +370,8 @@ describe('publishes', () => {
     publishes.expect(published(1, 1, 0), 0);
     expect(publishes.offer(madeBy(1, 1, 5, 1)).matched).toBeUndefined();
     expect(publishes.offer(madeBy(1, 1, 0, 2)).matched).toBe('same');
-    expect(publishes.outcome(1, 1, 4, true)).toBe('before');
+    const here = madeBy(1, 1, 0, 0).channel;
+    const before = { connection: 1, channel: here, seq: 4 };
+    expect(publishes.outcome({ ...before, channel: 1 }, true, here)).toEqual([{ of: before, ack: true }]);
   });
 });

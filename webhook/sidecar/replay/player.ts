@@ -272,24 +272,17 @@ export class Player implements Judge {
   }
 
   private outcome({ connection, channel, seq, ack }: Outcome): void {
-    const told = this.publishes.outcome(connection, channel, seq, ack);
     this.count();
-    if (told !== 'before') {
-      this.tell(told);
-      return;
-    }
     const session = this.session({ connection });
-    const at = session?.channel(channel);
-    if (!session || !at) return;
-    session.confirm(at, seq, ack);
-    this.touched.add(connection);
+    if (session) this.tell(this.publishes.outcome({ connection, channel, seq }, ack, session.channel(channel)));
   }
 
-  private tell(told: Told | undefined): void {
-    if (!told || told.made.seq === 0) return;
-    const { connection, channel, seq } = told.made;
-    this.sessions.get(connection)?.confirm(channel, seq, told.ack);
-    this.touched.add(connection);
+  private tell(told: readonly Told[]): void {
+    for (const { of, ack } of told) {
+      if (of.seq === 0) continue;
+      this.sessions.get(of.connection)?.confirm(of.channel, of.seq, ack);
+      this.touched.add(of.connection);
+    }
   }
 
   // ---- divergence
@@ -331,7 +324,7 @@ export class Player implements Judge {
     const { count, told } = this.publishes.writeOff();
     this.diverge(count + this.settles.writeOff() + this.requests.missing, what);
     if (lostRequest) this.fail('SHADOW_E_DIVERGED', what);
-    if (this.failure === undefined) for (const each of told) this.tell(each);
+    if (this.failure === undefined) this.tell(told);
     this.progressAt = this.now;
   }
 

@@ -4,6 +4,7 @@
  */
 import type { Channel } from '../channel.ts';
 import type { Published } from './entries.ts';
+import { Outcomes } from './outcomes.ts';
 
 /** A publish of the copy's app. */
 export interface Made {
@@ -22,6 +23,8 @@ export interface Made {
 
 interface Recorded {
   readonly entry: Published;
+  /** Place among all that the source has made since the cut. */
+  readonly order: number;
   /** When it was expected first, milliseconds. */
   readonly since: number;
   /** The broker's word on it, if it is here. */
@@ -29,9 +32,9 @@ interface Recorded {
   made: Made | undefined;
 }
 
-/** What the copy's app is to be told of a publish of its own. */
+/** What the copy's app is to be told of a publish: of its own, or of before the cut, which both numberings have. */
 export interface Told {
-  readonly made: Made;
+  readonly of: Pick<Made, 'connection' | 'channel' | 'seq'>;
   readonly ack: boolean;
 }
 
@@ -39,7 +42,7 @@ export interface Told {
 export interface Offered {
   readonly matched: 'same' | 'debt' | undefined;
   readonly since?: number;
-  readonly told: Told | undefined;
+  readonly told: readonly Told[];
 }
 
 const kindOf = (exchange: string, key: string): string => `${exchange}\0${key}`;
@@ -98,6 +101,8 @@ export class Publishes {
   private readonly open = new Map<string, Recorded>();
   /** Matched ones that may be returned yet. */
   private readonly mandatory = new Lists<Recorded>();
+  private readonly outcomes = new Outcomes<Recorded | Told>();
+  private count = 0;
   /** Written off: the next ones to the same address stand for them. */
   private readonly debts = new Lists<Recorded>();
 
@@ -115,14 +120,15 @@ export class Publishes {
   }
 
   /** The source has made one: true if the copy had, too. */
-  expect(entry: Published, now: number): { readonly matched: boolean; readonly told: Told | undefined } {
-    const recorded: Recorded = { entry, since: now, ack: undefined, made: undefined };
+  expect(entry: Published, now: number): { readonly matched: boolean; readonly told: readonly Told[] } {
+    this.count += 1;
+    const recorded: Recorded = { entry, order: this.count, since: now, ack: undefined, made: undefined };
     if (entry.seq > 0) this.open.set(seqKey(entry), recorded);
     const like = likeOf(entry.exchange, entry.key, entry.digest, entry.seq);
     const twin = this.madeLike.first(like, (each) => samePlace(each, entry));
     if (!twin) {
       this.miss(recorded, like);
-      return { matched: false, told: undefined };
+      return { matched: false, told: [] };
     }
     this.unmake(twin);
     return { matched: true, told: this.pair(recorded, twin) };
@@ -153,10 +159,10 @@ export class Publishes {
     this.madeLike.remove(likeOf(made.exchange, made.key, made.digest, made.seq), made);
   }
 
-  private pair(recorded: Recorded, made: Made): Told | undefined {
+  private pair(recorded: Recorded, made: Made): Told[] {
     recorded.made = made;
     if (recorded.entry.mandatory) this.mandatory.add(returnKey(recorded.entry), recorded);
-    return recorded.ack === undefined ? undefined : { made, ack: recorded.ack };
+    return recorded.ack === undefined ? [] : this.outcomes.made(placeKey(recorded.entry), recorded).map(toldOf);
   }
 
   /** The copy's app has made one: swallowed, if the source has, too. */
@@ -174,18 +180,22 @@ export class Publishes {
     }
     this.made.add(made);
     this.madeLike.add(like, made);
-    return { matched: undefined, told: undefined };
+    return { matched: undefined, told: [] };
   }
 
-  /** The broker's word on a publish the source has made. 'before': it was made before the cut. */
-  outcome(connection: number, channel: number, seq: number, ack: boolean): Told | 'before' | undefined {
-    const key = seqKey({ connection, channel, seq });
+  /** The broker's word on a publish the source has made; `here`: the copy's channel of that number. */
+  outcome(at: Place & { readonly seq: number }, ack: boolean, here: Channel | undefined): Told[] {
+    const key = seqKey(at);
     const recorded = this.open.get(key);
-    if (!recorded) return 'before';
+    if (!recorded) {
+      if (!here) return [];
+      const before = { of: { ...at, channel: here }, ack };
+      return this.outcomes.came(placeKey(at), 0, before, true).map(toldOf);
+    }
     this.open.delete(key);
     recorded.ack = ack;
     this.mandatory.remove(returnKey(recorded.entry), recorded);
-    return recorded.made ? { made: recorded.made, ack } : undefined;
+    return this.outcomes.came(placeKey(at), recorded.order, recorded, recorded.made !== undefined).map(toldOf);
   }
 
   /** Whether a delivery may be the answer to a publish that the copy has not made yet. */
@@ -253,14 +263,14 @@ export class Publishes {
     const missing = [...this.recorded];
     for (const recorded of missing) {
       this.unmiss(recorded);
+      told.push(...this.outcomes.writeOff(placeKey(recorded.entry), recorded).map(toldOf));
       const twin = [...this.made].find((made) => debtKey(made) === debtKeyOf(recorded.entry));
       if (!twin) {
         this.debts.add(debtKeyOf(recorded.entry), recorded);
         continue;
       }
       this.unmake(twin);
-      const known = this.pair(recorded, twin);
-      if (known) told.push(known);
+      told.push(...this.pair(recorded, twin));
     }
     return { count: missing.length, told };
   }
@@ -270,6 +280,7 @@ interface Place {
   readonly connection: number;
   readonly channel: number;
 }
+const toldOf = (item: Recorded | Told): Told => ('of' in item ? item : { of: item.made!, ack: item.ack! });
 const placeKey = ({ connection, channel }: Place): string => `${connection}/${channel}`;
 const seqKey = ({ connection, channel, seq }: Place & { readonly seq: number }): string =>
   `${connection}/${channel}/${seq}`;
