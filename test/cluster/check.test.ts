@@ -15,7 +15,7 @@ import { AGENT, CONTROLLER, LABEL, NAMESPACE, NODE_DIR, TLS_SECRET, WEBHOOK } fr
 import { accountIn } from './support/account.ts';
 import { appSet } from './support/apps.ts';
 import { type Bed, closeBed, deployApp, nodeOf, openBed, openLoad, plugin, type Spec } from './support/bed.ts';
-import { hideFile } from './support/faults.ts';
+import { hideFile, pidsOf, signal } from './support/faults.ts';
 import { declareTopic } from './support/load.ts';
 import { startPostgres } from './support/postgres.ts';
 
@@ -120,7 +120,10 @@ describe('a cluster', () => {
   });
 
   it('where one node has no CRIU, and the other not the handler', async () => {
-    const undo = [hideFile('node-1', '/usr/local/sbin/criu'), hideFile('node-2', join(NODE_DIR.bin, 'shadow-runc'))];
+    const undo = [
+      hideFile('node-1', join(NODE_DIR.bin, 'criu')),
+      hideFile('node-2', join(NODE_DIR.bin, 'shadow-runc')),
+    ];
     try {
       const checked = await failing(['runtime-handler', 'criu']);
       // The machine's own, an older one, may be seen then.
@@ -146,7 +149,11 @@ describe('a cluster', () => {
     const value = { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: terms } };
     await patch({ op: 'add', value });
     try {
-      const checked = await failing(['agents']);
+      // The other node's is rolled out anew, by the same patch.
+      const checked = await until('the agent of node-1 to be back', 60_000, async () => {
+        const now = await failing(['agents']);
+        return told(now, 'agents').message.includes('node-1') ? undefined : now;
+      });
       expect(told(checked, 'agents').message).toBe('node-2: no agent runs there');
       expect(told(checked, 'node-reports')).toMatchObject({ outcome: 'skipped', message: 'agents failed' });
     } finally {
@@ -286,7 +293,12 @@ describe('a dry run', () => {
   });
 
   it('broken off by Ctrl-C is gone, also when no controller is there to let it go', async () => {
-    await scale(CONTROLLER, 0);
+    const { items } = await bed.kube.core.listNamespacedPod({
+      namespace: NAMESPACE,
+      labelSelector: 'app.kubernetes.io/component=controller',
+    });
+    const controllers = items.flatMap(({ metadata }) => pidsOf(metadata?.uid ?? '', 'controller.cjs'));
+    expect(signal(controllers, 'SIGSTOP')).toBeGreaterThan(0);
     try {
       const child = spawn(PLUGIN, ['check', `pod/${POD}`, '-n', bed.namespace], {
         stdio: 'ignore',
@@ -297,6 +309,15 @@ describe('a dry run', () => {
       child.kill('SIGINT');
       expect(await ended).toBe(130);
       expect(await dryRuns()).toEqual([]);
+    } finally {
+      signal(controllers, 'SIGCONT');
+    }
+    await wellAgain();
+  });
+
+  it('is not made where no controller would look', async () => {
+    await scale(CONTROLLER, 0);
+    try {
       const checked = await check(`pod/${POD}`);
       expect(failed(checked)).toEqual(['controller-runs']);
       expect(told(checked, 'pod-state')).toMatchObject({ outcome: 'skipped', message: 'controller-runs failed' });

@@ -6,6 +6,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -207,6 +208,16 @@ describe('a node that has nothing of ours', () => {
     expect(stand.restarts).toBe(2);
     await takeDown(setup);
     expect(stand.restarts).toBe(2);
+  });
+
+  test('what is mounted on our directories stays mounted, and is emptied', async () => {
+    const { setup } = await begin(OWNED);
+    await setUp(setup);
+    stand.put('proc/1/mountinfo', '61 29 8:1 / /var/lib/shadow rw,relatime shared:1 - ext4 /dev/sdb rw\n');
+    stand.put('/var/lib/shadow/left', 'x');
+    await takeDown(setup);
+    expect(existsSync(stand.at('/opt/shadow'))).toBe(false);
+    expect(readdirSync(stand.at('/var/lib/shadow'))).toEqual([]);
   });
 
   test('containerd does not come up with the handler: all is put back, it runs as before, and the error says so', async () => {

@@ -124,6 +124,16 @@ export const setUp = async (setup: Setup): Promise<void> => {
   log.info({ config: containerd.config }, 'containerd has the handler');
 };
 
+/**
+ * From another mount namespace the kernel would let go a directory with a file system of its own mounted on it (a disk for
+ * checkpoints), and the mount with it: of such a one only the content goes.
+ */
+const removeOwn = async (node: Node, directory: string): Promise<void> => {
+  const mounts = (await textOf(join(node.layout.proc, '1/mountinfo'))) ?? '';
+  if (!mounts.split('\n').some((line) => line.split(' ')[4] === directory)) return removeTree(node.at(directory));
+  for (const name of await namesIn(node.at(directory))) await removeTree(node.at(join(directory, name)));
+};
+
 /** Takes away all that was ever put on the node. Idempotent. Throws SHADOW_E_NODE_SETUP. */
 export const takeDown = async ({ node, log, steadyMs }: Setup): Promise<void> => {
   const { kubelet, taken } = node.layout;
@@ -145,5 +155,5 @@ export const takeDown = async ({ node, log, steadyMs }: Setup): Promise<void> =>
   const { criuConfig, bin } = node.layout;
   const criu = criuConfigWithout(await textOf(node.at(criuConfig)));
   await put(node.at(criuConfig), criu);
-  for (const directory of [dirname(bin), stateOf(node)]) await removeTree(node.at(directory));
+  for (const directory of [dirname(bin), stateOf(node)]) await removeOwn(node, directory);
 };
