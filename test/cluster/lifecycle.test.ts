@@ -94,7 +94,7 @@ it('a containerd that does not come up with the handler is put back, and install
     mode: 0o755,
   });
   try {
-    const { exit, stderr } = await install('100s');
+    const { exit, stderr } = await install('45s');
     expect(exit, stderr).toBe(124);
     expect(stderr).toMatch(/SHADOW_E_NODE_SETUP: .*does not start/);
     await expect.poll(() => nodeExec(broken, ['ctr', 'version']), { timeout: 60_000 }).toMatchObject({ code: 0 });
