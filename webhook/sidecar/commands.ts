@@ -119,20 +119,17 @@ export const createCommands = (options: CommandsOptions): Commands => {
     enter('muting', before === 'recording' ? {} : { claim, lost: '', recorded: false, retired: false });
     through.reset();
     closing = undefined;
-    let muted = false;
     try {
       // The app is still served while the disk takes its time. A restart from here on is mute, until the controller says otherwise.
       await putMarker(paths.runDir, { podUid: uid, claim });
       const { carried } = await relay.mute(timeoutMs);
-      muted = true;
       // Nothing follows: the copy may play to the end.
       replay.end();
       enter('mute', { carried });
       return { carried };
     } catch (error) {
       await removeMarker(paths.runDir).catch((left: unknown) => log.error({ err: left }, 'removing the mute marker'));
-      if (muted) await backToIdle();
-      else enter(before);
+      enter(before);
       throw error;
     }
   };
