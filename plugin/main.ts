@@ -23,4 +23,6 @@ const main = async (words: readonly string[]): Promise<void> => {
   }
 };
 
-void main(process.argv.slice(2));
+const words = process.argv.slice(2);
+// As kubectl and its other plugins answer, when they are called with nothing.
+void main(words.length === 0 ? ['--help'] : words);

@@ -1,4 +1,6 @@
 /** Whole commands: what is sent, printed, and the exit code. */
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import type { StatefulMigration } from '../../../webhook/api/migration.ts';
@@ -129,4 +131,11 @@ describe('the command line', () => {
       ['two'],
     ]);
   });
+});
+
+test('called with nothing, it says what it can, as kubectl does', () => {
+  const plugin = fileURLToPath(new URL('../../../plugin/bin/kubectl-shadow', import.meta.url));
+  const { status, stdout, stderr } = spawnSync(plugin, { encoding: 'utf8' });
+  expect([status, stderr]).toEqual([0, '']);
+  expect(stdout).toContain('kubectl shadow migrate [targets..]');
 });
