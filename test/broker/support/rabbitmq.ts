@@ -33,7 +33,8 @@ export interface RabbitMQ {
   readonly tlsPort: number;
   /** rabbitmqctl, quiet. */
   ctl(...args: string[]): Promise<string>;
-  queues(): Promise<QueueState[]>;
+  /** Of the virtual host, default '/'. */
+  queues(vhost?: string): Promise<QueueState[]>;
   /** To the node itself. */
   signal(name: NodeJS.Signals): Promise<void>;
   /** Ends it without a word, as a power loss would; its data stay. */
@@ -171,10 +172,12 @@ export const startRabbitMQ = async (
     port,
     tlsPort,
     ctl,
-    queues: async () =>
+    queues: async (vhost = '/') =>
       JSON.parse(
         await ctl(
           'list_queues',
+          '-p',
+          vhost,
           'name',
           'messages_ready',
           'messages_unacknowledged',
