@@ -17,6 +17,10 @@ import type { Check } from './types.ts';
 
 const PODS = 'look at kubectl -n shadow-system get pods -o wide, and at the events of those that do not run';
 
+/** What sets a node up runs when the agent's pod starts; its last words are in that pod. */
+const broughtBySetUp = (what: string): string =>
+  `delete the agent's pod there: its init container node-setup brings ${what}, or kubectl -n shadow-system describe pod tells why not (by hand: docs/install.md#by-hand)`;
+
 /** What there is to be read of the nodes, a leader has written. A node without a report is told by `node-reports` alone. */
 const HEARD = ['crd', 'controller-runs', 'controller-leads'];
 
@@ -170,8 +174,8 @@ export const CLUSTER_CHECKS: readonly Check[] = [
     group: 'nodes',
     title: 'containerd has the runtime handler shadow',
     needs: HEARD,
-    hint: 'restart the agent of the node for the program; add the handler to containerd and restart it for the entry (docs/check.md#runtime-handler)',
-    more: 'Two things make it: the program `/opt/shadow/bin/shadow-runc`, which the agent puts there at its start, and an entry in containerd\'s configuration:\n\n```toml\n[plugins.\'io.containerd.cri.v1.runtime\'.containerd.runtimes.shadow]\n  runtime_type = "io.containerd.runc.v2"\n  pod_annotations = ["shadow.ms2m.io/*"]\n  [plugins.\'io.containerd.cri.v1.runtime\'.containerd.runtimes.shadow.options]\n    BinaryName = "/opt/shadow/bin/shadow-runc"\n    # as for runc\n    SystemdCgroup = true\n```\n\ncontainerd reads it when it starts. Whether it has is told by the kubelet (`status.runtimeHandlers` of the node, Kubernetes 1.31 and later); before that by the configuration on the disk.',
+    hint: broughtBySetUp('both parts'),
+    more: "Two things make it: the program `/opt/shadow/bin/shadow-runc`, which the agent puts there at its start, and an entry in containerd's configuration, which its init container adds, starting containerd anew ([what is put on a node](install.md#what-is-put-on-a-node)). Where you set up nodes yourself, the entry is [this one](install.md#by-hand).\n\ncontainerd reads it when it starts. Whether it has is told by the kubelet (`status.runtimeHandlers` of the node, Kubernetes 1.31 and later); before that by the configuration on the disk.",
     judge: handler,
   },
   {
@@ -179,7 +183,7 @@ export const CLUSTER_CHECKS: readonly Check[] = [
     group: 'nodes',
     title: 'CRIU 4 is there and content with the kernel',
     needs: HEARD,
-    hint: 'install CRIU 4 on the nodes named; criu check on the node says what a kernel lacks',
+    hint: broughtBySetUp('CRIU 4'),
     more: '`criu check` is run by the agent in the namespaces of the node. CRIU 3.17, which some distributions have, cannot checkpoint on newer kernels.',
     judge: criu,
   },

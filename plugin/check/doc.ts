@@ -21,7 +21,7 @@ A check passes, warns, fails, or is skipped: because one that it needs failed (i
 Exit codes: 0 nothing failed, 1 a check failed, 2 wrong usage, 124 something still failed when \`--timeout\` was over, 130 broken off.
 
 Nothing is changed. Creates are dry runs of the API server. A pod is looked at by a StatefulMigration with \`spec.dryRun: true\`, of which the controller writes what it found into \`status.assessment\` (phase \`Checked\`); the plugin deletes it, also after Ctrl-C, and should it be killed the object goes with its pod.
-It has no finalizer, and no step of a migration ever begins for it. You can make one yourself: condition \`Preflight\` says whether the pod can be migrated, \`status.fitNodes\` where to.
+It has no finalizer, and no step of a migration ever begins for it. You can make one yourself: condition \`Preflight\` says whether the pod can be migrated, \`status.fitNodes\` where to, and \`kubectl shadow status NAME\` prints all that was found, as \`check pod/NAME\` does.
 
 ## Rights
 \`check pod/NAME\` needs no more than \`migrate\` does (ClusterRole \`shadow-migrate\`, part of \`edit\`), and shows what of the cluster the pod depends on. To see the whole cluster without being its administrator:

@@ -1,5 +1,5 @@
 /** From facts to results. Pure. */
-import type { Facts, Finding, Outcome } from './facts.ts';
+import type { Finding, Outcome } from './facts.ts';
 import { type Check, GROUPS, type Group } from './types.ts';
 
 export interface Result {
@@ -21,7 +21,7 @@ interface Judged {
   blocks: boolean;
 }
 
-const judge = (check: Check, facts: Facts, blocking: string | undefined): Finding => {
+const judge = <F>(check: Check<F>, facts: F, blocking: string | undefined): Finding => {
   if (blocking !== undefined) return { outcome: 'skipped', message: `${blocking} failed` };
   const finding = check.judge(facts);
   return finding.outcome === 'pass' ? finding : { hint: check.hint, ...finding };
@@ -31,7 +31,7 @@ const judge = (check: Check, facts: Facts, blocking: string | undefined): Findin
  * One result a check, group by group. A check of which a prerequisite failed is skipped and names the first cause; one whose
  * prerequisite could not be looked at is judged all the same.
  */
-export const evaluate = (checks: readonly Check[], facts: Facts): Result[] => {
+export const evaluate = <F>(checks: readonly Check<F>[], facts: F): Result[] => {
   const known = new Map<string, Judged & { cause: string }>();
   const open = [...checks];
   // In the order of need: a prerequisite may stand in a later group.

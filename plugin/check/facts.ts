@@ -74,6 +74,9 @@ export interface Facts {
   dryRun?: Fact<StatefulMigration>;
 }
 
+/** What the checks of a pod are about. */
+export type Looked = Pick<Facts, 'dryRun'>;
+
 export const OUTCOMES = ['pass', 'warn', 'fail', 'skipped'] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 

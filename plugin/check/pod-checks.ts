@@ -1,4 +1,7 @@
 /** Checks of a pod, as data. The judgement is the controller's, given by a dry run (steps/assessing.ts). */
+import type { StatefulMigration } from '../../webhook/api/migration.ts';
+import { evaluate, type Result } from './evaluate.ts';
+import type { Looked } from './facts.ts';
 import {
   podAdmission,
   podNodes,
@@ -21,7 +24,7 @@ export const DRY_RUN = [
   'controller-leads',
 ];
 
-export const OF_POD: readonly Check[] = [
+export const OF_POD: readonly Check<Looked>[] = [
   {
     id: 'pod-state',
     group: 'pod',
@@ -95,3 +98,6 @@ export const OF_POD: readonly Check[] = [
     judge: podAdmission,
   },
 ];
+
+/** A dry run that has ended, as `check pod/NAME` tells it. */
+export const assessed = (migration: StatefulMigration): Result[] => evaluate(OF_POD, { dryRun: { got: migration } });

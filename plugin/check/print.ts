@@ -40,11 +40,18 @@ export const summary = (results: readonly Result[]): string => {
   return `${results.length} checks: ${told.join(', ')}`;
 };
 
+/** Each on its line, indented, with what to do where it did not pass. `width`: of the ids. */
+export const listed = (
+  results: readonly Result[],
+  style: Style,
+  width = Math.max(0, ...results.map(({ id }) => id.length)),
+): string[] => results.flatMap((result) => lines(result, width, style));
+
 const table = (results: readonly Result[], style: Style): string => {
   const width = Math.max(0, ...results.map(({ id }) => id.length));
   const blocks = GROUPS.flatMap((group) => {
     const own = results.filter((result) => result.group === group);
-    return own.length === 0 ? [] : [[group, ...own.flatMap((result) => lines(result, width, style))].join('\n')];
+    return own.length === 0 ? [] : [[group, ...listed(own, style, width)].join('\n')];
   });
   return blocks.join('\n\n');
 };

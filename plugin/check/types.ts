@@ -4,7 +4,7 @@ import type { Facts, Finding } from './facts.ts';
 export const GROUPS = ['api', 'access', 'installation', 'certificates', 'nodes', 'pod'] as const;
 export type Group = (typeof GROUPS)[number];
 
-export interface Check {
+export interface Check<F = Facts> {
   /** Also its heading in docs/check.md. */
   id: string;
   group: Group;
@@ -16,5 +16,5 @@ export interface Check {
   hint: string;
   /** For docs/check.md: what else there is to know. */
   more: string;
-  judge(facts: Facts): Finding;
+  judge(facts: F): Finding;
 }

@@ -9,6 +9,7 @@ import { connectTo } from '../session.ts';
 import { runTasks } from '../tasks.ts';
 import { applyAll, type DryRun } from './apply.ts';
 import { withoutNodeSetup } from './nodes.ts';
+import { assertServer } from './server.ts';
 import { waitTasks } from './wait.ts';
 
 export interface InstallFlags extends Common {
@@ -51,6 +52,7 @@ export const install = async (flags: InstallFlags, io: Io): Promise<void> => {
     return;
   }
   const { api } = await connectTo(flags);
+  await assertServer(api);
   const applied: Obj[] = [];
   await applyAll(api, objects, flags.dryRun, (object, text) => {
     applied.push(object);

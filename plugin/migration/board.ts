@@ -4,7 +4,6 @@ import type { Io } from '../io.ts';
 import { CLOCK, type Clock, Painter, type Terminal } from '../painter.ts';
 import { frame } from './frame.ts';
 import { podOf } from './model.ts';
-import { paced } from './pace.ts';
 import type { Seen } from './tree.ts';
 import { linesOf } from './view.ts';
 
@@ -60,8 +59,7 @@ const liveBoard = (io: Io, terminal: Terminal, { pods, born }: Moving, clock: Cl
   return {
     show(migration) {
       const pod = podOf(migration);
-      const paces = paced(seen.get(pod)?.paces ?? new Map(), migration);
-      seen.set(pod, { migration, paces, born: born.get(pod) });
+      seen.set(pod, { migration, born: born.get(pod) });
       if (!begun) painter.start();
       begun = true;
     },

@@ -1,43 +1,9 @@
-/** How fast source and copy were, from what the migration's status told in turn; the status itself holds the last only. Pure. */
-import type { StatefulMigration } from '../../webhook/api/migration.ts';
-import { handoffsOf, timeOf } from './model.ts';
+/** How fast source and copy were, from the series that the report draws, too. Pure. */
+import type { Handoff } from '../../webhook/api/migration.ts';
 
-export interface Pace {
-  /** Deliveries a second handed to the source's app. */
-  source: readonly number[];
-  /** Entries of the record a second that the copy played. */
-  copy: readonly number[];
-  attempt: number;
-  /** When it was told last, and what had been played then. */
-  at: number;
-  played: number;
-}
-
-/** By index of the handoff. */
-export type Paces = ReadonlyMap<number, Pace>;
-
-const KEPT = 60;
-
-/** The paces with what this state tells; the same ones where it tells nothing new. */
-export const paced = (paces: Paces, migration: StatefulMigration): Paces => {
-  const next = new Map(paces);
-  for (const { index, attempt, replay } of handoffsOf(migration)) {
-    const at = timeOf(replay?.at);
-    if (replay === undefined || at === undefined) continue;
-    const known = paces.get(index);
-    const before = known?.attempt === attempt ? known : undefined;
-    if (before !== undefined && at <= before.at) continue;
-    const rate = before === undefined ? [] : [((replay.played - before.played) * 1000) / (at - before.at)];
-    next.set(index, {
-      source: [...(before?.source ?? []), replay.sourceRate].slice(-KEPT),
-      copy: [...(before?.copy ?? []), ...rate].slice(-KEPT),
-      attempt,
-      at,
-      played: replay.played,
-    });
-  }
-  return next;
-};
+/** Deliveries a second to its app, in order of time; nothing for when it was not known. */
+export const paceOf = ({ series }: Handoff, of: 'sourceRate' | 'copyRate'): readonly number[] =>
+  (series?.[of] ?? []).filter((rate) => rate >= 0);
 
 const BARS = { unicode: [...'▁▂▃▄▅▆▇█'], ascii: [...'_.:-=+*#'] } as const;
 

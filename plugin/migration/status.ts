@@ -39,8 +39,11 @@ export const watchOne = async (api: Api, io: Io, found: StatefulMigration): Prom
   } finally {
     board.close();
   }
+  // Nothing was moved that a report could tell of.
+  if (last.spec.dryRun) io.out(details(last, Date.now()));
   const problem = errorOf(last);
   if (problem) throw problem;
+  if (last.spec.dryRun) return;
   const { report } = await import('./report.ts');
   io.out(report(last, Date.now()));
 };

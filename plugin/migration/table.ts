@@ -1,5 +1,8 @@
 /** `list` and `status` as text. Pure. */
 import type { StatefulMigration } from '../../webhook/api/migration.ts';
+import { isFailed } from '../check/evaluate.ts';
+import { assessed } from '../check/pod-checks.ts';
+import { listed, summary } from '../check/print.ts';
 import { age, columns, seconds } from '../format.ts';
 import {
   errorOf,
@@ -72,6 +75,21 @@ const conditionTable = (migration: StatefulMigration, now: number): string =>
     '  ',
   );
 
+/** Of a dry run that has ended; else nothing. */
+const assessment = (migration: StatefulMigration): string[] => {
+  if (migration.status?.assessment === undefined) return [];
+  const results = assessed(migration);
+  return ['Assessment:', ...listed(results, { symbols: false, color: false }), `  ${summary(results)}`];
+};
+
+/** What a dry run found, in a word, and where the pod could go. */
+const verdictOf = (migration: StatefulMigration): [string, string][] => {
+  const { assessment: looked, fitNodes = [] } = migration.status ?? {};
+  if (looked === undefined) return [];
+  const unfit = isFailed(assessed(migration));
+  return [['Verdict:', unfit ? 'unfit: see what failed in the assessment' : `fit to go to ${fitNodes.join(', ')}`]];
+};
+
 /** A migration in detail, as kubectl describe sets it. */
 export const details = (migration: StatefulMigration, now: number): string => {
   const { metadata, status } = migration;
@@ -86,6 +104,7 @@ export const details = (migration: StatefulMigration, now: number): string => {
     ['To:', toNode(migration) || '<not chosen yet>'],
     ['Strategy:', `${strategyOf(migration)}${reason}`],
     ['Phase:', phaseOf(migration)],
+    ...verdictOf(migration),
     ...(start === undefined
       ? []
       : ([['Started:', `${new Date(start).toISOString()} (${age(now - start)} ago)`]] as [string, string][])),
@@ -100,6 +119,7 @@ export const details = (migration: StatefulMigration, now: number): string => {
   if (replays) lines.push('Replay:', replays);
   const phases = phaseTable(migration, '  ');
   if (phases) lines.push('Phases:', phases);
+  lines.push(...assessment(migration));
   if (status?.conditions?.length) lines.push('Conditions:', conditionTable(migration, now));
   return lines.join('\n');
 };

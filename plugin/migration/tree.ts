@@ -17,14 +17,13 @@ import {
   tookMs,
   totalMs,
 } from './model.ts';
-import type { Paces } from './pace.ts';
+import { paceOf } from './pace.ts';
 import { type Mark, type PodRow, podRows } from './pods.ts';
 import { replayText } from './replay.ts';
 import { pendingText, saying } from './view.ts';
 
 export interface Seen {
   migration: StatefulMigration;
-  paces: Paces;
   /** Creation of the source's pod, milliseconds since the epoch. */
   born?: number | undefined;
 }
@@ -92,23 +91,23 @@ const again = ({ attempt }: Handoff): Line[] => (attempt > 1 ? [[[`attempt ${att
 const lagOf = ({ from }: PodRow): string =>
   from?.mode === 'replay' && from.replay && !finished(from) ? String(from.replay.lag) : '';
 
-/** The rate while the handoff lasts, and how it was for as long as the tree is there. Nobody counts but while a copy replays. */
-const rateOf = ({ from, to }: PodRow, paces: Paces): { rate: string; trend: readonly number[] } => {
-  const shown = (handoff: Handoff | undefined, series: 'source' | 'copy', unit: string) => {
-    const values = handoff && paces.get(handoff.index)?.[series];
-    const last = values?.at(-1);
-    if (handoff === undefined || values === undefined || last === undefined) return undefined;
-    return { rate: finished(handoff) ? '' : `${last.toFixed(last < 100 ? 1 : 0)} ${unit}/s`, trend: values };
+/** The rate while the handoff lasts, and how it was from its beginning on. */
+const rateOf = ({ from, to }: PodRow): { rate: string; trend: readonly number[] } => {
+  const shown = (handoff: Handoff | undefined, of: 'sourceRate' | 'copyRate') => {
+    const trend = handoff === undefined ? [] : paceOf(handoff, of);
+    const last = trend.at(-1);
+    if (handoff === undefined || last === undefined) return undefined;
+    return { rate: finished(handoff) ? '' : `${last.toFixed(last < 100 ? 1 : 0)} msg/s`, trend };
   };
-  return shown(to, 'source', 'msg') ?? shown(from, 'copy', 'entries') ?? { rate: '', trend: [] };
+  return shown(to, 'sourceRate') ?? shown(from, 'copyRate') ?? { rate: '', trend: [] };
 };
 
 const sinceText = (since: number | undefined, now: number): string => (since === undefined ? '' : age(now - since));
 
-const podRow = (row: PodRow, isLast: boolean, { paces }: Seen, now: number, detail: Detail, look: Look): Row => {
+const podRow = (row: PodRow, isLast: boolean, now: number, detail: Detail, look: Look): Row => {
   const { fork, last, rail } = glyphs(look);
   const below = row.from ? [...again(row.from), ...stepLines(row.from, now, detail, look)] : [];
-  const { rate, trend } = rateOf(row, paces);
+  const { rate, trend } = rateOf(row);
   return {
     lead: isLast ? last : fork,
     mark: [glyphs(look)[row.mark], TONE[row.mark]],
@@ -140,7 +139,7 @@ const rows = (seen: Seen, now: number, detail: Detail, look: Look): Row[] => {
     below: [],
   };
   if (detail === 'row') return [own];
-  return [own, ...pods.map((row, at) => podRow(row, at === pods.length - 1, seen, now, detail, look))];
+  return [own, ...pods.map((row, at) => podRow(row, at === pods.length - 1, now, detail, look))];
 };
 
 /** The first line is the headline. `now` moves the seconds of the step it is in. */

@@ -58,7 +58,11 @@ const sizeTable = (handoff: HandoffReport, at: string): Markup => {
     ...(proof === null
       ? [row('Carried', figure(`${at}.carried`, carried), 'unsettled deliveries, settled through the source')]
       : []),
-    row('Attempts', figure(`${at}.attempt`, attempt), attempt > 1 ? 'the last of them is shown' : 'at this handoff'),
+    row(
+      'Attempts',
+      figure(`${at}.attempt`, attempt),
+      attempt > 1 ? 'the last of them is shown; steps and curves of those before it are not kept' : 'at this handoff',
+    ),
   ]);
 };
 

@@ -6,7 +6,7 @@ import { PKI, rabbitmqConf } from './config.ts';
 import { inNetns, launch } from './launch.ts';
 import { ADDRESS, BROKER, LOGS, NETNS, RUN } from './layout.ts';
 import { accepts } from './ports.ts';
-import { installation, isSeries, type Series } from './rabbitmq.ts';
+import { environmentOf, installation, isSeries, OWN, type Series } from './rabbitmq.ts';
 import { poll, type Ran, run, tail } from './run.ts';
 import { isAlive, readState, type State } from './state.ts';
 
@@ -23,29 +23,17 @@ export const brokerSeries = (): Series => {
   }
 };
 
-/**
- * RabbitMQ apart from any other on the machine: own network namespace (so own epmd), name, cookie and directories; `dir` is
- * where it finds them. Its data is not for another series. Busy waiting of Erlang's schedulers is off: it would burn a core
- * beside what is measured.
- */
-const environment = (dir: string, series: Series): Record<string, string> => ({
-  HOME: dir,
-  RABBITMQ_NODENAME: BROKER.nodename,
-  RABBITMQ_CONF_ENV_FILE: join(dir, 'none'),
-  RABBITMQ_CONFIG_FILE: join(dir, 'rabbitmq.conf'),
-  RABBITMQ_ENABLED_PLUGINS_FILE: join(dir, 'enabled_plugins'),
-  RABBITMQ_MNESIA_BASE: join(dir, `data-${series}`),
-  RABBITMQ_LOG_BASE: join(dir, 'log'),
-  RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '+sbwt none +sbwtdcpu none +sbwtdio none',
-});
+/** In a network namespace of its own, so with an epmd of its own. */
+const environment = (dir: string, series: Series): Record<string, string> =>
+  environmentOf(dir, BROKER.nodename, `data-${series}`);
 
 export const startBroker = async (state: State, series: Series): Promise<void> => {
   const { inside, call } = await installation(series);
   mkdirSync(DIR, { recursive: true });
-  writeFileSync(join(DIR, 'rabbitmq.conf'), rabbitmqConf(inside(DIR)));
+  writeFileSync(join(DIR, OWN.config), rabbitmqConf(inside(DIR)));
   // What it reads is in its own directory: it may run in a root of its own.
   for (const name of ['ca.crt', 'rabbitmq.crt', 'rabbitmq.key']) copyFileSync(join(PKI, name), join(DIR, name));
-  writeFileSync(join(DIR, 'enabled_plugins'), '[].\n');
+  writeFileSync(join(DIR, OWN.plugins), '[].\n');
   writeFileSync(SERIES_FILE, series);
   const env = environment(inside(DIR), series);
   // Started by us, not by Erlang as a daemon: so it is known and goes with the rest.

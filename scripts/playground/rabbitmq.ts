@@ -65,6 +65,25 @@ export const inRoot = (root: string): Installation => ({
   ],
 });
 
+/** What a broker reads in its directory, by what names. */
+export const OWN = { config: 'rabbitmq.conf', plugins: 'enabled_plugins', pid: 'pid' } as const;
+
+/**
+ * RabbitMQ apart from any other on the machine: its own name, cookie and directories. `dir`: as it sees it. `data`: below it;
+ * of one series only. Busy waiting of Erlang's schedulers is off: idle ones would burn a core beside what is tested or measured.
+ */
+export const environmentOf = (dir: string, nodename: string, data = 'data') => ({
+  HOME: dir,
+  RABBITMQ_NODENAME: nodename,
+  RABBITMQ_CONF_ENV_FILE: join(dir, 'none'),
+  RABBITMQ_CONFIG_FILE: join(dir, OWN.config),
+  RABBITMQ_ENABLED_PLUGINS_FILE: join(dir, OWN.plugins),
+  RABBITMQ_MNESIA_BASE: join(dir, data),
+  RABBITMQ_LOG_BASE: join(dir, 'log'),
+  RABBITMQ_PID_FILE: join(dir, OWN.pid),
+  RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '+sbwt none +sbwtdcpu none +sbwtdio none',
+});
+
 /** Obtains it if need be. Series 4 needs root. */
 export const installation = async (series: Series): Promise<Installation> =>
   series === '3' ? machines : inRoot(await obtainPart(rabbitmq4(), console.error));

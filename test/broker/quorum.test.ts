@@ -8,7 +8,7 @@ import { type Relay, SessionRelay } from '../../webhook/sidecar/relay.ts';
 import { handOff } from './support/clone.ts';
 import {
   type ConsumeMessage,
-  expectDrained,
+  expectDrainedIn,
   publishNumbers,
   range,
   sleep,
@@ -35,10 +35,12 @@ const hasty = (relay: Relay): Relay => {
 };
 
 /** An app that settles each message, some ms late, and a queue that is never empty nor full for long. */
-const underLoad = async (queue: string, prefetch: number) => {
-  const outside = await harness.outside();
-  const channel = await (await harness.app()).createChannel();
-  await channel.assertQueue(queue, { arguments: QUORUM });
+const underLoad = async (queue: string, prefetch: number, vhost = '/', args: object = QUORUM) => {
+  const [outside, client] = await Promise.all(
+    [harness.outside, harness.app].map((open) => open(encodeURIComponent(vhost))),
+  );
+  const channel = await client!.createChannel();
+  await channel.assertQueue(queue, { arguments: args });
   await channel.prefetch(prefetch);
   const seen: number[] = [];
   const stuck: number[] = [];
@@ -60,7 +62,7 @@ const underLoad = async (queue: string, prefetch: number) => {
   let enough = false;
   const feeding = (async () => {
     for (; !enough; total += 10) {
-      await publishNumbers(outside, queue, total + 1, total + 10);
+      await publishNumbers(outside!, queue, total + 1, total + 10);
       await sleep(3);
     }
   })();
@@ -79,10 +81,28 @@ const underLoad = async (queue: string, prefetch: number) => {
       await sleep(50);
       expect([...seen].sort((a, b) => a - b)).toEqual(range(1, total));
       expect(most).toBeLessThanOrEqual(prefetch);
-      await expectDrained(harness, queue);
+      await expectDrainedIn(harness, vhost, [queue]);
     },
   };
 };
+
+it('is what a virtual host makes by default only of queues that can be one', async () => {
+  const { broker } = harness;
+  await broker.ctl('add_vhost', 'quorate', '--default-queue-type', 'quorum');
+  await broker.ctl('set_permissions', '-p', 'quorate', 'guest', '.*', '.*', '.*');
+  const channel = await (await harness.outside('quorate')).createChannel();
+  await channel.assertQueue('lasting');
+  await channel.assertQueue('brief', { durable: false });
+  await channel.assertQueue('own', { exclusive: true });
+  await channel.assertQueue('leaving', { autoDelete: true });
+  const types = await broker.ctl('list_queues', '-p', 'quorate', 'name', 'type', '--no-table-headers');
+  expect(types.trim().split('\n').sort()).toEqual([
+    'brief\tclassic',
+    'lasting\tquorum',
+    'leaving\tclassic',
+    'own\tclassic',
+  ]);
+});
 
 describe('deliveries stuck at a cancel', () => {
   it('are neither lost nor doubled over handoffs', async () => {
@@ -100,8 +120,12 @@ describe('deliveries stuck at a cancel', () => {
     await app.check();
   });
 
-  it('are neither lost nor doubled over un-mutes', async () => {
-    const app = await underLoad('stuck-abort', 20);
+  /** Of the second the app has not said that it is a quorum queue, and AMQP does not tell. */
+  it.each([
+    ['declared as such', '/', QUORUM],
+    ['by the default of its virtual host', 'quorate', {}],
+  ])('are neither lost nor doubled over un-mutes, of a quorum queue %s', async (_which, vhost, args) => {
+    const app = await underLoad('stuck-abort', 20, vhost, args);
     const relay = hasty(harness.relay);
     await app.turns(
       () => app.stuck.length > 0,

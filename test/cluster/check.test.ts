@@ -288,6 +288,10 @@ describe('a dry run', () => {
     expect(ended.metadata.finalizers ?? []).toEqual([]);
     const listed = await plugin(bed, 'list');
     expect(listed.stdout).toMatch(new RegExp(`${name}.*Checked`));
+    const told = await plugin(bed, 'status', name);
+    expect(told.stdout).toMatch(
+      /Verdict: +fit to go to node-\d\n[\s\S]*Assessment:\n {2}pass {2}pod-state +fit-0 is ready/,
+    );
     await bed.kube.custom.deleteNamespacedCustomObject({ ...where, name });
     expect(await dryRuns()).toEqual([]);
   });

@@ -1,8 +1,9 @@
 /** What keeps this node from checkpointing and restoring, for `kubectl shadow check`. Nothing is changed. */
 import type { AgentResponse } from '../api/agent.ts';
-import { RUNTIME_CLASS } from '../api/names.ts';
 import { facts } from './facts.ts';
 import { CommandError, type Node } from './node.ts';
+import { hasHandler } from './setup/config.ts';
+import { dump, findContainerd } from './setup/containerd.ts';
 
 const TOOL_MS = 10_000;
 const TEXT_LIMIT = 500;
@@ -27,13 +28,10 @@ const criuCheck = async (node: Node): Promise<string> => {
   }
 };
 
-/** Whether containerd's configuration, drop-ins included, has an entry for the handler; its name may stand in quotes. Pure. */
-export const namesHandler = (config: string): boolean =>
-  new RegExp(`\\.runtimes\\.['"]?${RUNTIME_CLASS}['"]?\\]`).test(config);
-
+/** As set-up judges it, of the containerd that runs; undefined: it could not be asked. */
 const handlerConfigured = async (node: Node): Promise<boolean | undefined> => {
   try {
-    return namesHandler(await node.run('containerd', ['config', 'dump'], { timeoutMs: TOOL_MS }));
+    return hasHandler(await dump(node, await findContainerd(node), { timeoutMs: TOOL_MS }));
   } catch {
     return undefined;
   }

@@ -26,6 +26,10 @@ export const CATALOGUE = {
     message: 'the Kubernetes API refused',
     hint: 'see the reason given; check the context with kubectl config current-context',
   },
+  SHADOW_E_API_VERSION: {
+    message: 'the cluster is too old',
+    hint: 'upgrade it to Kubernetes 1.30 or later',
+  },
   SHADOW_E_NOT_INSTALLED: {
     message: 'kubectl-shadow is not installed in this cluster',
     hint: 'run kubectl shadow install',

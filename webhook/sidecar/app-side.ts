@@ -14,7 +14,7 @@ import {
   writeTag,
 } from './methods.ts';
 import { valueIn } from './tables.ts';
-import { progress, type Wires } from './wires.ts';
+import { progress, type QueueType, type Wires } from './wires.ts';
 
 /** A queue that expires sooner may be gone before the copy consumes from it. */
 const LONGEST_PAUSE_MS = 60_000;
@@ -22,6 +22,21 @@ const LONGEST_PAUSE_MS = 60_000;
 const TAG_BYTES = 8;
 /** Payload of a basic.ack: class and method, tag, bits. */
 const ACK_BYTES = 4 + TAG_BYTES + 1;
+
+/** Of queue.declare. */
+const DURABLE = 2;
+const EXCLUSIVE = 4;
+const AUTO_DELETE = 8;
+
+/**
+ * undefined: it is that of the virtual host (default_queue_type), which AMQP tells nobody. Only what every type can be gets that
+ * one, so a queue that is not durable, or exclusive, or deleted by itself is classic.
+ */
+const typeOf = (given: string | number | undefined, flags: number): QueueType | undefined => {
+  if (given === 'quorum' || given === 'stream') return given;
+  const lasting = (flags & DURABLE) !== 0 && (flags & (EXCLUSIVE | AUTO_DELETE)) === 0;
+  return given === undefined && lasting ? undefined : 'classic';
+};
 
 export class AppSide {
   private readonly wires: Wires;
@@ -238,12 +253,12 @@ export class AppSide {
     if (noWait && name !== '') channel.lastQueue = name;
     if (passive) return {};
     const table = args.table();
-    const type = valueIn(table, 'x-queue-type');
-    this.wires.queueTypes.set(name, type === 'quorum' || type === 'stream' ? type : 'classic');
+    const type = typeOf(valueIn(table, 'x-queue-type'), flags);
+    if (type !== undefined) this.wires.queueTypes.set(name, type);
     const traits: string[] = [];
     if (name === '') traits.push('server-named');
-    if ((flags & 4) !== 0) traits.push('exclusive');
-    if ((flags & 8) !== 0) traits.push('auto-delete');
+    if ((flags & EXCLUSIVE) !== 0) traits.push('exclusive');
+    if ((flags & AUTO_DELETE) !== 0) traits.push('auto-delete');
     if (table.includes('x-single-active-consumer')) traits.push('single active consumer');
     const expires = valueIn(table, 'x-expires');
     if (typeof expires === 'number' && expires < LONGEST_PAUSE_MS)

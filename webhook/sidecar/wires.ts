@@ -26,7 +26,7 @@ export class Wires {
   blocked = false;
   /** What lives with this upstream connection only: queue → traits. */
   readonly queues = new Map<string, readonly string[]>();
-  /** Queue → its type as declared over this connection; of others it is not known. */
+  /** Queue → its type, if it was declared with one over this connection; of others it is not known. */
   readonly queueTypes = new Map<string, QueueType>();
   readonly declared = new Topology();
   renewedSecret = false;

@@ -1,7 +1,7 @@
 /** Is the API server fit, and are our parts there and answering? Pure. */
 import { CONTROLLER, LABEL, NAMESPACE, RUNTIME_CLASS, WEBHOOK } from '../../../webhook/api/names.ts';
-import { older } from '../../../webhook/controller/preflight/node.ts';
 import { deploymentMissing } from '../../install/ready.ts';
+import { tooOld } from '../../install/server.ts';
 import { troubles } from '../../install/wait.ts';
 import type { Deployment } from '../../kinds.ts';
 import {
@@ -17,8 +17,6 @@ import {
   warn,
 } from '../facts.ts';
 
-const LEAST_KUBERNETES = '1.30';
-
 export const apiReachable = ({ version }: Facts): Finding =>
   'got' in version
     ? pass('the API server answers')
@@ -28,11 +26,10 @@ export const apiReachable = ({ version }: Facts): Finding =>
       );
 
 export const apiVersion = ({ version }: Facts): Finding =>
-  judged(version, 'ask for the version', ({ gitVersion }) =>
-    older(gitVersion, LEAST_KUBERNETES)
-      ? fail(`Kubernetes ${gitVersion} is older than ${LEAST_KUBERNETES}`)
-      : pass(`Kubernetes ${gitVersion}`),
-  );
+  judged(version, 'ask for the version', ({ gitVersion }) => {
+    const why = tooOld(gitVersion);
+    return why === undefined ? pass(`Kubernetes ${gitVersion}`) : fail(why);
+  });
 
 /** Paths of `wanted` that `given` does not have. */
 export const missingFields = (wanted: Schema, given: Schema | undefined, at = ''): string[] => [

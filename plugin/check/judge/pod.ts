@@ -2,7 +2,7 @@
 import { CATALOGUE } from '../../../webhook/api/errors.ts';
 import type { Aspect, AspectName, StatefulMigration } from '../../../webhook/api/migration.ts';
 import { anchorOf } from '../anchor.ts';
-import { type Facts, type Finding, fail, judged, pass, skippedFor, some, warn } from '../facts.ts';
+import { type Finding, fail, judged, type Looked, pass, skippedFor, some, warn } from '../facts.ts';
 
 const refused = ({ code, findings }: Aspect): Finding => {
   const finding = fail(some(findings), code === undefined ? undefined : CATALOGUE[code]?.hint);
@@ -11,7 +11,7 @@ const refused = ({ code, findings }: Aspect): Finding => {
 
 /** `whenFit`: what to say when there is nothing to say. */
 const ofAspect = (
-  facts: Facts,
+  facts: Looked,
   name: AspectName,
   whenFit: string | ((migration: StatefulMigration, aspect: Aspect) => string),
   doubtful: typeof warn | typeof fail = warn,
@@ -37,23 +37,23 @@ const ofAspect = (
 
 const found = (_: StatefulMigration, { findings }: Aspect): string => some(findings);
 
-export const podState = (facts: Facts): Finding =>
+export const podState = (facts: Looked): Finding =>
   ofAspect(
     facts,
     'Pod',
     ({ spec, status }) => `${spec.sourcePod} is ready on ${status?.sourceNode ?? '?'}, with the sidecar`,
   );
-export const podSpec = (facts: Facts): Finding =>
+export const podSpec = (facts: Looked): Finding =>
   ofAspect(facts, 'Spec', 'no volume, hook or setting of it is in the way');
-export const podOwner = (facts: Facts): Finding => ofAspect(facts, 'Owner', found);
-export const podSession = (facts: Facts): Finding => ofAspect(facts, 'Session', found);
-export const podProcesses = (facts: Facts): Finding => ofAspect(facts, 'Processes', found);
+export const podOwner = (facts: Looked): Finding => ofAspect(facts, 'Owner', found);
+export const podSession = (facts: Looked): Finding => ofAspect(facts, 'Session', found);
+export const podProcesses = (facts: Looked): Finding => ofAspect(facts, 'Processes', found);
 /** What is asked for against the controller's own judgement is not refused, but it would most likely be undone. */
-export const podStrategy = (facts: Facts): Finding => ofAspect(facts, 'Strategy', found, fail);
-export const podNodes = (facts: Facts): Finding =>
+export const podStrategy = (facts: Looked): Finding => ofAspect(facts, 'Strategy', found, fail);
+export const podNodes = (facts: Looked): Finding =>
   ofAspect(facts, 'Nodes', ({ status }, { findings }) => {
     const fit = `it can go to ${some(status?.fitNodes ?? [], ', ')}`;
     return findings.length > 0 ? `${fit}; not to ${some(findings)}` : fit;
   });
-export const podAdmission = (facts: Facts): Finding =>
+export const podAdmission = (facts: Looked): Finding =>
   ofAspect(facts, 'Admission', 'the API server would take its copy (a dry run)');

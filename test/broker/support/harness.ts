@@ -13,7 +13,7 @@ export interface Harness {
   /** A client through the relay. */
   app(options?: string): Promise<ChannelModel>;
   /** A client that goes to the broker directly. */
-  outside(): Promise<ChannelModel>;
+  outside(options?: string): Promise<ChannelModel>;
   /** A client of whatever listens there on the broker's port. */
   client(host: string): Promise<ChannelModel>;
   /** Bytes in the relay's memory that its apps have not taken. */
@@ -64,7 +64,7 @@ export const useBroker = (options: Partial<RelayOptions> = {}): Harness => {
       return relay;
     },
     app: (options) => connect('127.0.0.2', options),
-    outside: () => connect('127.0.0.1'),
+    outside: (options) => connect('127.0.0.1', options),
     client: (host) => connect(host),
     buffered: () => {
       let sum = 0;
@@ -93,10 +93,13 @@ export const publishNumbers = async (client: ChannelModel, queue: string, first:
 };
 
 /** Nothing ready, nothing unacknowledged in any of the queues: asked until it is so (statistics come late). */
-export const expectDrained = async (harness: Harness, ...names: string[]): Promise<void> => {
+export const expectDrained = (harness: Harness, ...names: string[]): Promise<void> =>
+  expectDrainedIn(harness, '/', names);
+
+export const expectDrainedIn = async (harness: Harness, vhost: string, names: readonly string[]): Promise<void> => {
   const deadline = Date.now() + 10_000;
   for (;;) {
-    const queues = (await harness.broker.queues()).filter((queue) => names.includes(queue.name));
+    const queues = (await harness.broker.queues(vhost)).filter((queue) => names.includes(queue.name));
     const rest = queues.filter((queue) => queue.messages_ready + queue.messages_unacknowledged > 0);
     if (queues.length === names.length && rest.length === 0) return;
     if (Date.now() > deadline) {

@@ -8,7 +8,14 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { accepts, freePort } from '../../../scripts/playground/ports.ts';
-import { type Installation, installation, isSeries, type Series } from '../../../scripts/playground/rabbitmq.ts';
+import {
+  environmentOf,
+  type Installation,
+  installation,
+  isSeries,
+  OWN,
+  type Series,
+} from '../../../scripts/playground/rabbitmq.ts';
 import { guard } from './guard.ts';
 
 const run = promisify(execFile);
@@ -26,7 +33,8 @@ export interface RabbitMQ {
   readonly tlsPort: number;
   /** rabbitmqctl, quiet. */
   ctl(...args: string[]): Promise<string>;
-  queues(): Promise<QueueState[]>;
+  /** Of the virtual host, default '/'. */
+  queues(vhost?: string): Promise<QueueState[]>;
   /** To the node itself. */
   signal(name: NodeJS.Signals): Promise<void>;
   /** Ends it without a word, as a power loss would; its data stay. */
@@ -57,23 +65,14 @@ type TlsFile = (typeof TLS_FILES)[number];
 
 /** `home` as the broker sees it. */
 const environment = async (home: string, port: number) => ({
+  ...environmentOf(home, `shadow${port}@localhost`),
   PATH: process.env.PATH ?? '',
   LANG: 'C.UTF-8',
-  HOME: home,
-  RABBITMQ_NODENAME: `shadow${port}@localhost`,
   RABBITMQ_NODE_IP_ADDRESS: '127.0.0.1',
   RABBITMQ_NODE_PORT: String(port),
   RABBITMQ_DIST_PORT: String(await freePort()),
   ERL_EPMD_PORT: String(await freePort()),
   ERL_EPMD_ADDRESS: '127.0.0.1',
-  RABBITMQ_MNESIA_BASE: path.join(home, 'data'),
-  RABBITMQ_LOG_BASE: path.join(home, 'log'),
-  RABBITMQ_PID_FILE: path.join(home, 'pid'),
-  RABBITMQ_ENABLED_PLUGINS_FILE: path.join(home, 'plugins'),
-  RABBITMQ_CONF_ENV_FILE: path.join(home, 'env.conf'),
-  RABBITMQ_CONFIG_FILE: path.join(home, 'rabbitmq'),
-  // Idle schedulers must not spin: the machine has other work.
-  RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '+sbwt none +sbwtdcpu none +sbwtdio none',
 });
 
 const configOf = ({ tls, ipv6, config = [] }: Listening, port: number, tlsPort: number, home: string): string[] => [
@@ -97,8 +96,8 @@ const configOf = ({ tls, ipv6, config = [] }: Listening, port: number, tlsPort: 
 /** Puts into its home what it reads at its start. */
 const fill = async (home: string, config: readonly string[], { tls, plugins = [] }: Listening): Promise<void> => {
   const enabled = [...plugins, ...(tls ? ['rabbitmq_auth_mechanism_ssl'] : [])];
-  await writeFile(path.join(home, 'plugins'), `[${enabled.join(',')}].\n`);
-  await writeFile(path.join(home, 'rabbitmq.conf'), `${config.join('\n')}\n`);
+  await writeFile(path.join(home, OWN.plugins), `[${enabled.join(',')}].\n`);
+  await writeFile(path.join(home, OWN.config), `${config.join('\n')}\n`);
   // It may see nothing of this machine but its home.
   if (tls) for (const name of TLS_FILES) await copyFile(tls[name], path.join(home, name));
 };
@@ -139,7 +138,7 @@ export const startRabbitMQ = async (
   };
   const signal = async (name: NodeJS.Signals): Promise<void> => {
     // What was spawned is a script that waits for it.
-    process.kill(Number(await readFile(path.join(home, 'pid'), 'utf8')), name);
+    process.kill(Number(await readFile(path.join(home, OWN.pid), 'utf8')), name);
   };
   const crash = async (): Promise<void> => {
     await signal('SIGKILL');
@@ -173,10 +172,12 @@ export const startRabbitMQ = async (
     port,
     tlsPort,
     ctl,
-    queues: async () =>
+    queues: async (vhost = '/') =>
       JSON.parse(
         await ctl(
           'list_queues',
+          '-p',
+          vhost,
           'name',
           'messages_ready',
           'messages_unacknowledged',

@@ -16,7 +16,7 @@ export interface AppSpec {
   containers?: readonly string[];
   labels?: Record<string, string>;
   annotations?: Record<string, string>;
-  /** It declares its input queue, as a classic one; else somebody else does, and its sidecar can't know the type. */
+  /** It declares its input queue, as a classic one by name; else somebody else does, and its sidecar can't know the type. */
   declares?: boolean;
   /** More of its environment. */
   env?: Record<string, string>;

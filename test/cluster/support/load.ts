@@ -25,7 +25,7 @@ export const declareTopic = async (channel: Channel, topic: string, quorum = fal
   const { input, output, ticks, calls } = names(topic);
   await removeTopic(channel, topic);
   for (const name of [input, output, ticks]) {
-    const args = quorum && name === input ? { 'x-queue-type': 'quorum' } : {};
+    const args = { 'x-queue-type': quorum && name === input ? 'quorum' : 'classic' };
     await channel.assertExchange(name, 'fanout', { durable: true });
     await channel.assertQueue(name, { durable: true, arguments: args });
     await channel.bindQueue(name, name, '');

@@ -1,19 +1,27 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { issue, newCA } from '../../../webhook/admission/ca/authority.ts';
-import { complaint, examine, namesHandler } from '../../../webhook/agent/examine.ts';
+import { complaint, examine } from '../../../webhook/agent/examine.ts';
 import { checkpointRefusal } from '../../../webhook/agent/kubelet-driver.ts';
 import { CommandError, LAYOUT, type Node } from '../../../webhook/agent/node.ts';
+import { dropInOf } from '../../../webhook/agent/setup/config.ts';
 import { AGENT_CALLS } from '../../../webhook/api/agent.ts';
 
 let base: string;
 beforeAll(() => {
   base = mkdtempSync(join(tmpdir(), 'examine-'));
   mkdirSync(join(base, 'staged'));
+  // containerd as a process of the node, with a configuration of its own.
+  mkdirSync(join(base, 'proc/1/ns'), { recursive: true });
+  mkdirSync(join(base, 'proc/7/ns'), { recursive: true });
+  for (const pid of ['1', '7']) symlinkSync('mnt:[1]', join(base, 'proc', pid, 'ns/mnt'));
+  symlinkSync('/usr/bin/containerd', join(base, 'proc/7/exe'));
+  writeFileSync(join(base, 'proc/7/comm'), 'containerd\n');
+  writeFileSync(join(base, 'proc/7/cmdline'), 'containerd\0--config\0/etc/own.toml\0');
 });
 afterAll(() => rmSync(base, { recursive: true, force: true }));
 
@@ -22,7 +30,14 @@ type Answers = Record<string, string | Error>;
 /** A node whose tools answer this; others are not there. */
 const nodeWith = (answers: Answers): Node => ({
   name: 'n',
-  layout: { ...LAYOUT, root: '', staged: join(base, 'staged'), checkpoints: join(base, 'staged'), bin: base },
+  layout: {
+    ...LAYOUT,
+    root: '',
+    proc: join(base, 'proc'),
+    staged: join(base, 'staged'),
+    checkpoints: join(base, 'staged'),
+    bin: base,
+  },
   at: (path) => path,
   run: async (command, args) => {
     const answer = answers[[command, ...args].join(' ')];
@@ -32,13 +47,14 @@ const nodeWith = (answers: Answers): Node => ({
   },
   canHurry: async () => false,
 });
-const DUMP = "[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.shadow]\n";
+const ASK = '/usr/bin/containerd --config /etc/own.toml config dump';
+const DUMP = dropInOf('', 3);
 const GOOD: Answers = {
   'containerd --version': 'containerd github.com/x v2.3.7 abc',
   'runc --version': 'runc version 1.4.3',
   'criu --version': 'Version: 4.2.1',
   'criu check': 'Looks good.\n',
-  'containerd config dump': DUMP,
+  [ASK]: DUMP,
 };
 const of = (answers: Answers, refusal = '') => examine(nodeWith(answers), async () => refusal);
 
@@ -59,15 +75,18 @@ describe('a node', () => {
     expect(complaint('Does not look good.\n')).toBe('Does not look good.');
   });
   test('whose containerd can not be asked leaves that open', async () => {
-    const { 'containerd config dump': _, ...rest } = GOOD;
+    const { [ASK]: _, ...rest } = GOOD;
     expect(await of(rest)).not.toHaveProperty('handlerConfigured');
-    expect(await of({ ...GOOD, 'containerd config dump': '[plugins]' })).toHaveProperty('handlerConfigured', false);
+    expect(await of({ ...GOOD, [ASK]: 'not TOML' })).not.toHaveProperty('handlerConfigured');
   });
-  test("the handler's entry is found in both of containerd's spellings, and no other's is taken for it", () => {
-    expect(namesHandler('[plugins."io.containerd.grpc.v1.cri".containerd.runtimes."shadow"]')).toBe(true);
-    expect(namesHandler(DUMP)).toBe(true);
-    expect(namesHandler('[plugins.x.containerd.runtimes.shadowy]')).toBe(false);
-    expect(namesHandler('[plugins.x.containerd.runtimes.shadow.options]')).toBe(false);
+  test.each([
+    ['no entry', '[plugins]', false],
+    ["containerd's older spelling", dropInOf('', 2), true],
+    ['an entry of another name', DUMP.replaceAll('runtimes.shadow', 'runtimes.shadowy'), false],
+    ['an entry that starts another program', DUMP.replace('/opt/shadow/bin/shadow-runc', '/usr/bin/runc'), false],
+    ['an entry that is not told of our annotations', DUMP.replace('"shadow.ms2m.io/*"', ''), false],
+  ])('whose containerd has %s', async (_what, dump, configured) => {
+    expect(await of({ ...GOOD, [ASK]: dump })).toHaveProperty('handlerConfigured', configured);
   });
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { begun, expectClean, expectCompleted, happyCalls, survivor, type Way } from './rigour.ts';
+import { begun, expectClean, expectCompleted, expectKept, happyCalls, survivor, type Way } from './rigour.ts';
 import { cutPower, miss, powerOn } from './world-power.ts';
 
 const WAYS: readonly Way[] = [
@@ -88,6 +88,48 @@ describe.each(WAYS)("the power of the source's node is cut: $strategy of a $kind
     await world.run('m1', 300);
     expect(world.get()?.status?.completionTime).toBeUndefined();
     expect(world.get()?.status?.handoffs?.[0]?.step).toBe('Committed');
+  });
+});
+
+describe.each(WAYS)("the power of the target's node is cut: $strategy of a $kind", { timeout: 120_000 }, (way) => {
+  it('before the commit, at any call: the source goes on, and nobody waits for the node to come back', async () => {
+    const calls = await happyCalls(way);
+    let undone = 0;
+    for (let at = calls.indexOf('createPod') + 2; at < calls.indexOf('sidecar.live'); at++) {
+      const world = begun(way);
+      let dark: ReturnType<typeof cutPower> | undefined;
+      let since = 0;
+      world.hook = (_name, when, n) => {
+        if (n === at && when === 'before' && world.verdict('0000-1-0') === undefined) {
+          dark = cutPower(world, 'two');
+          since = world.time;
+        }
+        if (dark !== undefined && world.time > since + MISSED_MS) miss(world, 'two');
+      };
+      await world.run('m1', 3000);
+      if (dark === undefined) continue;
+      undone += 1;
+      const { phase, error, completionTime } = world.get()!.status!;
+      expect([phase, world.verdict('0000-1-0')]).toEqual(['Failed', 'abort']);
+      expect(error?.code).toMatch(/^SHADOW_E_(AGENT_UNREACHABLE|TRANSFER|RESTORE|ATTACH|RECORD|MUTE)$/);
+      // The step's bound, and what it takes to be sure.
+      expect(Date.parse(completionTime!) - since).toBeLessThan(MISSED_MS + 180_000);
+      expectKept(world);
+      // What is on its disk its agent sweeps, when it is back.
+    }
+    expect(undone).toBeGreaterThan(10);
+  });
+
+  it('its copy is not taken for gone while the kubelet is heard', async () => {
+    const calls = await happyCalls(way);
+    const world = begun(way);
+    world.hook = (_name, when, n) => {
+      if (n === calls.indexOf('agent.send') + 1 && when === 'before') cutPower(world, 'two');
+    };
+    await world.run('m1', 300);
+    expect(world.get()?.status?.completionTime).toBeUndefined();
+    expect(world.get()?.status?.handoffs?.[0]?.step).toBe('Aborting');
+    expect(world.pods.size).toBe(2);
   });
 });
 

@@ -12,6 +12,7 @@ import { printed } from '../../../plugin/check/print.ts';
 import { newCA } from '../../../webhook/admission/ca/authority.ts';
 import { CATALOGUE, type ErrorCode } from '../../../webhook/api/errors.ts';
 import type { Aspect } from '../../../webhook/api/migration.ts';
+import type { NodeEntry } from '../../../webhook/api/node-reports.ts';
 import {
   agentPod,
   authority,
@@ -238,6 +239,14 @@ describe('a defect is told by the one check that is about it, and no other fails
     expect(one(results, id).hint).toBeTruthy();
   });
 
+  test('CRIU is brought by set-up, what a kernel lacks is not', () => {
+    const hint = (...nodes: NodeEntry[]) => one(spoilt({ reports: reported(nodes) }), 'criu').hint;
+    const [old, short] = [entry('node-1', { criu: '3.17' }), entry('node-2', { criuCheck: 'no CAP' })];
+    expect(hint(old, short)).toContain('node-setup');
+    expect(hint(entry('node-1'), short)).toMatch(/kernel/);
+    expect(hint(entry('node-1'), short)).not.toContain('node-setup');
+  });
+
   test.each<[string, string, RegExp, Partial<Facts>]>([
     [
       'exclusive queue',
@@ -418,7 +427,9 @@ describe('every check', () => {
       ({ hint }) => hint ?? '',
     );
     const named = texts.flatMap((text) => text.match(/docs\/[\w.]+#[\w-]+/g) ?? []);
-    expect(named.length).toBeGreaterThan(1);
+    const linked = ALL_CHECKS.flatMap(({ more }) => [...more.matchAll(/\]\((\w+\.md#[\w-]+)\)/g)]);
+    named.push(...linked.map(([, doc]) => `docs/${doc}`));
+    expect(named.length).toBeGreaterThan(4);
     expect(named.filter((doc) => !exists(doc))).toEqual([]);
   });
 });

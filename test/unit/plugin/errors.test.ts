@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { ApiError, type Call } from '../../../plugin/api.ts';
 import { ERROR_DOC, errorDoc } from '../../../plugin/errordoc.ts';
 import { printed, problemOf } from '../../../plugin/problems.ts';
-import { CATALOGUE, ShadowError } from '../../../webhook/api/errors.ts';
+import { CATALOGUE, type ErrorCode, ShadowError } from '../../../webhook/api/errors.ts';
 
 const create: Call = { verb: 'create', kind: 'StatefulMigration', namespace: 'shop' };
 const getPod: Call = { verb: 'get', kind: 'Pod', namespace: 'shop', name: 'x' };
@@ -68,4 +68,22 @@ describe('what is printed', () => {
 
 test('docs/errors.md is what the catalogue says (node plugin/errordoc.ts writes it)', () => {
   expect(readFileSync(ERROR_DOC, 'utf8')).toBe(errorDoc());
+});
+
+describe('docs/errors.md has, in the file itself, for', () => {
+  const sections = readFileSync(ERROR_DOC, 'utf8').split(/^## /m).slice(1);
+  const sectionOf = (code: string): string => sections.find((section) => section.startsWith(`${code}\n`)) ?? '';
+  test.each(Object.keys(CATALOGUE) as ErrorCode[])('%s: what happened, what was put back, what to do', (code) => {
+    const parts = sectionOf(code).split(/^\*\*(What happened|What was put back|What to do)\*\*: /m);
+    const [head, ...told] = parts;
+    expect(head).toContain(CATALOGUE[code].message);
+    expect(told.filter((_, at) => at % 2 === 0)).toEqual(['What happened', 'What was put back', 'What to do']);
+    // A sentence each, and not the message once more.
+    for (const text of told.filter((_, at) => at % 2 === 1)) expect(text.trim()).toMatch(/^\S.{10,}\.$/s);
+    expect(told[1]).not.toContain(`${CATALOGUE[code].message}.`);
+    expect(told[5]).toContain(CATALOGUE[code].hint);
+  });
+  test('no code that there is not', () => {
+    expect(sections.map((section) => section.split('\n')[0])).toEqual(Object.keys(CATALOGUE));
+  });
 });

@@ -5,10 +5,12 @@ import { cleanupOf, withoutNodeSetup } from '../../../plugin/install/nodes.ts';
 import { probeWebhook } from '../../../plugin/install/probe.ts';
 import { daemonSetMissing, deploymentMissing, webhookMissing } from '../../../plugin/install/ready.ts';
 import { removalOf } from '../../../plugin/install/remove.ts';
+import { assertServer } from '../../../plugin/install/server.ts';
 import { usedBy } from '../../../plugin/install/uninstall.ts';
 import { type Kind, RESOURCE } from '../../../plugin/kinds.ts';
 import { loadManifests, withImage } from '../../../plugin/manifests.ts';
 import { completed, running } from './sample.ts';
+import { refusal, standInApi } from './stage.ts';
 
 const objects = loadManifests();
 const keyOf = ({ kind, metadata }: { kind: string; metadata: { name: string; namespace?: string } }): string =>
@@ -186,5 +188,21 @@ describe('uninstall', () => {
     expect(hooks.map(({ call }) => call.kind).every((kind) => kind.endsWith('WebhookConfiguration'))).toBe(true);
     expect(rest.some(({ call }) => call.kind.endsWith('WebhookConfiguration'))).toBe(false);
     expect(names.at(-1)).toBe('Namespace /shadow-system');
+  });
+});
+
+describe('the API server', () => {
+  const asked = (answer: unknown) => assertServer(standInApi(() => answer));
+  test.each(['v1.29.14', 'v1.27.3+k3s1', 'v1.9.0'])('of %s is refused by name', async (gitVersion) => {
+    const error = await asked({ gitVersion }).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: 'SHADOW_E_API_VERSION', message: expect.stringContaining(gitVersion) });
+  });
+  test.each(['v1.30.0', 'v1.34.1', 'v1.31.2-eks-1234', 'v2.0.0'])('of %s is not', (gitVersion) =>
+    expect(asked({ gitVersion })).resolves.toBeUndefined(),
+  );
+  test('that keeps its version to itself is taken as it is; one that does not answer is not', async () => {
+    const call: Call = { verb: 'get', kind: 'Version' };
+    await asked(refusal(call, 403));
+    await expect(asked(refusal(call, 0))).rejects.toThrow(ApiError);
   });
 });

@@ -1,4 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { POD_CHECKS } from '../../../plugin/check/catalogue.ts';
+import { evaluate } from '../../../plugin/check/evaluate.ts';
+import { printed } from '../../../plugin/check/print.ts';
 import { judge } from '../../../plugin/migration/check.ts';
 import { pick } from '../../../plugin/migration/find.ts';
 import { errorOf } from '../../../plugin/migration/model.ts';
@@ -6,7 +9,8 @@ import { report } from '../../../plugin/migration/report.ts';
 import { refuseLate, specOf } from '../../../plugin/migration/request.ts';
 import { details, migrationTable } from '../../../plugin/migration/table.ts';
 import { linesOf } from '../../../plugin/migration/view.ts';
-import type { StatefulMigration } from '../../../webhook/api/migration.ts';
+import type { Aspect, StatefulMigration } from '../../../webhook/api/migration.ts';
+import { fitCluster, lookedAt } from './check-facts.ts';
 import {
   at,
   besides,
@@ -36,6 +40,34 @@ describe('what is printed', () => {
   test('status of one that replays', () => golden('status-replaying', details(replaying, NOW)));
   test('report of one that replayed', () => golden('report-replayed', report(besides, NOW)));
   test("report of a Deployment's pod", () => golden('report-replica', report(replica, NOW)));
+  test('status of a dry run: what it found, as check pod/NAME tells it', async () => {
+    const aspects: Aspect[] = [
+      { aspect: 'Processes', verdict: 'Warning', findings: ['connections to other than the broker: 10.0.0.9:5432'] },
+      { aspect: 'Nodes', verdict: 'Fit', findings: ['node-3: it is cordoned'] },
+    ];
+    const text = details(lookedAt(...aspects).got, NOW);
+    await golden('status-dry-run', text);
+    const checked = printed(
+      evaluate(POD_CHECKS, { ...fitCluster(), dryRun: lookedAt(...aspects) }).filter(({ group }) => group === 'pod'),
+      'table',
+      { symbols: false, color: false },
+    );
+    for (const line of checked.split('\n').slice(1)) expect(text).toContain(line);
+  });
+  test('status of a dry run of a pod that is not fit', async () => {
+    const session: Aspect = {
+      aspect: 'Session',
+      verdict: 'Unfit',
+      code: 'SHADOW_E_SESSION',
+      findings: ['q is exclusive'],
+    };
+    const { got } = lookedAt(session);
+    const error = { code: 'SHADOW_E_SESSION', message: 'q is exclusive' } as const;
+    await golden(
+      'status-dry-run-unfit',
+      details({ ...got, status: { ...got.status, error, completionTime: at(5) } }, NOW),
+    );
+  });
   test('plain lines of one that replayed', () =>
     golden(
       'lines-replayed',

@@ -280,3 +280,11 @@ describe('where it goes', () => {
     rmSync(dir, { recursive: true });
   });
 });
+
+test('a handoff that took several attempts says whose steps and curves are shown', () => {
+  const again = structuredClone(completed);
+  again.status!.handoffs![1]!.attempt = 3;
+  const lost = 'steps and curves of those before it are not kept';
+  expect(page(of(again)).split(lost)).toHaveLength(2);
+  expect(page(of(completed))).not.toContain(lost);
+});

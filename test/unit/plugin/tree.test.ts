@@ -3,13 +3,13 @@ import { describe, expect, test } from 'vitest';
 import { boardOn } from '../../../plugin/migration/board.ts';
 import { frame } from '../../../plugin/migration/frame.ts';
 import { podOf } from '../../../plugin/migration/model.ts';
-import { type Paces, paced, sparkline } from '../../../plugin/migration/pace.ts';
+import { paceOf, sparkline } from '../../../plugin/migration/pace.ts';
 import { podRows } from '../../../plugin/migration/pods.ts';
 import type { Seen } from '../../../plugin/migration/tree.ts';
 import { linesOf } from '../../../plugin/migration/view.ts';
 import type { Size } from '../../../plugin/painter.ts';
 import { lineText, widthOf } from '../../../plugin/style.ts';
-import { STEPS, type StatefulMigration } from '../../../webhook/api/migration.ts';
+import { type Series, STEPS, type StatefulMigration } from '../../../webhook/api/migration.ts';
 import * as sample from './sample.ts';
 import { plainIo, Screen, woundClock } from './stage.ts';
 
@@ -24,24 +24,26 @@ const replayingFor = (seconds: number): StatefulMigration => {
   const replay = {
     ...first!.replay!,
     at: at(1800 + seconds * 1000),
-    sourceRate: 60 + (seconds % 3) * 4,
+    sourceRate: 60,
     recorded: seconds * seconds * 30 + 40 - 4 * seconds,
     played: seconds * seconds * 30,
     lag: 40 - 4 * seconds,
     throttle: 1,
     diverged: 0,
   };
-  const status = { ...replaying.status!, statefulSetName: 'consumer', handoffs: [{ ...first!, replay }] };
+  const looks = Array.from({ length: seconds }, (_, index) => index + 1);
+  const series: Series = {
+    at: looks.map((second) => 1800 + second * 1000),
+    sourceRate: looks.map((second) => 60 + (second % 3) * 4),
+    // Of the first look it is not known.
+    copyRate: looks.map((second) => (second === 1 ? -1 : 60 * second - 30)),
+    ...{ lag: [], throttle: [], sourceGap: [], copyGap: [] },
+  };
+  const status = { ...replaying.status!, statefulSetName: 'consumer', handoffs: [{ ...first!, replay, series }] };
   return migration('consumer-0-fffff', status);
 };
 
-const pacesOf = (states: readonly StatefulMigration[]): Paces => states.reduce(paced, new Map() as Paces);
-
-const seenOf = (state: StatefulMigration, paces: Paces = new Map()): Seen => ({
-  migration: state,
-  paces,
-  born: START - 3 * 3_600_000,
-});
+const seenOf = (state: StatefulMigration): Seen => ({ migration: state, born: START - 3 * 3_600_000 });
 
 const text = (seen: readonly Seen[], size = WIDE, look = PLAIN, ahead: string[] = [], now = NOW): string => {
   const pods = [...seen.map((each) => podOf(each.migration)), ...ahead];
@@ -52,7 +54,7 @@ const text = (seen: readonly Seen[], size = WIDE, look = PLAIN, ahead: string[] 
 };
 
 const midway = [1, 2, 3, 4, 5, 6].map(replayingFor);
-const replayingSeen = seenOf(midway.at(-1)!, pacesOf(midway));
+const replayingSeen = seenOf(midway.at(-1)!);
 const done = migration('consumer-2-zzzzz', { ...sample.completed.status! }, 'consumer-2');
 
 describe('the tree', () => {
@@ -161,16 +163,11 @@ describe('the pods', () => {
 });
 
 describe('the pace', () => {
-  test('of the copy is what it played between two words of the controller, whatever is seen twice', () => {
-    const pace = pacesOf(midway.flatMap((state) => [state, state])).get(0);
-    expect(pace?.source).toEqual([64, 68, 60, 64, 68, 60]);
-    expect(pace?.copy).toEqual([90, 150, 210, 270, 330]);
-  });
-  test('begins anew with another attempt', () => {
-    const again = structuredClone(midway[5]!);
-    again.status!.handoffs![0]!.attempt = 2;
-    again.status!.handoffs![0]!.replay!.at = at(9000);
-    expect(pacesOf([...midway, again]).get(0)).toMatchObject({ source: [60], copy: [] });
+  test('is what the record tells, where it is known', () => {
+    const [first] = midway.at(-1)!.status!.handoffs!;
+    expect(paceOf(first!, 'sourceRate')).toEqual([64, 68, 60, 64, 68, 60]);
+    expect(paceOf(first!, 'copyRate')).toEqual([90, 150, 210, 270, 330]);
+    expect(paceOf(handoff(0, 0), 'copyRate')).toEqual([]);
   });
   test('is drawn against its own greatest value', () => {
     expect(sparkline([0, 5, 10], 8, true)).toBe('▁▅█');
@@ -194,7 +191,7 @@ describe('the board', () => {
     board.close();
     expect(io.told).toEqual(['created']);
     expect(terminal.lines.filter((line) => line.includes('ROLE'))).toHaveLength(1);
-    expect(terminal.lines.join('\n')).toMatch(/copy +Replaying +worker-b +16 +▃▄▅▇█ 330 entries\/s/);
+    expect(terminal.lines.join('\n')).toMatch(/copy +Replaying +worker-b +16 +▃▄▅▇█ 330 msg\/s/);
   });
   test('elsewhere keeps the lines back while it is paused', () => {
     const io = plainIo();

@@ -2,7 +2,8 @@
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import type { StatefulMigration } from '../../../webhook/api/migration.ts';
-import { completed, failed, fresh, migration, running, uncommitted } from './sample.ts';
+import { lookedAt } from './check-facts.ts';
+import { at, completed, failed, fresh, migration, running, uncommitted } from './sample.ts';
 import { MIGRATIONS, run, serveShop, shop, world } from './shop.ts';
 import { listOf } from './stage.ts';
 
@@ -39,6 +40,14 @@ describe('status and list', () => {
     expect(done.printed.filter((line) => line.includes('Warming'))).toHaveLength(2);
     watching([event(there[3]!, '8', { ...failed.status })]);
     expect(await run('status web-9 --watch')).toMatchObject({ exit: 1, code: 'SHADOW_E_RESTORE' });
+  });
+  test('--watch of a dry run: what it found, and no report of a move', async () => {
+    const dry = { ...there[3]!, spec: { sourcePod: 'web-9', dryRun: true } };
+    watching([event(dry, '8', { ...lookedAt().got.status!, completionTime: at(5) })]);
+    const { exit, printed } = await run('status web-9 --watch');
+    expect(exit).toBe(0);
+    expect(printed.at(-1)).toMatch(/Verdict: +fit to go to node-2[\s\S]*Assessment:\n {2}pass {2}pod-state/);
+    expect(printed.join('\n')).not.toContain('moved');
   });
   test('--watch of several: rows, until all have ended', async () => {
     watching([event(there[3]!, '8'), event(there[3]!, '9', { ...completed.status })]);

@@ -37,7 +37,7 @@ const tell = (confirmed: readonly number[], turns: readonly boolean[]): number[]
   return told;
 };
 
-it('an outcome that was overtaken waits for those that overtook it, and for nothing else', () => {
+it('an outcome that was overtaken waits for those that overtook it, and for nothing else', { timeout: 60_000 }, () => {
   fc.assert(
     fc.property(runs, ({ confirmed, turns }) => {
       const told = tell(confirmed, turns);

@@ -194,6 +194,37 @@ describe('confirm numbers', () => {
   });
 });
 
+describe('an un-mute', () => {
+  const words = (text: string): number[] => [text.length, ...Buffer.from(text)];
+  const longWords = (text: string): number[] => [0, 0, 0, text.length, ...Buffer.from(text)];
+  const typed = (type: string): number[] => [...words('x-queue-type'), 0x53, ...longWords(type)];
+  const [DURABLE, EXCLUSIVE, AUTO_DELETE] = [2, 4, 8];
+  /** Mute, having declared the queue and consumed from it; a prefetch leaves room for what may be under way. */
+  const mute = (bits: number, table: readonly number[]): Session => {
+    const session = opened(1);
+    session.fromApp(method(1, METHOD.queueDeclare, 0, 0, ...words('q'), bits, 0, 0, 0, table.length, ...table));
+    session.fromBroker(method(1, METHOD.queueDeclareOk, ...words('q'), 0, 0, 0, 0, 0, 0, 0, 0));
+    const fields = { tag: 't', queue: 'q', noLocal: false, noAck: false, exclusive: false };
+    session.fromApp(encode.consume(1, { ...fields, arguments: Buffer.alloc(4) }));
+    session.fromBroker(method(1, METHOD.basicConsumeOk, ...words('t')));
+    session.take();
+    session.mute();
+    session.quiet();
+    return session;
+  };
+  /** What a quorum queue had under way at the cancel may be checked out to the old channel until that is closed. */
+  it.each([
+    ['said to be a quorum queue', DURABLE, typed('quorum'), true],
+    ['of which no type is said, so that the virtual host has made it one perhaps', DURABLE, [], true],
+    ['said to be classic', DURABLE, typed('classic'), false],
+    ['of no type that is not durable', 0, [], false],
+    ['of no type that is exclusive', DURABLE + EXCLUSIVE, [], false],
+    ['of no type that is deleted by itself', DURABLE + AUTO_DELETE, [], false],
+  ])('takes another upstream for a queue %s: %#', (_what, bits, table, another) => {
+    expect(mute(bits, table).stuck).toBe(another);
+  });
+});
+
 describe('a connection that does not speak AMQP 0-9-1', () => {
   const AMQP_1 = Buffer.from('AMQP\x00\x01\x00\x00', 'latin1');
   const SASL_1 = Buffer.from('AMQP\x03\x01\x00\x00', 'latin1');

@@ -6,7 +6,7 @@ import { isAbsolute, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ShadowError } from '../../api/errors.ts';
 import { namesIn } from '../files.ts';
-import { type Node, textOf } from '../node.ts';
+import { type Node, type RunOptions, textOf } from '../node.ts';
 
 const DEFAULT_CONFIG = '/etc/containerd/config.toml';
 const SOCKET = '/run/containerd/containerd.sock';
@@ -59,8 +59,8 @@ export const assertOwned = ({ config }: Containerd): void => {
 };
 
 /** As it would be with the files as they are now. */
-export const dump = (node: Node, { program, config }: Containerd): Promise<string> =>
-  node.run(program, ['--config', config, 'config', 'dump']);
+export const dump = (node: Node, { program, config }: Containerd, options: RunOptions = {}): Promise<string> =>
+  node.run(program, ['--config', config, 'config', 'dump'], options);
 
 const accepts = async (path: string): Promise<boolean> => {
   const socket = net.connect(path);

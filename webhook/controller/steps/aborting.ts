@@ -9,6 +9,7 @@ import type { Context } from '../context.ts';
 import { clonedContainers, isLeaving, podId, serves, uidOf } from '../pods.ts';
 import { writeRestoreConfig } from '../restore-config.ts';
 import { isUnreplayable, nextAttempt, touchedSource } from '../transition.ts';
+import { isCopyDead } from './dead.ts';
 import { clean } from './retiring.ts';
 import {
   all,
@@ -68,7 +69,10 @@ const dropCopy = async (ctx: Context, migration: StatefulMigration, handoff: Han
   await cancel(ctx, handoff);
   const copy = await findCopy(ctx, migration, handoff);
   if (copy === undefined) return true;
-  if (!isLeaving(copy)) await ctx.cluster.deletePod(migration.metadata.namespace, handoff.copy.name, uidOf(copy), 1);
+  // On a dead node nobody confirms that it is gone; should it live on there, it is fenced and was never told to speak.
+  const grace = isLeaving(copy) && (await isCopyDead(ctx, handoff)) ? 0 : 1;
+  if (!isLeaving(copy) || grace === 0)
+    await ctx.cluster.deletePod(migration.metadata.namespace, handoff.copy.name, uidOf(copy), grace);
   return false;
 };
 

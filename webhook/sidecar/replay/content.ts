@@ -4,11 +4,11 @@ import { FRAME, HEADER_BYTES, type Piece } from '../frames.ts';
 import { ARGUMENTS, Arguments, readTag } from '../methods.ts';
 import { PROPERTY, propertyAt } from '../properties.ts';
 import { DIGEST } from './entries.ts';
+import { Memory } from './memory.ts';
 
 const TIMESTAMP_BYTES = 8;
 /** Of the body's size in a content header: behind class and weight. */
 const SIZE_AT = 4;
-const NOTHING = Buffer.alloc(0);
 const LEAST_BYTES = 256;
 
 /** The correlation-id in a content header's payload; '' if there is none, or if it is no header. */
@@ -44,9 +44,8 @@ const COUNTS_AT = ARGUMENTS + 2;
  */
 export class PublishDigest {
   /** Exchange, key and flags; then the content header's payload; and at last the body's digest. Used again for the next one. */
-  private memory: Buffer = NOTHING;
+  private readonly memory = new Memory(LEAST_BYTES);
   private methodBytes = 0;
-  private used = 0;
   address: Address = { exchange: '', key: '', mandatory: false };
   /** Bytes of the body, as announced. */
   private size = 0;
@@ -62,11 +61,11 @@ export class PublishDigest {
   begin(method: Buffer): void {
     if (!this.isLikeLast(method)) {
       this.address = addressOf(method);
-      this.used = 0;
-      this.append(method, COUNTS_AT, method.length - 1);
-      this.methodBytes = this.used;
+      this.memory.used = 0;
+      this.memory.append(method, COUNTS_AT, method.length - 1);
+      this.methodBytes = this.memory.used;
     }
-    this.used = this.methodBytes;
+    this.memory.used = this.methodBytes;
     this.size = 0;
     this.body = undefined;
     this.parts = undefined;
@@ -74,22 +73,11 @@ export class PublishDigest {
 
   /** Mostly it goes to where the last one went. */
   private isLikeLast(method: Buffer): boolean {
-    const { memory, methodBytes } = this;
+    const { methodBytes } = this;
+    const memory = this.memory.all;
     if (methodBytes === 0 || method.length - 1 - COUNTS_AT !== methodBytes) return false;
     for (let at = 0; at < methodBytes; at += 1) if (memory[at] !== method[COUNTS_AT + at]) return false;
     return true;
-  }
-
-  private append(bytes: Buffer, start: number, end: number): void {
-    this.grow(end - start);
-    this.used += bytes.copy(this.memory, this.used, start, end);
-  }
-
-  private grow(bytes: number): void {
-    if (this.used + bytes <= this.memory.length) return;
-    const larger = Buffer.allocUnsafeSlow(2 * (this.used + bytes) + LEAST_BYTES);
-    this.memory.copy(larger, 0, 0, this.used);
-    this.memory = larger;
   }
 
   /** A part of a frame of its content. */
@@ -98,7 +86,7 @@ export class PublishDigest {
     const to = last ? end - 1 : end;
     if (type !== FRAME.body) {
       if (first) this.size = readTag(chunk, from + SIZE_AT, to);
-      this.append(chunk, from, to);
+      this.memory.append(chunk, from, to);
     } else if (to - from === this.size) this.body = digestOf(chunk.subarray(from, to));
     else {
       this.parts ??= createHash('sha256');
@@ -108,16 +96,17 @@ export class PublishDigest {
 
   done(): Digests {
     const body = this.body ?? (this.parts ?? createHash('sha256')).digest('binary');
-    const header = this.memory.subarray(this.methodBytes, this.used);
+    const { memory } = this;
+    const header = memory.all.subarray(this.methodBytes, memory.used);
     const correlation = correlationOf(header);
     const time = propertyAt(header, PROPERTY.timestamp);
     if (time !== undefined) {
       header.copyWithin(time, time + TIMESTAMP_BYTES);
-      this.used -= TIMESTAMP_BYTES;
+      memory.used -= TIMESTAMP_BYTES;
     }
-    this.grow(body.length);
-    const end = this.used + this.memory.write(body, this.used, 'latin1');
-    return { digest: digestOf(this.memory.subarray(0, end)), body: body.slice(0, DIGEST.body), correlation };
+    memory.reserve(body.length);
+    const end = memory.used + memory.all.write(body, memory.used, 'latin1');
+    return { digest: digestOf(memory.all.subarray(0, end)), body: body.slice(0, DIGEST.body), correlation };
   }
 }
 

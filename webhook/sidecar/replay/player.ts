@@ -6,9 +6,11 @@ import type { Channel } from '../channel.ts';
 import { METHOD, methodOf } from '../methods.ts';
 import { contentOf, returnedFrom } from './content.ts';
 import { difference, methodName } from './difference.ts';
-import { type Down, type Entry, lags, type Outcome } from './entries.ts';
+import type { Down, Entry, Outcome } from './entries.ts';
 import { Requests, Settles, type Settling, type Verdict } from './expectations.ts';
 import { Gates, type Played } from './gates.ts';
+import { Pending } from './pending.ts';
+import { Progress } from './progress.ts';
 import { type Made, Publishes, type Told } from './publishes.ts';
 import type { Judge } from './twin.ts';
 
@@ -17,9 +19,6 @@ export interface PlayerOptions {
   /** Longest time without progress, and longest age of a recorded output the copy has not made, milliseconds. */
   readonly stallMs: number;
 }
-
-/** Shortest time without progress that is divergence, once the source is mute, milliseconds. */
-const MUTE_STALL_MS = 1000;
 
 export class Player implements Judge {
   /** Entries received, and of them those that are played, matched or told. */
@@ -36,28 +35,19 @@ export class Player implements Judge {
   ended = false;
   /** Sessions that have something to say. */
   touched = new Set<number>();
-  /** Bytes of deliveries and replies that are not released. */
-  heldBytes = 0;
   private readonly options: PlayerOptions;
   private readonly sessions = new Map<number, Played>();
-  private queue: Entry[] = [];
-  private head = 0;
-  /** Entries that count as lag: all that were received, and those in the queue. */
-  private owed = 0;
-  private behind = 0;
+  private readonly pending = new Pending();
   private readonly publishes = new Publishes();
   private readonly settles = new Settles();
   private readonly requests = new Requests();
   private readonly gates = new Gates(this.sessions, this.publishes, this.settles, this.requests);
-  private now = 0;
-  private progressAt = 0;
-  /** Longest time that an output of the source's has been waited for. */
-  private slowest = 0;
-  private progressed = true;
+  private readonly progress: Progress;
   private advancing = false;
 
   constructor(sessions: Iterable<Played>, options: PlayerOptions) {
     this.options = options;
+    this.progress = new Progress(options.stallMs);
     for (const session of sessions) this.sessions.set(session.id, session);
   }
 
@@ -65,7 +55,7 @@ export class Player implements Judge {
 
   /** Recorded outputs the copy's app has not made, and deliveries it has not been handed. */
   get lag(): number {
-    return this.behind + this.missing;
+    return this.pending.behind + this.missing;
   }
 
   /**
@@ -73,7 +63,12 @@ export class Player implements Judge {
    * heaps at once.
    */
   get made(): number {
-    return this.owed - this.lag;
+    return this.pending.owed - this.lag;
+  }
+
+  /** Bytes of deliveries and replies that are not released. */
+  get heldBytes(): number {
+    return this.pending.heldBytes;
   }
 
   private get missing(): number {
@@ -99,12 +94,7 @@ export class Player implements Judge {
       if (entry.kind === 'end' && entry.entries !== this.received)
         this.fail('SHADOW_E_RECORD', `END counts ${entry.entries} entries, ${this.received} are here`);
       this.received += 1;
-      this.queue.push(entry);
-      if (lags(entry)) {
-        this.owed += 1;
-        this.behind += 1;
-      }
-      if (entry.kind === 'down') this.heldBytes += entry.bytes.length;
+      this.pending.add(entry);
     }
     this.advance();
   }
@@ -114,20 +104,16 @@ export class Player implements Judge {
     if (this.advancing) return;
     this.advancing = true;
     while (this.failure === undefined) {
-      const entry = this.queue[this.head];
-      if (entry === undefined || this.gates.gated(entry, this.now)) break;
-      this.head += 1;
-      if (lags(entry)) this.behind -= 1;
+      const entry = this.pending.next;
+      if (entry === undefined || this.gates.gated(entry, this.progress.now)) break;
+      this.pending.take(entry);
       try {
         this.perform(entry);
       } catch (error) {
         this.fail('SHADOW_E_RECORD', `a session does not take it: ${error instanceof Error ? error.message : error}`);
       }
     }
-    if (this.head > 1024 && this.head * 2 > this.queue.length) {
-      this.queue = this.queue.slice(this.head);
-      this.head = 0;
-    }
+    this.pending.drop();
     this.advancing = false;
   }
 
@@ -141,18 +127,18 @@ export class Player implements Judge {
         this.count(entry.connection);
         return;
       case 'publish': {
-        const { matched, told } = this.publishes.expect(entry, this.now);
+        const { matched, told } = this.publishes.expect(entry, this.progress.now);
         if (matched) this.match();
         this.tell(told);
         return;
       }
       case 'settle':
-        this.settled(this.settles.expect(entry, this.now), entry);
+        this.settled(this.settles.expect(entry, this.progress.now), entry);
         // A settlement of all there is may have waited for that.
         this.sessions.get(entry.connection)?.drain(entry.channel);
         return;
       case 'request':
-        this.requests.expect(entry, this.now);
+        this.requests.expect(entry, this.progress.now);
         this.session(entry)?.drain(entry.channel);
         return;
       case 'outcome':
@@ -172,15 +158,15 @@ export class Player implements Judge {
 
   private count(connection?: number): void {
     this.played += 1;
-    this.progressed = true;
+    this.progress.made();
     if (connection !== undefined) this.touched.add(connection);
   }
 
   /** `since`: the copy was expected to make it from then on. */
-  private match(since = this.now): void {
+  private match(since = this.progress.now): void {
     this.matched += 1;
     this.swallowed += 1;
-    this.slowest = Math.max(this.slowest, this.now - since);
+    this.progress.waited(since);
     this.count();
   }
 
@@ -188,7 +174,6 @@ export class Player implements Judge {
 
   private down(entry: Down): void {
     const session = this.session(entry);
-    this.heldBytes -= entry.bytes.length;
     if (!session) return;
     const { connection, channel, bytes } = entry;
     const method = methodOf(bytes);
@@ -299,23 +284,12 @@ export class Player implements Judge {
 
   /** Time has come to `now`, milliseconds; to be told before the first entry, too. Finds out whether the copy goes otherwise than the source. */
   tick(now: number): void {
-    this.now = now;
-    if (this.progressed || this.lag === 0) this.progressAt = now;
-    this.progressed = false;
-    const oldest = [this.publishes.oldest, this.settles.oldest, this.requests.oldest].filter((at) => at !== undefined);
-    const { stallMs } = this.options;
-    const late = now - Math.min(this.progressAt, ...oldest) > stallMs;
-    const still = now - this.progressAt > this.patience;
-    if (this.failure === undefined && this.missing > 0 && (late || still)) this.stalled();
+    this.progress.tick(now, this.lag === 0);
+    const oldest = [this.publishes.oldest, this.settles.oldest, this.requests.oldest];
+    if (this.failure === undefined && this.missing > 0 && this.progress.overdue(oldest, this.ended)) this.stalled();
     const stranded = this.ended && this.missing === 0 ? this.stranded : undefined;
     if (stranded) this.strand(stranded);
     this.advance();
-  }
-
-  /** How long nothing may come of what is missing. Once the source is mute nobody serves: then no longer than it ever took. */
-  private get patience(): number {
-    const { stallMs } = this.options;
-    return this.ended ? Math.min(stallMs, MUTE_STALL_MS + 2 * this.slowest) : stallMs;
   }
 
   private stalled(): void {
@@ -325,7 +299,7 @@ export class Player implements Judge {
     this.diverge(count + this.settles.writeOff() + this.requests.missing, what);
     if (lostRequest) this.fail('SHADOW_E_DIVERGED', what);
     if (this.failure === undefined) this.tell(told);
-    this.progressAt = this.now;
+    this.progress.restart();
   }
 
   /** A publish that waits on a channel which is no more could never be forwarded. */

@@ -9,6 +9,7 @@ import type { Tap } from '../tap.ts';
 import { progress } from '../wires.ts';
 import { PublishDigest, requestDigest } from './content.ts';
 import { type Entry, lags, sizeOf, writeEntry } from './entries.ts';
+import { Memory } from './memory.ts';
 import { KEPT_BYTES, RecordStream } from './stream.ts';
 
 export class Recorder {
@@ -64,37 +65,13 @@ interface Upload {
   /** Of the one under way. */
   content: { left: number | undefined } | undefined;
 }
-/** The raw bytes of a unit that comes in pieces, in memory that is used again. */
-class Unit {
-  private memory = Buffer.allocUnsafeSlow(4 << 10);
-  private used = 0;
-
-  get bytes(): Buffer {
-    return this.memory.subarray(0, this.used);
-  }
-
-  clear(): void {
-    this.used = 0;
-  }
-
-  add({ chunk, start, end, length }: Piece): void {
-    if (this.used + length > this.memory.length) {
-      const larger = Buffer.allocUnsafeSlow(2 * (this.used + length));
-      this.memory.copy(larger, 0, 0, this.used);
-      this.memory = larger;
-    }
-    this.used += chunk.copy(this.memory, this.used, start, end);
-  }
-
-  get large(): boolean {
-    return this.memory.length > KEPT_UNIT_BYTES;
-  }
-}
+const UNIT_BYTES = 4 << 10;
 /** One that is larger is not kept for the next. */
 const KEPT_UNIT_BYTES = 256 << 10;
 
 interface Download {
-  readonly unit: Unit;
+  /** Its raw bytes so far. */
+  readonly unit: Memory;
   readonly content: { left: number | undefined };
   /** Of a delivery; 0: it is none. */
   readonly tag: number;
@@ -112,7 +89,7 @@ class SessionRecorder implements Tap {
   private readonly connection: number;
   private readonly uploads = new Map<number, Upload>();
   private readonly downloads = new Map<number, Download>();
-  private spare: Unit | undefined;
+  private spare: Memory | undefined;
 
   constructor(recorder: Recorder, connection: number) {
     this.recorder = recorder;
@@ -194,10 +171,10 @@ class SessionRecorder implements Tap {
       this.down(piece.channel, false, piece.bytes);
       return;
     }
-    const unit = this.spare ?? new Unit();
+    const unit = this.spare ?? new Memory(UNIT_BYTES);
     this.spare = undefined;
-    unit.clear();
-    unit.add(piece);
+    unit.used = 0;
+    unit.append(piece.chunk, piece.start, piece.end);
     this.downloads.set(piece.channel, {
       unit,
       content: { left: undefined },
@@ -219,7 +196,7 @@ class SessionRecorder implements Tap {
       this.recorder.lose('a content without its method');
       return;
     }
-    download.unit.add(piece);
+    download.unit.append(piece.chunk, piece.start, piece.end);
     if (!progress(download.content, piece)) return;
     this.downloads.delete(piece.channel);
     const withheld = channel?.filling !== undefined;
@@ -228,7 +205,7 @@ class SessionRecorder implements Tap {
       if (!withheld) this.recorder.handed += 1;
     }
     this.down(piece.channel, withheld, download.unit.bytes);
-    if (!download.unit.large) this.spare = download.unit;
+    if (download.unit.all.length <= KEPT_UNIT_BYTES) this.spare = download.unit;
     for (const entry of download.settled) this.recorder.add(entry);
   }
 

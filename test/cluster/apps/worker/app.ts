@@ -63,7 +63,8 @@ export const start = async (run: (app: App) => Promise<void>): Promise<void> => 
   const channel = await connection.createConfirmChannel();
   channel.on('close', () => exit('channel closed', 1));
   await channel.prefetch(Number(process.env.PREFETCH ?? 20));
-  if (process.env.DECLARE) await channel.assertQueue(`${topic}.in`, { durable: true });
+  if (process.env.DECLARE)
+    await channel.assertQueue(`${topic}.in`, { durable: true, arguments: { 'x-queue-type': 'classic' } });
 
   const publish: App['publish'] = (exchange, body) =>
     new Promise((resolve, reject) => {
