@@ -38,6 +38,8 @@ const MORE: Partial<Record<ErrorCode, string>> = {
     'While the copy catches up, the source keeps what the copy has not received yet, up to 64 MiB, and the copy has two minutes. An app that takes everything at once (no prefetch limit, no_ack) at a high rate, a connection of the app that ended, or a lost broker connection make a record that cannot be played. Chosen by Auto, the migration goes on with StopAndCopy by itself; else ask for it with `--strategy StopAndCopy`.',
   SHADOW_E_DIVERGED:
     'Fed the very same deliveries, the copy published something else, settled otherwise or did nothing for five seconds: the app depends on time, chance, HTTP requests or another service, which a copy behind its fence cannot reach. Nothing of the copy went out. `--on-divergence Report` lets the word of the source stand and counts the differences instead; StopAndCopy does not compare.',
+  SHADOW_E_REHEARSAL:
+    'A rehearsal runs a copy beside its source, fenced off from the network ([check.md](check.md#rehearsal)). The fence does not hold volumes: where the app may write to one that others see, the copy would write there too. A migration by StopAndCopy is not concerned, since there the source stands still. If what the app does there may be done twice, say so by the annotation `shadow.ms2m.io/effects: messages` (or `idempotent`) in the pod template.',
   SHADOW_E_ROLLOUT:
     'A StatefulSet or Deployment that goes from one template to another would make, or drop, the wrong pod. A StatefulSet that makes its pods in order must also have all lower ordinals Ready.',
   SHADOW_E_SOURCE_LOST:
