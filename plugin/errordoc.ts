@@ -8,7 +8,7 @@ import { CATALOGUE, type ErrorCode, reasonOf, ShadowError } from '../webhook/api
 const MORE: Partial<Record<ErrorCode, string>> = {
   SHADOW_E_USAGE: 'Nothing was sent to the cluster. `kubectl shadow COMMAND --help` lists the flags of a command.',
   SHADOW_E_TIMEOUT:
-    'Only the waiting ended, with exit code 124. A migration that was waited for goes on in the cluster, and so does an installation; the same command, or `kubectl shadow status`, shows how it ended.',
+    'Only the waiting ended, with exit code 124. A migration that was waited for goes on in the cluster, and so does an installation; the same command, or `kubectl shadow status`, shows how it ended. A rehearsal is the exception: it is broken off and put back.',
   SHADOW_E_FORBIDDEN:
     'The message names the verb, the resource and the namespace that were refused. The ClusterRole `shadow-migrate` has what `migrate`, `abort`, `status` and `list` need: bind it in the namespaces of the pods, e.g. `kubectl create rolebinding shadow --clusterrole=shadow-migrate --user=NAME -n NAMESPACE`. Who names a set, a selector or `--from-node` must list pods there as well, and get StatefulSets, or Deployments and ReplicaSets: the ClusterRoles `view` and `edit` may. `install` and `uninstall` need cluster-admin; `inject` reads the image of the sidecar from Deployment `shadow-webhook` unless `--image` names it.',
   SHADOW_E_API:
