@@ -58,6 +58,7 @@ export const rehearsalOf = async (
   const podUid = (await getOrNone<Pod>(api, 'Pod', pod, namespace).catch(() => undefined))?.metadata.uid;
   const spec = { ...specOf(pod, flags), sourcePod: pod };
   io.err(`rehearsing ${pod}, playing for ${seconds} s at most; it serves on, and Ctrl-C puts all back`);
+  signal.addEventListener('abort', () => io.err('broken off: all is being put back'), { once: true });
   try {
     return { got: await rehearse(api, { namespace, spec, podUid, seconds, timeoutMs, signal, show: teller(io) }) };
   } catch (error) {

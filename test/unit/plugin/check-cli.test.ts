@@ -233,6 +233,7 @@ test('Ctrl-C in a rehearsal ends it when all is put back', async () => {
   };
   expect(await check({ ...flags, rehearse: true }, io)).toBe(130);
   expect([api.finalizing, ...api.alive]).toEqual([0]);
+  expect(said.err.at(-1)).toBe('broken off: all is being put back');
   expect(said.out).toEqual([]);
 });
 
