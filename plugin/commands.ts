@@ -142,6 +142,12 @@ const checking = (cli: Shared, io: Io) =>
         to: { type: 'string', requiresArg: true, describe: 'of a pod: target node' },
         strategy: { choices: STRATEGIES, describe: 'of a pod: how it would be moved (default: Auto)' },
         driver: { choices: DRIVERS, describe: 'of a pod: who would make the checkpoint (default: runc)' },
+        rehearse: flag(false, 'of a pod: run a copy beside it for a while, compare the two, and put all back'),
+        for: {
+          type: 'string',
+          requiresArg: true,
+          describe: 'of --rehearse: longest time the copy runs (default: 10s)',
+        },
         wait: flag(false, 'look again until no check fails'),
         timeout: timeout('5m'),
         output: { ...output(['table', 'json', 'short'] as const), default: 'table' as const },

@@ -24,7 +24,8 @@ export const PAGE: Record<ErrorCode, Page> = {
   },
   SHADOW_E_TIMEOUT: {
     happened: 'Only the waiting ended, after the time that `--timeout` gives it.',
-    putBack: 'Nothing: a migration that was waited for goes on in the cluster, and so does an installation.',
+    putBack:
+      'Nothing: a migration that was waited for goes on in the cluster, and so does an installation. A rehearsal is the exception: it is broken off and put back.',
     more: 'The same command shows it, too, or goes on waiting. To undo a migration: `kubectl shadow abort NAME`.',
   },
   SHADOW_E_FORBIDDEN: {
@@ -172,6 +173,12 @@ export const PAGE: Record<ErrorCode, Page> = {
       'Fed the very same deliveries, the copy published something else, settled otherwise or did nothing for five seconds: the app depends on time, chance, HTTP requests or another service, which a copy behind its fence cannot reach.',
     putBack: `${UNDONE} Nothing of the copy went out.`,
     more: '`--on-divergence Report` lets the word of the source stand and counts the differences instead; StopAndCopy does not compare.',
+  },
+  SHADOW_E_REHEARSAL: {
+    happened:
+      'A rehearsal runs a copy beside its source, fenced off from the network ([check.md](check.md#rehearsal)). The fence does not hold volumes: where the app may write to one that others see, the copy would write there too.',
+    putBack: NOT_BEGUN,
+    more: 'A migration by StopAndCopy is not concerned, since there the source stands still. If what the app does there may be done twice, say so by the annotation `shadow.ms2m.io/effects: messages` (or `idempotent`) in the pod template.',
   },
   SHADOW_E_SOURCE_LOST: {
     happened: 'The source was deleted, evicted, its sidecar was started anew or its node died.',

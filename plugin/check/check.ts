@@ -1,23 +1,20 @@
 /** kubectl shadow check. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ShadowError } from '../../webhook/api/errors.ts';
-import type { Driver, Strategy } from '../../webhook/api/migration.ts';
 import { type Api, getOrNone } from '../api.ts';
 import type { Io } from '../io.ts';
 import type { Pod } from '../kinds.ts';
 import { type Common, durationMs, podName, usage } from '../options.ts';
 import { connectTo } from '../session.ts';
-import { CLUSTER_CHECKS, NEEDED_BY_POD, POD_CHECKS } from './catalogue.ts';
+import { CLUSTER_CHECKS, NEEDED_BY_POD, POD_CHECKS, REHEARSAL_CHECKS } from './catalogue.ts';
 import { evaluate, isFailed, type Result } from './evaluate.ts';
 import type { Facts } from './facts.ts';
 import { DRY_RUN_MS, factOf, gather } from './gather.ts';
 import { type Output, printed, type Style, summary } from './print.ts';
+import { numbersOf, type RehearseFlags, rehearsalOf, secondsOf } from './rehearse.ts';
 
-export interface CheckFlags extends Common {
+export interface CheckFlags extends Common, RehearseFlags {
   pod?: string | undefined;
-  to?: string | undefined;
-  strategy?: Strategy | undefined;
-  driver?: Driver | undefined;
   wait: boolean;
   timeout: string;
   output: Output;
@@ -57,6 +54,11 @@ const lookedAt = async (
   return factOf(looking(), 2 * DRY_RUN_MS);
 };
 
+interface Looked {
+  facts: Facts;
+  results: Result[];
+}
+
 /** undefined: broken off. */
 const look = async (
   api: Api,
@@ -64,12 +66,12 @@ const look = async (
   pod: string | undefined,
   flags: CheckFlags,
   signal: AbortSignal,
-): Promise<Result[] | undefined> => {
+): Promise<Looked | undefined> => {
   const broken = new Promise<undefined>((resolve) => signal.addEventListener('abort', () => resolve(undefined)));
   const gathering = Promise.race([gather(api, namespace, pod === undefined), broken]);
   if (pod === undefined) {
     const facts = await gathering;
-    return facts && evaluate(CLUSTER_CHECKS, facts);
+    return facts && { facts, results: evaluate(CLUSTER_CHECKS, facts) };
   }
   const vain = new AbortController();
   const looking = lookedAt(api, namespace, pod, flags, AbortSignal.any([signal, vain.signal]));
@@ -77,7 +79,10 @@ const look = async (
   // Nobody will look: that it is so is known long before the dry run is over.
   if (facts !== undefined && isFailed(evaluate(NEEDED_BY_POD, facts))) vain.abort();
   const dryRun = await looking;
-  return facts === undefined || signal.aborted ? undefined : evaluate(POD_CHECKS, { ...facts, dryRun });
+  if (facts === undefined || signal.aborted) return undefined;
+  const all = { ...facts, dryRun };
+  // Those of a rehearsal, too: what failed before it is why they are skipped.
+  return { facts: all, results: evaluate(flags.rehearse ? REHEARSAL_CHECKS : POD_CHECKS, all) };
 };
 
 const failing = (results: readonly Result[]): string =>
@@ -89,7 +94,8 @@ const failing = (results: readonly Result[]): string =>
 /** Throws SHADOW_E_USAGE for what is asked of a pod where there is none. */
 const podOf = (flags: CheckFlags): string | undefined => {
   if (flags.pod !== undefined) return podName(flags.pod);
-  const ofPod = (['to', 'strategy', 'driver'] as const).find((flag) => flags[flag] !== undefined);
+  const ofPod = (['to', 'strategy', 'driver', 'for'] as const).find((flag) => flags[flag] !== undefined);
+  if (flags.rehearse) throw usage('--rehearse is for check pod/NAME');
   if (ofPod !== undefined) throw usage(`--${ofPod} is for check pod/NAME`);
   return undefined;
 };
@@ -99,9 +105,63 @@ const timedOut = (results: readonly Result[], given: string): ShadowError =>
     hint: 'see the checks that failed; the same command again goes on waiting',
   });
 
-/** Returns the exit code: 0 all passed, warnings or not; 1 a check failed; 130 after Ctrl-C. Throws SHADOW_E_TIMEOUT with --wait. */
+interface Run {
+  api: Api;
+  io: Io;
+  namespace: string;
+  pod: string | undefined;
+  flags: CheckFlags;
+  /** By performance.now(). */
+  deadline: number;
+  signal: AbortSignal;
+}
+
+const print = ({ io, flags }: Run, results: readonly Result[], facts: Facts): number => {
+  const style = styleOf(process.stdout, flags.color);
+  io.out(printed(results, flags.output, style, numbersOf(facts.rehearsal)));
+  return isFailed(results) ? 1 : 0;
+};
+
+/** The pod was found fit. */
+const rehearsed = async (run: Run, pod: string, facts: Facts): Promise<number> => {
+  const { api, io, flags, namespace, signal } = run;
+  const timeoutMs = run.deadline - performance.now();
+  const stage = { namespace, pod, flags, seconds: secondsOf(flags), timeoutMs, signal };
+  const rehearsal = await rehearsalOf(api, io, stage);
+  if (rehearsal === undefined) return 130;
+  const all = { ...facts, rehearsal };
+  return print(run, evaluate(REHEARSAL_CHECKS, all), all);
+};
+
+const run = async (given: Run): Promise<number> => {
+  const { api, io, namespace, pod, flags, deadline, signal } = given;
+  for (let told = ''; ; ) {
+    const looked = await look(api, namespace, pod, flags, signal);
+    if (looked === undefined) return 130;
+    const { results, facts } = looked;
+    const failed = isFailed(results);
+    if (!failed && flags.rehearse && pod !== undefined) return rehearsed(given, pod, facts);
+    const over = performance.now() + AGAIN_MS > deadline;
+    if (!failed || !flags.wait) return print(given, results, facts);
+    if (over) {
+      print(given, results, facts);
+      throw timedOut(results, flags.timeout);
+    }
+    const now = failing(results);
+    if (now !== told) io.err(`waiting: ${now}`);
+    told = now;
+    await sleep(AGAIN_MS, undefined, { signal }).catch(() => undefined);
+    if (signal.aborted) return 130;
+  }
+};
+
+/**
+ * Returns the exit code: 0 all passed, warnings or not; 1 a check failed; 130 after Ctrl-C. Throws SHADOW_E_TIMEOUT with --wait,
+ * and of a rehearsal that does not end.
+ */
 export const check = async (flags: CheckFlags, io: Io): Promise<number> => {
   const pod = podOf(flags);
+  secondsOf(flags);
   const deadline = performance.now() + durationMs('timeout', flags.timeout);
   const { api, namespace } = await connectTo(flags);
   const broken = new AbortController();
@@ -109,21 +169,7 @@ export const check = async (flags: CheckFlags, io: Io): Promise<number> => {
   // What is made for the look must be gone before we go.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, stop);
   try {
-    for (let told = ''; ; ) {
-      const results = await look(api, namespace, pod, flags, broken.signal);
-      if (results === undefined) return 130;
-      const failed = isFailed(results);
-      const over = performance.now() + AGAIN_MS > deadline;
-      if (!failed || !flags.wait || over) io.out(printed(results, flags.output, styleOf(process.stdout, flags.color)));
-      if (!failed) return 0;
-      if (!flags.wait) return 1;
-      if (over) throw timedOut(results, flags.timeout);
-      const now = failing(results);
-      if (now !== told) io.err(`waiting: ${now}`);
-      told = now;
-      await sleep(AGAIN_MS, undefined, { signal: broken.signal }).catch(() => undefined);
-      if (broken.signal.aborted) return 130;
-    }
+    return await run({ api, io, namespace, pod, flags, deadline, signal: broken.signal });
   } finally {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, stop);
   }

@@ -72,6 +72,8 @@ export interface Facts {
   rights: Right[];
   /** Of the pod that is asked about. */
   dryRun?: Fact<StatefulMigration>;
+  /** Of the pod, once it has ended; undefined: none was asked for, or it was not come to. */
+  rehearsal?: Fact<StatefulMigration>;
 }
 
 /** What the checks of a pod are about. */

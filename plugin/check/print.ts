@@ -3,6 +3,14 @@ import { isFailed, type Result } from './evaluate.ts';
 import { OUTCOMES, type Outcome } from './facts.ts';
 import { GROUPS } from './types.ts';
 
+/** What a rehearsal has found, for programs: status.rehearsal, and what belongs to it. */
+export interface Rehearsed {
+  strategy?: string | undefined;
+  strategyReason?: string | undefined;
+  error?: { code: string; message: string } | undefined;
+  [number: string]: unknown;
+}
+
 export const OUTPUTS = ['table', 'json', 'short'] as const;
 export type Output = (typeof OUTPUTS)[number];
 
@@ -57,8 +65,13 @@ const table = (results: readonly Result[], style: Style): string => {
 };
 
 /** `short`: what did not pass. `json`: all of it, for programs. */
-export const printed = (results: readonly Result[], output: Output, style: Style): string => {
-  if (output === 'json') return JSON.stringify({ ok: !isFailed(results), checks: results }, null, 2);
+export const printed = (
+  results: readonly Result[],
+  output: Output,
+  style: Style,
+  rehearsal?: Rehearsed | undefined,
+): string => {
+  if (output === 'json') return JSON.stringify({ ok: !isFailed(results), checks: results, rehearsal }, null, 2);
   const shown = output === 'short' ? results.filter(({ outcome }) => outcome !== 'pass') : results;
   return [...(shown.length > 0 ? [table(shown, style), ''] : []), summary(results)].join('\n');
 };

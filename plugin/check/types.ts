@@ -1,7 +1,7 @@
 /** What a check is. */
 import type { Facts, Finding } from './facts.ts';
 
-export const GROUPS = ['api', 'access', 'installation', 'certificates', 'nodes', 'pod'] as const;
+export const GROUPS = ['api', 'access', 'installation', 'certificates', 'nodes', 'pod', 'rehearsal'] as const;
 export type Group = (typeof GROUPS)[number];
 
 export interface Check<F = Facts> {

@@ -33,6 +33,7 @@ const asked = async (api: Api, migration: StatefulMigration): Promise<StatefulMi
 /** undefined: aborted. */
 const lateProblem = (last: StatefulMigration): ShadowError | undefined => {
   if (phaseOf(last) === 'Completed') return new ShadowError('SHADOW_E_COMMITTED', `${last.metadata.name} completed`);
+  if (phaseOf(last) === 'Rehearsed') return new ShadowError('SHADOW_E_FINISHED', `${last.metadata.name} is Rehearsed`);
   return phaseOf(last) === 'Aborted' ? undefined : errorOf(last);
 };
 

@@ -6,7 +6,7 @@ import { type Api, ApiError, getOrNone, listAll } from '../api.ts';
 import type { Meta, Pod } from '../kinds.ts';
 import { didYouMean } from '../suggest.ts';
 import { listMigrations } from './find.ts';
-import { podOf } from './model.ts';
+import { isRehearsal, podOf } from './model.ts';
 
 export interface Wanted {
   namespace: string;
@@ -60,7 +60,11 @@ export const judge = ({ namespace, pod: name, node: wanted }: Wanted, { migratio
     migrations === 'may-not-see'
       ? undefined
       : migrations.find((each) => podOf(each) === name && !isEnded(each) && !each.spec.dryRun);
-  if (running) throw new ShadowError('SHADOW_E_BUSY', `${running.metadata.name} moves ${name}`);
+  if (running)
+    throw new ShadowError(
+      'SHADOW_E_BUSY',
+      `${running.metadata.name} ${isRehearsal(running) ? 'rehearses' : 'moves'} ${name}`,
+    );
   if (pod !== 'may-not-see') judgePod(pod, wanted);
 };
 

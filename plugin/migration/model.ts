@@ -56,6 +56,10 @@ export const handoffsOf = (migration: StatefulMigration): Handoff[] => migration
 export const isCommitted = (migration: StatefulMigration): boolean =>
   handoffsOf(migration).some(({ decision }) => decision?.verdict === 'commit');
 
+/** By its spec or its record: a copy is made and removed again, nothing moves. */
+export const isRehearsal = ({ spec, status }: StatefulMigration): boolean =>
+  spec.rehearse === true || status?.rehearsal !== undefined;
+
 export const startOf = (migration: StatefulMigration): number | undefined =>
   at(migration.status?.startTime) ?? at(migration.metadata.creationTimestamp);
 
@@ -65,6 +69,9 @@ export const totalMs = (migration: StatefulMigration, now: number): number => {
 };
 
 export const podOf = (migration: StatefulMigration): string => migration.spec.sourcePod ?? '';
+/** What it is about, for a headline. */
+export const subjectOf = (migration: StatefulMigration): string =>
+  `${isRehearsal(migration) ? 'rehearsal of ' : ''}${podOf(migration)}`;
 export const fromNode = (migration: StatefulMigration): string => migration.status?.sourceNode ?? '';
 export const toNode = (migration: StatefulMigration): string =>
   migration.status?.targetNode ?? migration.spec.targetNode ?? '';
@@ -84,7 +91,8 @@ const conditionMessage = (migration: StatefulMigration): string =>
 
 /** undefined: it completed. Throws nothing: the error is made for the caller to throw. */
 export const errorOf = (migration: StatefulMigration): ShadowError | undefined => {
-  const fine = migration.status?.phase === 'Checked' && migration.status.error === undefined;
+  const looked = migration.status?.phase === 'Checked' || migration.status?.phase === 'Rehearsed';
+  const fine = looked && migration.status?.error === undefined;
   if (!isEnded(migration) || migration.status?.phase === 'Completed' || fine) return undefined;
   const told = migration.status?.error;
   const code: ErrorCode =

@@ -1,6 +1,6 @@
 /** The pods a migration is about, and what each is doing: read from the steps of its handoffs. Pure. */
 import { type Handoff, isEnded, type StatefulMigration, type Step } from '../../webhook/api/migration.ts';
-import { fromNode, handoffsOf, podOf, timeOf, toNode } from './model.ts';
+import { fromNode, handoffsOf, isRehearsal, podOf, timeOf, toNode } from './model.ts';
 
 /** serving: the app's work is done here. idle: not there (yet, or any more). */
 export type Mark = 'serving' | 'busy' | 'idle' | 'bad';
@@ -76,7 +76,10 @@ const rowOf = (row: Omit<PodRow, 'mark'>): PodRow => ({ ...row, mark: markOf(row
 
 /** Whether there will be a second handoff, from the shadow to the pod's own name. */
 const awaitsSuccessor = (migration: StatefulMigration): boolean =>
-  migration.status?.statefulSetName !== undefined && handoffsOf(migration).length === 1 && !isEnded(migration);
+  migration.status?.statefulSetName !== undefined &&
+  handoffsOf(migration).length === 1 &&
+  !isEnded(migration) &&
+  !isRehearsal(migration);
 
 /** `born`: creation of the source's pod. Before the controller has looked at it there is the source alone. */
 export const podRows = (migration: StatefulMigration, born?: number): PodRow[] => {

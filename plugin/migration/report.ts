@@ -1,7 +1,18 @@
 /** The end of `migrate`: what happened, in numbers. Pure. */
 import { PHASES, type StatefulMigration } from '../../webhook/api/migration.ts';
 import { bytes, columns, seconds } from '../format.ts';
-import { fromNode, handoffsOf, podOf, reasonOf, silentMs, strategyOf, toNode, tookMs, totalMs } from './model.ts';
+import {
+  fromNode,
+  handoffsOf,
+  isRehearsal,
+  podOf,
+  reasonOf,
+  silentMs,
+  strategyOf,
+  toNode,
+  tookMs,
+  totalMs,
+} from './model.ts';
 import { replayTable } from './replay.ts';
 
 const or = (value: number | undefined, shown: (value: number) => string): string =>
@@ -33,13 +44,17 @@ export const phaseTable = (migration: StatefulMigration, indent = ''): string =>
 const nowCalled = ({ status }: StatefulMigration): string =>
   status?.deploymentName && status.targetPod ? ` as ${status.targetPod}` : '';
 
-export const report = (migration: StatefulMigration, now: number): string => {
+const headOf = (migration: StatefulMigration, now: number): string => {
+  const took = `in ${seconds(totalMs(migration, now))} (${strategyOf(migration)})`;
+  if (isRehearsal(migration))
+    return `${podOf(migration)} on ${fromNode(migration)} was rehearsed on ${toNode(migration)} ${took}: ${migration.status?.rehearsal?.message ?? ''}`;
   const route = `from ${fromNode(migration)} to ${toNode(migration)}${nowCalled(migration)}`;
+  return `${podOf(migration)} moved ${route} ${took}`;
+};
+
+export const report = (migration: StatefulMigration, now: number): string => {
   const reason = reasonOf(migration);
-  const head = [
-    `${podOf(migration)} moved ${route} in ${seconds(totalMs(migration, now))} (${strategyOf(migration)})`,
-    ...(reason ? [`${strategyOf(migration)}: ${reason}`] : []),
-  ].join('\n');
+  const head = [headOf(migration, now), ...(reason ? [`${strategyOf(migration)}: ${reason}`] : [])].join('\n');
   return [head, handoffTable(migration, now), replayTable(migration), phaseTable(migration)]
     .filter(Boolean)
     .join('\n\n');

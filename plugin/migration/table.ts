@@ -1,5 +1,6 @@
 /** `list` and `status` as text. Pure. */
 import type { StatefulMigration } from '../../webhook/api/migration.ts';
+import type { Rehearsal } from '../../webhook/api/rehearsal.ts';
 import { isFailed } from '../check/evaluate.ts';
 import { assessed } from '../check/pod-checks.ts';
 import { listed, summary } from '../check/print.ts';
@@ -54,7 +55,12 @@ export const migrationTable = (migrations: readonly StatefulMigration[], now: nu
 const stepLines = (migration: StatefulMigration, now: number): string[] =>
   handoffsOf(migration).flatMap((handoff) => {
     const steps = stepsOf(handoff).map(({ step, from, to }) => `${step} ${seconds((to ?? now) - from)}`);
-    const decided = handoff.decision ? `, decided ${handoff.decision.verdict} at ${handoff.decision.at}` : '';
+    const rehearsed = handoff.decision?.verdict === 'abort' && handoff.decision.code === undefined;
+    const decided = rehearsed
+      ? ', undone as a rehearsal is'
+      : handoff.decision
+        ? `, decided ${handoff.decision.verdict} at ${handoff.decision.at}`
+        : '';
     const why = handoff.decision?.code ? ` (${handoff.decision.code}: ${handoff.decision.message ?? ''})` : '';
     return [
       `  ${handoff.source.name} (${handoff.source.node}) -> ${handoff.copy.name} (${handoff.copy.node}): ${handoff.step}${decided}${why}`,
@@ -90,6 +96,15 @@ const verdictOf = (migration: StatefulMigration): [string, string][] => {
   return [['Verdict:', unfit ? 'unfit: see what failed in the assessment' : `fit to go to ${fitNodes.join(', ')}`]];
 };
 
+const foundOf = ({ verdict, message, estimate }: Rehearsal): string => {
+  const { wholeMs, pauseMs, pause } = estimate ?? {};
+  return [
+    `${verdict}${message ? `, ${message}` : ''}`,
+    ...(pauseMs === undefined ? [] : [`pause ${seconds(pauseMs)} (${pause?.toLowerCase()})`]),
+    ...(wholeMs === undefined ? [] : [`a migration about ${seconds(wholeMs)} (estimated)`]),
+  ].join('; ');
+};
+
 /** A migration in detail, as kubectl describe sets it. */
 export const details = (migration: StatefulMigration, now: number): string => {
   const { metadata, status } = migration;
@@ -105,6 +120,7 @@ export const details = (migration: StatefulMigration, now: number): string => {
     ['Strategy:', `${strategyOf(migration)}${reason}`],
     ['Phase:', phaseOf(migration)],
     ...verdictOf(migration),
+    ...(status?.rehearsal?.verdict === undefined ? [] : [['Found:', foundOf(status.rehearsal)] as [string, string]]),
     ...(start === undefined
       ? []
       : ([['Started:', `${new Date(start).toISOString()} (${age(now - start)} ago)`]] as [string, string][])),

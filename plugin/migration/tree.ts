@@ -8,12 +8,12 @@ import {
   errorOf,
   finished,
   phaseOf,
-  podOf,
   reasonOf,
   routeOf,
   startOf,
   stepsOf,
   strategyOf,
+  subjectOf,
   tookMs,
   totalMs,
 } from './model.ts';
@@ -148,7 +148,7 @@ export const tree = (seen: Seen, now: number, columns: number, detail: Detail, l
   const set = grid(rows(seen, now, detail, look), columns, look);
   if (detail === 'row') return set.slice(1);
   const strategy = strategyOf(migration);
-  const head = `${podOf(migration)}: ${routeOf(migration)}, ${strategy}, ${seconds(totalMs(migration, now))}`;
+  const head = `${subjectOf(migration)}: ${routeOf(migration)}, ${strategy}, ${seconds(totalMs(migration, now))}`;
   const reason = reasonOf(migration);
   const begun = (migration.status?.handoffs ?? []).length > 0 || isEnded(migration);
   return [

@@ -1,6 +1,6 @@
 /** What the steps of a migration mean, and a running one as single lines, where nothing can be redrawn. Pure. */
 import type { Handoff, StatefulMigration, Step } from '../../webhook/api/migration.ts';
-import { fromNode, handoffsOf, podOf, reasonOf, startOf, stepsOf, strategyOf, timeOf, toNode } from './model.ts';
+import { fromNode, handoffsOf, reasonOf, startOf, stepsOf, strategyOf, subjectOf, timeOf, toNode } from './model.ts';
 import { replayText } from './replay.ts';
 
 const SAYS: Record<Step, string> = {
@@ -70,7 +70,7 @@ export const linesOf = (migration: StatefulMigration): Line[] => {
   if (!migration.status?.sourceNode) return lines;
   const strategy = strategyOf(migration);
   const reason = reasonOf(migration);
-  const head = `${podOf(migration)}: ${fromNode(migration)} -> ${toNode(migration) || '?'}, ${strategy}`;
+  const head = `${subjectOf(migration)}: ${fromNode(migration)} -> ${toNode(migration) || '?'}, ${strategy}`;
   // Another strategy may be taken when the first one fails.
   const route = { key: `route/${strategy}`, text: `${since(start)} ${head}${reason ? ` (${reason})` : ''}` };
   return [route, ...lines];

@@ -13,15 +13,21 @@ const POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; 
 
 const STATE = { done: 'completed', running: 'running', failed: 'not moved' } as const;
 
-const titleOf = ({ migration: { pod, from, to, movedTo }, result }: Report): string => {
+/** By its phase: nothing of it moves. */
+const REHEARSAL = /^Rehears/;
+
+const titleOf = ({ migration: { pod, from, to, movedTo, phase }, result }: Report): string => {
   const route = `from ${from ?? 'an unknown node'} to ${to ?? 'a node not chosen'}`;
   const name = movedTo !== null && movedTo !== pod ? ` as ${movedTo}` : '';
+  if (REHEARSAL.test(phase)) return `${pod} ${result.state === 'running' ? 'is' : 'was'} rehearsed ${route}`;
   if (result.state === 'done') return `${pod} moved ${route}${name}`;
   return result.state === 'running' ? `${pod} is moving ${route}` : `${pod} was to move ${route}`;
 };
 
-const stateOf = ({ result, migration }: Report): string =>
-  result.state === 'failed' ? (migration.phase === 'Aborted' ? 'aborted' : 'failed') : STATE[result.state];
+const stateOf = ({ result: { state }, migration: { phase } }: Report): string => {
+  if (state === 'failed') return phase === 'Aborted' ? 'aborted' : 'failed';
+  return state === 'done' && REHEARSAL.test(phase) ? 'rehearsed' : STATE[state];
+};
 
 const fact = (name: string, value: Part): Markup | undefined =>
   value === undefined || value === '' ? undefined : m`<dt>${name}</dt><dd>${value}</dd>`;

@@ -11,6 +11,11 @@ const invalid = (detail: string): ShadowError => new ShadowError('SHADOW_E_INVAL
 const checkSpec = (spec: MigrationSpec): void => {
   if (!spec.sourcePod) throw invalid('spec.sourcePod is empty: name the pod to migrate');
   if (!NAME.test(spec.sourcePod)) throw invalid(`spec.sourcePod: "${spec.sourcePod}" is no name of a pod`);
+  if (spec.rehearse && spec.dryRun) {
+    throw invalid(
+      'spec.rehearse and spec.dryRun exclude each other: a dry run touches nothing, a rehearsal makes a copy',
+    );
+  }
   if (spec.targetNode && !NAME.test(spec.targetNode)) {
     throw invalid(`spec.targetNode: "${spec.targetNode}" is no name of a node; leave it empty to have one chosen`);
   }
@@ -30,6 +35,8 @@ const FIELDS = [
   'checkpointDriver',
   'onDivergence',
   'dryRun',
+  'rehearse',
+  'rehearseSeconds',
 ] as const satisfies readonly (keyof MigrationSpec)[];
 
 const checkUpdate = (now: StatefulMigration, old: StatefulMigration): void => {

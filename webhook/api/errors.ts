@@ -116,6 +116,10 @@ export const CATALOGUE = {
     message: "the copy's app did otherwise than the source's",
     hint: 'the source goes on; StopAndCopy is exact for every app',
   },
+  SHADOW_E_REHEARSAL: {
+    message: 'the pod cannot be rehearsed',
+    hint: 'see what is named; it may be migrated all the same: kubectl shadow check pod/NAME without --rehearse says so',
+  },
   SHADOW_E_SOURCE_LOST: { message: 'the source was lost during the handoff', hint: 'see the events of the pod' },
   SHADOW_E_COPY_LOST: {
     message: 'the copy was lost after it had taken over',

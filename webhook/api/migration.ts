@@ -1,5 +1,6 @@
 /** StatefulMigration, migration.ms2m.io/v1alpha1: the paper's kind, with our fields added. */
 import type { ErrorCode } from './errors.ts';
+import type { Rehearsal } from './rehearsal.ts';
 
 export const GROUP = 'migration.ms2m.io';
 export const VERSION = 'v1alpha1';
@@ -28,10 +29,12 @@ export const PHASES = [
   'Failed',
   'Aborted',
   'Checked',
+  'Rehearsing',
+  'Rehearsed',
 ] as const;
 /** For people, derived from the handoffs; programs read conditions. */
 export type Phase = (typeof PHASES)[number];
-export const ENDED: readonly Phase[] = ['Completed', 'Failed', 'Aborted', 'Checked'];
+export const ENDED: readonly Phase[] = ['Completed', 'Failed', 'Aborted', 'Checked', 'Rehearsed'];
 
 export interface MigrationSpec {
   /** The pod to migrate, in the migration's namespace. */
@@ -56,6 +59,13 @@ export interface MigrationSpec {
   abort?: boolean;
   /** Ours. true: only looked at (see Aspect), whatever else it says; nothing is touched, and it may be deleted at any time. */
   dryRun?: boolean;
+  /**
+   * Ours. true: the pod is copied beside its serving source, the copy plays the record for a while and is removed; it is never
+   * committed. What was measured is in status.rehearsal. Not together with dryRun, and not to be changed.
+   */
+  rehearse?: boolean;
+  /** Ours. Of a rehearsal: longest time the copy plays, 1 to MOST_REHEARSE_SECONDS; default REHEARSE_SECONDS. */
+  rehearseSeconds?: number;
 }
 
 /**
@@ -178,6 +188,8 @@ export interface Handoff {
   bytes?: number;
   /** Milliseconds the app was paused by the cut until the copy's restore, as seen by the agents. */
   pausedMs?: number;
+  /** Of a rehearsal: when the copy had first caught up, and a migration would have gone on. RFC 3339 with milliseconds. */
+  caughtUpAt?: string;
   /** Attempts at this handoff so far, from 1. */
   attempt: number;
   /**
@@ -248,6 +260,8 @@ export interface MigrationStatus {
   assessment?: Aspect[];
   /** Of a dry run: nodes that could take the pod. */
   fitNodes?: string[];
+  /** Of a rehearsal, from its beginning on; its numbers come with its end. */
+  rehearsal?: Rehearsal;
 }
 
 export interface StatefulMigration {

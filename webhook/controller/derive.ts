@@ -9,7 +9,8 @@ import {
   type StatefulMigration,
   type Step,
 } from '../api/migration.ts';
-import { current, stamp } from './transition.ts';
+import { withRehearsal } from './rehearsal.ts';
+import { current, isCommitted, stamp } from './transition.ts';
 
 const PHASE_OF: Record<Step, Phase> = {
   Warming: 'Pending',
@@ -32,17 +33,16 @@ const PHASE_OF: Record<Step, Phase> = {
 const phaseOfStep = (step: Step, mode: Handoff['mode']): Phase =>
   mode === 'replay' && (step === 'Muting' || step === 'Attaching') ? 'Replaying' : PHASE_OF[step];
 
-export const isCommitted = (status: MigrationStatus | undefined): boolean =>
-  status?.handoffs?.[0]?.decision?.verdict === 'commit';
-
 /** After the first commit everything is finishing: the second handoff serves the name, not the state. */
 export const phaseOf = (status: MigrationStatus): Phase => {
   const [first] = status.handoffs ?? [];
   if (status.completionTime !== undefined) {
     if (status.assessment !== undefined) return 'Checked';
+    if (status.rehearsal !== undefined && status.error?.code !== 'SHADOW_E_ABORTED') return 'Rehearsed';
     if (status.error === undefined) return 'Completed';
     return status.error.code === 'SHADOW_E_ABORTED' ? 'Aborted' : 'Failed';
   }
+  if (status.rehearsal !== undefined) return 'Rehearsing';
   if (first === undefined) return 'Pending';
   return isCommitted(status) ? 'Finalizing' : phaseOfStep(first.step, first.mode);
 };
@@ -120,6 +120,8 @@ const progressing = (status: MigrationStatus, note: Note | undefined): Told => {
 
 const committed = (migration: StatefulMigration, status: MigrationStatus): Told => {
   const type = 'Committed';
+  if (status.rehearsal !== undefined)
+    return { type, status: 'False', reason: 'Rehearsal', message: 'a rehearsal is never committed' };
   if (!isCommitted(status))
     return { type, status: 'False', reason: 'NotCommitted', message: 'everything can still be undone' };
   const refused = migration.spec.abort === true && status.error?.code !== 'SHADOW_E_ABORTED';
@@ -139,6 +141,8 @@ const complete = (status: MigrationStatus): Told => {
   if (phase === 'Completed') return { type, status: 'True', reason: 'Completed', message: 'the pod was migrated' };
   if (phase === 'Checked')
     return { type, status: 'False', reason: 'DryRun', message: 'only looked at, nothing was touched' };
+  if (phase === 'Rehearsed' && status.error === undefined)
+    return { type, status: 'False', reason: 'Rehearsed', message: status.rehearsal?.message ?? '' };
   if (status.completionTime !== undefined && status.error !== undefined)
     return { type, status: 'False', reason: reasonOf(status.error.code), message: status.error.message };
   return { type, status: 'False', reason: 'InProgress', message: phase };
@@ -147,11 +151,12 @@ const complete = (status: MigrationStatus): Told => {
 /** The status as it is to be written: all that is derived, derived anew. */
 export const derived = (
   migration: StatefulMigration,
-  status: MigrationStatus,
+  record: MigrationStatus,
   at: number,
   note?: Note,
 ): MigrationStatus => {
   const { generation } = migration.metadata;
+  const status = withRehearsal(migration, record);
   const told = [preflight(status), progressing(status, note), committed(migration, status), complete(status)];
   return {
     ...status,

@@ -3,6 +3,7 @@ import { goDuration, type Handoff, isEnded, type StatefulMigration } from '../ap
 import type { Log } from '../log.ts';
 import type { Cluster } from './context.ts';
 import type { Observer } from './reconcile.ts';
+import { isRehearsal, isRehearsed } from './transition.ts';
 
 export interface Measures {
   step(step: string, ms: number): void;
@@ -28,9 +29,16 @@ export const enteredBy = (before: StatefulMigration, after: StatefulMigration): 
     return [{ handoff, left: old.step, ms }];
   });
 
+/** What is told of the pod itself: when a step begins that its app feels, and when it has moved. */
+const reasonOfPod = (migration: StatefulMigration, { mode, step }: Handoff): string | undefined => {
+  if (step === 'Committed') return 'Migrated';
+  if (step !== (mode === 'replay' ? 'Cutting' : 'Muting')) return undefined;
+  return isRehearsal(migration) ? 'Rehearsing' : 'Migrating';
+};
+
 export const observerOf = (cluster: Pick<Cluster, 'event'>, log: Pick<Log, 'info'>, measures: Measures): Observer => {
-  const tellStep = ({ metadata }: StatefulMigration, { handoff, left, ms = 0 }: Entered): void => {
-    const { namespace, name, uid } = metadata;
+  const tellStep = (after: StatefulMigration, { handoff, left, ms = 0 }: Entered): void => {
+    const { namespace, name, uid } = after.metadata;
     const { index, step, claim, source, copy, attempt, decision, entered } = handoff;
     log.info({ migration: `${namespace}/${name}`, claim, index, step, left, ms, attempt }, 'step');
     if (left !== undefined) measures.step(left, ms);
@@ -38,25 +46,23 @@ export const observerOf = (cluster: Pick<Cluster, 'event'>, log: Pick<Log, 'info
     const about = { kind: 'StatefulMigration', namespace, name, uid } as const;
     const text = `handoff ${index}, ${source.name} to ${copy.name} on ${copy.node}`;
     const took = left === undefined ? text : `${text}: ${left} took ${goDuration(ms)}`;
-    if (step === 'Aborting') cluster.event(about, 'Warning', step, `${text}: ${decision?.message ?? ''}`);
-    else cluster.event(about, 'Normal', step, took);
-    // The first step that the source's app feels.
-    const first = handoff.mode === 'replay' ? 'Cutting' : 'Muting';
-    if (step !== first && step !== 'Committed') return;
+    if (step === 'Aborting' && !isRehearsed(handoff))
+      cluster.event(about, 'Warning', step, `${text}: ${decision?.message ?? ''}`);
+    else cluster.event(about, 'Normal', step === 'Aborting' ? 'Rehearsed' : step, took);
+    const reason = reasonOfPod(after, handoff);
     const pod = { kind: 'Pod', namespace, name: source.name, uid: source.uid ?? '' } as const;
-    const reason = step === first ? 'Migrating' : 'Migrated';
-    cluster.event(pod, 'Normal', reason, `${text} (StatefulMigration ${name})`);
+    if (reason !== undefined) cluster.event(pod, 'Normal', reason, `${text} (StatefulMigration ${name})`);
   };
 
   const tellEnd = ({ metadata, status = {} }: StatefulMigration): void => {
     const { namespace, name, uid } = metadata;
-    const { phase = '', error, phaseTimings } = status;
+    const { phase = '', error, phaseTimings, rehearsal } = status;
     log.info({ migration: `${namespace}/${name}`, phase, error, phaseTimings }, 'ended');
     measures.ended(phase);
     // A dry run is read by who made it, and gone then.
     if (phase === 'Checked') return;
     const about = { kind: 'StatefulMigration', namespace, name, uid } as const;
-    if (error === undefined) cluster.event(about, 'Normal', phase, 'the pod was migrated');
+    if (error === undefined) cluster.event(about, 'Normal', phase, rehearsal?.message ?? 'the pod was migrated');
     else cluster.event(about, 'Warning', phase, `${error.code}: ${error.message}`);
   };
 

@@ -19,7 +19,7 @@ import { completing } from './steps/completing.ts';
 import { cutting } from './steps/cutting.ts';
 import { muting } from './steps/muting.ts';
 import { preflight } from './steps/preflight.ts';
-import { replaying } from './steps/replaying.ts';
+import { replaying, withReplay } from './steps/replaying.ts';
 import { restoring } from './steps/restoring.ts';
 import { retiring } from './steps/retiring.ts';
 import { settling } from './steps/settling.ts';
@@ -27,7 +27,7 @@ import { findPod, type StepFunction, type StepResult, sinceEntered } from './ste
 import { switching } from './steps/switching.ts';
 import { transferring } from './steps/transferring.ts';
 import { warming } from './steps/warming.ts';
-import { abort, current, enter, isBeforeCommit, stamp, withHandoff } from './transition.ts';
+import { abort, current, enter, isBeforeCommit, isBeyondRehearsal, stamp, withHandoff } from './transition.ts';
 
 const STEP: Record<Exclude<Step, 'Done'>, StepFunction> = {
   Warming: warming,
@@ -106,6 +106,9 @@ const undoReason = async (
   handoff: Handoff,
 ): Promise<ShadowError | undefined> => {
   if (handoff.index === 0 && abortWanted(migration)) return new ShadowError('SHADOW_E_ABORTED');
+  // Only a leader that knows of no rehearsals can have brought it there.
+  if (isBeyondRehearsal(migration, handoff))
+    return new ShadowError('SHADOW_E_INTERNAL', `a rehearsal was in ${handoff.step}, mode ${handoff.mode ?? 'stop'}`);
   const source = await findPod(ctx, migration.metadata.namespace, handoff.source);
   if (!serves(source, handoff.source) || isLeaving(source))
     return new ShadowError('SHADOW_E_SOURCE_LOST', `pod ${handoff.source.name} is gone or going`);
@@ -120,7 +123,7 @@ const undo = (ctx: Context, migration: StatefulMigration, handoff: Handoff, erro
   kind: 'write',
   status: withHandoff(
     migration.status ?? {},
-    abort(handoff, ctx.now(), ctx.epoch, error.code, error.message.slice(0, 1_000)),
+    abort(withReplay(ctx, handoff), ctx.now(), ctx.epoch, error.code, error.message.slice(0, 1_000)),
   ),
 });
 

@@ -26,6 +26,29 @@ export const commit = (handoff: Handoff, at: number, epoch: number): Handoff =>
 export const abort = (handoff: Handoff, at: number, epoch: number, code: ErrorCode, message: string): Handoff =>
   enter(handoff, 'Aborting', at, { decision: { verdict: 'abort', at: stamp(at), epoch, code, message } });
 
+/** A rehearsal that has come to its end is undone as any other handoff is, but by no error. */
+export const rehearsed = (handoff: Handoff, at: number, epoch: number): Handoff =>
+  enter(handoff, 'Aborting', at, { decision: { verdict: 'abort', at: stamp(at), epoch, message: 'rehearsed' } });
+
+export const isRehearsed = ({ decision }: Handoff): boolean =>
+  decision?.verdict === 'abort' && decision.code === undefined;
+
+export const isCommitted = (status: MigrationStatus | undefined): boolean =>
+  status?.handoffs?.[0]?.decision?.verdict === 'commit';
+
+/**
+ * By its spec, or by its record: so it stays one whoever leads. What is committed is none, whatever its spec has become: there
+ * is only forward from there.
+ */
+export const isRehearsal = ({ spec, status }: Pick<StatefulMigration, 'spec' | 'status'>): boolean =>
+  (spec.rehearse === true || status?.rehearsal !== undefined) && !isCommitted(status);
+
+/** What a rehearsal may never be in: its source would be stopped, or its copy be about to be decided upon. */
+export const isBeyondRehearsal = (
+  migration: Pick<StatefulMigration, 'spec' | 'status'>,
+  { step, mode }: Handoff,
+): boolean => isRehearsal(migration) && (mode !== 'replay' || step === 'Muting' || step === 'Attaching');
+
 export const firstAttempt = (
   migration: StatefulMigration,
   index: number,

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { ASPECTS, DRIVERS, PHASES, PLURAL, STEPS, STRATEGIES, VERDICTS } from '../../../webhook/api/migration.ts';
 import * as names from '../../../webhook/api/names.ts';
+import { MOST_REHEARSE_SECONDS, REHEARSAL_VERDICTS } from '../../../webhook/api/rehearsal.ts';
 import { withLooks } from '../../../webhook/controller/series.ts';
 
 const DIR = join(import.meta.dirname, '../../../manifests');
@@ -119,6 +120,21 @@ test('a dry run is known to the CRD with all it can find', () => {
   expect(spec.properties.dryRun.type).toBe('boolean');
   const { aspect, verdict } = status.properties.assessment.items.properties;
   expect([aspect.enum, verdict.enum]).toEqual([[...ASPECTS], [...VERDICTS]]);
+});
+
+test('a rehearsal is known to the CRD with all it can find, and a commit of one is refused by the API server', () => {
+  const crd = one('CustomResourceDefinition', `${PLURAL}.migration.ms2m.io`);
+  const schema = crd.spec.versions[0].schema.openAPIV3Schema;
+  const { spec, status } = schema.properties;
+  expect(spec.properties.rehearse.type).toBe('boolean');
+  expect(spec.properties.rehearseSeconds).toMatchObject({ minimum: 1, maximum: MOST_REHEARSE_SECONDS });
+  expect(status.properties.phase.enum).toEqual([...PHASES]);
+  expect(status.properties.rehearsal.properties.verdict.enum).toEqual([...REHEARSAL_VERDICTS]);
+  const rules = (of: { 'x-kubernetes-validations'?: { rule: string }[] }) =>
+    (of['x-kubernetes-validations'] ?? []).map(({ rule }) => rule);
+  // Tried on a real API server in test/cluster/rehearse.test.ts.
+  expect(rules(schema)).toEqual([expect.stringMatching(/rehearse.*verdict == 'commit'/)]);
+  expect(rules(spec)).toEqual([expect.stringContaining('dryRun'), expect.stringContaining('oldSelf')]);
 });
 
 test('the two of a kind are spread over nodes at each rollout anew, and made again soon when their node dies', () => {

@@ -152,10 +152,16 @@ describe('a StatefulMigration', () => {
     } as const;
     expect((await judge(made(old))).allowed).toBe(true);
   });
+  test('is a dry run or a rehearsal, not both', async () => {
+    await expect(judge(made({ sourcePod: 'c-0', dryRun: true, rehearse: true }))).rejects.toThrow(/exclude each other/);
+    expect((await judge(made({ sourcePod: 'c-0', dryRun: false, rehearse: true }))).allowed).toBe(true);
+  });
   test('does not change once begun, but for an abort before its commit', async () => {
     const begun = migration();
     const changed = (spec: MigrationSpec) => ({ ...begun, spec });
     await expect(judge(changed({ sourcePod: 'c-0', targetNode: 'n3' }), begun)).rejects.toThrow(/spec.targetNode/);
+    for (const spec of [{ rehearse: true }, { rehearseSeconds: 20 }])
+      await expect(judge(changed({ sourcePod: 'c-0', ...spec }), begun)).rejects.toThrow(/spec.rehearse/);
     const aborted = changed({ sourcePod: 'c-0', abort: true });
     expect((await judge(aborted, begun)).allowed).toBe(true);
     await expect(judge(begun, aborted)).rejects.toThrow(/taken back/);

@@ -89,6 +89,12 @@ interface Fault {
   kind: 'crash' | 'retry' | 'fail' | 'touch' | 'abort';
 }
 
+export const FAULT: fc.Arbitrary<Fault> = fc.record({
+  gap: fc.integer({ min: 1, max: 25 }),
+  when: fc.constantFrom<'before' | 'after'>('before', 'after'),
+  kind: fc.constantFrom<Fault['kind']>('crash', 'retry', 'fail', 'touch', 'abort'),
+});
+
 const strike = (world: World, kind: Fault['kind'], name: string): void => {
   if (kind === 'crash') throw new Crash();
   if (kind === 'touch') world.touch();
@@ -98,7 +104,7 @@ const strike = (world: World, kind: Fault['kind'], name: string): void => {
 };
 
 /** Each fault strikes so many calls after the one before it. */
-const schedule = (world: World, faults: readonly Fault[]): Hook => {
+export const schedule = (world: World, faults: readonly Fault[]): Hook => {
   const plan = [...faults];
   let last = 0;
   return (name, when, n) => {
@@ -176,13 +182,8 @@ export const describeRigour = (way: Way): void => {
     });
 
     it('keeps every rule under random crashes, failures and an abort', async () => {
-      const fault = fc.record({
-        gap: fc.integer({ min: 1, max: 25 }),
-        when: fc.constantFrom<'before' | 'after'>('before', 'after'),
-        kind: fc.constantFrom<Fault['kind']>('crash', 'retry', 'fail', 'touch', 'abort'),
-      });
       await fc.assert(
-        fc.asyncProperty(fc.array(fault, { maxLength: 12 }), async (faults) => {
+        fc.asyncProperty(fc.array(FAULT, { maxLength: 12 }), async (faults) => {
           const world = begun(way);
           world.hook = schedule(world, faults);
           await world.run();

@@ -162,12 +162,13 @@ export const play = (world: World, copy: Sidecar): void => {
     return;
   }
   source.entries = (source.entries ?? 0) + (source.state === 'recording' ? 4 : 0);
-  const { attached, lag } = copy.play;
+  const { attached, lag, matched } = copy.play;
   const ended = source.state === 'mute';
   world.behind -= ended ? 0 : 1;
   // More than what is taken of a lag that stays.
   const left = world.behind >= 0 ? 1000 : lag >> 1;
-  copy.play = { ...copy.play, received: source.entries, attached: true, lag: ended ? 0 : left, ended };
+  const told = { received: source.entries, matched: matched + world.matching };
+  copy.play = { ...copy.play, ...told, attached: true, lag: ended ? 0 : left, ended };
   if (attached && ended && world.behind < 0) copy.state = 'replayed';
 };
 

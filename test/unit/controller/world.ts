@@ -61,6 +61,8 @@ export class World {
   diverging: { count: number; claim: string; code: ErrorCode } = { count: 0, claim: '', code: 'SHADOW_E_DIVERGED' };
   /** So many looks the copies take without getting nearer. */
   behind = 0;
+  /** Outputs that a copy makes at each look, and that its source has made too. */
+  matching = 0;
   /** Names of pods whose app says that it is not ready, and for how many milliseconds after it could be. */
   readonly unready = new Map<string, number>();
   /** What the Service sends to: a moment behind what the pods say of themselves. */

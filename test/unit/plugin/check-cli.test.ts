@@ -8,7 +8,8 @@ import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type CheckFlags, check } from '../../../plugin/check/check.ts';
 import type { Io } from '../../../plugin/io.ts';
-import { lookedAt } from './check-facts.ts';
+import type { StatefulMigration } from '../../../webhook/api/migration.ts';
+import { lookedAt, rehearsedAs } from './check-facts.ts';
 
 const MIGRATIONS = '/apis/migration.ms2m.io/v1alpha1/namespaces/shop/statefulmigrations';
 const refused = (status: number, message: string) => ({ status, body: { kind: 'Status', code: status, message } });
@@ -19,6 +20,10 @@ class ApiServer {
   leads = true;
   /** The controller looks at dry runs. */
   looks = true;
+  /** How a rehearsal ends; undefined: it does not. */
+  rehearsed: StatefulMigration | undefined = rehearsedAs('Safe');
+  /** So many times a rehearsal that was deleted is still there: it is being put back. */
+  finalizing = 0;
   readonly made: string[] = [];
   readonly alive = new Set<string>();
   onMade: () => void = () => {};
@@ -38,9 +43,14 @@ class ApiServer {
     if (!pathname.startsWith(MIGRATIONS)) return refused(403, 'forbidden');
     if (request.method === 'POST')
       return searchParams.has('dryRun') ? refused(403, 'SHADOW_E_INVALID') : this.make(body);
+    const name = pathname.slice(MIGRATIONS.length + 1);
     if (request.method === 'DELETE') {
-      this.alive.delete(pathname.slice(MIGRATIONS.length + 1));
+      if (this.finalizing === 0 || !name.startsWith('shadow-rehearsal-')) this.alive.delete(name);
       return answered({});
+    }
+    if (name !== '') {
+      if (this.finalizing > 0 && --this.finalizing === 0) this.alive.delete(name);
+      return this.alive.has(name) ? answered(this.migration(name)) : refused(404, 'not found');
     }
     return answered({ metadata: { resourceVersion: '1' }, items: [...this.alive].map((name) => this.migration(name)) });
   }
@@ -51,13 +61,19 @@ class ApiServer {
   }
 
   migration(name: string): object {
+    const own = { name, namespace: 'shop', uid: name };
+    if (name.startsWith('shadow-rehearsal-')) {
+      const { metadata, ...rest } = this.rehearsed ?? { ...rehearsedAs('Safe'), status: { phase: 'Rehearsing' } };
+      return { metadata: { ...metadata, ...own }, ...rest };
+    }
     const { metadata, spec, status } = lookedAt().got;
     const looked = this.looks ? { status: { ...status, completionTime: '2026-11-29T22:00:00Z' } } : {};
-    return { metadata: { ...metadata, name, namespace: 'shop', uid: name }, spec, ...looked };
+    return { metadata: { ...metadata, ...own }, spec, ...looked };
   }
 
   make(body: string): { status: number; body: unknown } {
-    const name = `shadow-check-${this.made.length}`;
+    const { generateName } = (JSON.parse(body) as { metadata: { generateName: string } }).metadata;
+    const name = `${generateName}${this.made.length}`;
     this.made.push(body);
     this.alive.add(name);
     setImmediate(() => this.onMade());
@@ -102,7 +118,7 @@ beforeEach(async () => {
   said.out.length = 0;
   said.err.length = 0;
   flags = {
-    ...{ pod: 'pod/consumer-0', kubeconfig, requestTimeout: '30s', wait: false, timeout: '5m' },
+    ...{ pod: 'pod/consumer-0', kubeconfig, requestTimeout: '30s', wait: false, timeout: '5m', rehearse: false },
     ...{ output: 'json', color: true },
   };
 });
@@ -171,6 +187,76 @@ test('--wait ends with what still fails, and an exit code of its own', async () 
     exit: 124,
   });
   expect(outcomes()).toMatchObject({ 'controller-leads': 'fail' });
+});
+
+test('a rehearsal follows a look that found the pod fit, and is gone when it has been put back', async () => {
+  api.finalizing = 3;
+  expect(await check({ ...flags, rehearse: true, for: '25s', to: 'node-2' }, io)).toBe(0);
+  expect(api.made.map((body) => JSON.parse(body).spec)).toEqual([
+    { sourcePod: 'consumer-0', targetNode: 'node-2', dryRun: true, abort: true },
+    { sourcePod: 'consumer-0', targetNode: 'node-2', rehearse: true, rehearseSeconds: 25 },
+  ]);
+  expect([api.finalizing, ...api.alive]).toEqual([0]);
+  expect(outcomes()).toMatchObject({ 'pod-session': 'pass', 'rehearsal-replay': 'pass', 'rehearsal-time': 'pass' });
+  const { ok, rehearsal } = JSON.parse(said.out[0]!);
+  expect({ ok, rehearsal }).toMatchObject({
+    ok: true,
+    rehearsal: { verdict: 'Safe', strategy: 'ShadowPodSwap', frozenMs: 152, estimate: { pause: 'Measured' } },
+  });
+  expect(said.err[0]).toMatch(/^rehearsing consumer-0, playing for 25 s at most/);
+  expect(said.err.join('\n')).toContain('rehearsal of consumer-0: node-1 -> node-2');
+});
+
+test('one that finds the app unsafe ends with 1, and names code and place', async () => {
+  api.rehearsed = rehearsedAs('Diverged');
+  expect(await check({ ...flags, rehearse: true }, io)).toBe(1);
+  expect(JSON.parse(said.out[0]!)).toMatchObject({
+    ok: false,
+    rehearsal: { verdict: 'Diverged', error: { code: 'SHADOW_E_DIVERGED' } },
+  });
+  expect(said.out[0]).toContain("SHADOW_E_DIVERGED: both published to exchange 'out'");
+});
+
+test('nothing is rehearsed of a pod that is not fit', async () => {
+  Object.assign(api, { leads: false, looks: false });
+  expect(await check({ ...flags, rehearse: true }, io)).toBe(1);
+  expect(outcomes()).toMatchObject({ 'controller-leads': 'fail', 'rehearsal-copy': 'skipped' });
+  expect(api.made).toHaveLength(1);
+});
+
+test('Ctrl-C in a rehearsal ends it when all is put back', async () => {
+  Object.assign(api, { rehearsed: undefined, finalizing: 0 });
+  api.onMade = () => {
+    if (api.made.length < 2) return;
+    api.finalizing = 2;
+    process.emit('SIGINT');
+  };
+  expect(await check({ ...flags, rehearse: true }, io)).toBe(130);
+  expect([api.finalizing, ...api.alive]).toEqual([0]);
+  expect(said.err.at(-1)).toBe('broken off: all is being put back');
+  expect(said.out).toEqual([]);
+});
+
+test('a rehearsal that does not end is put back when its time is over, with an exit code of its own', async () => {
+  api.rehearsed = undefined;
+  await expect(check({ ...flags, rehearse: true, timeout: '3s' }, io)).rejects.toMatchObject({
+    code: 'SHADOW_E_TIMEOUT',
+    exit: 124,
+  });
+  expect(api.made).toHaveLength(2);
+  expect([...api.alive]).toEqual([]);
+}, 20_000);
+
+test('what is asked of a rehearsal without one, or without end, is wrong usage', async () => {
+  const wrong: Partial<CheckFlags>[] = [
+    { for: '10s' },
+    { rehearse: true, for: '0s' },
+    { rehearse: true, for: '61s' },
+    { rehearse: true, for: 'long' },
+    { rehearse: true, pod: undefined },
+  ];
+  for (const each of wrong) await expect(check({ ...flags, ...each }, io)).rejects.toMatchObject({ exit: 2 });
+  expect(api.made).toEqual([]);
 });
 
 test('what is asked of a pod without one is wrong usage', async () => {

@@ -3,8 +3,10 @@ import type { Facts, NodeObject } from '../../../plugin/check/facts.ts';
 import { ownCrd } from '../../../plugin/check/gather.ts';
 import type { Deployment, Pod, WebhookConfiguration } from '../../../plugin/kinds.ts';
 import { issue, newCA } from '../../../webhook/admission/ca/authority.ts';
-import type { Aspect, StatefulMigration } from '../../../webhook/api/migration.ts';
+import type { ErrorCode } from '../../../webhook/api/errors.ts';
+import type { Aspect, MigrationStatus, StatefulMigration } from '../../../webhook/api/migration.ts';
 import type { NodeEntry, NodeReports } from '../../../webhook/api/node-reports.ts';
+import type { EstimatePart, Rehearsal, RehearsalVerdict } from '../../../webhook/api/rehearsal.ts';
 
 export const NOW = Date.parse('2026-11-29T22:00:00Z');
 export const DAY = 86_400_000;
@@ -80,6 +82,61 @@ export const lookedAt = (...others: Aspect[]): { got: StatefulMigration } => ({
   },
 });
 
+const ENDS: Partial<Record<RehearsalVerdict, { code: ErrorCode; message: string }>> = {
+  Diverged: {
+    code: 'SHADOW_E_DIVERGED',
+    message: "both published to exchange 'out' by key '', but not the same",
+  },
+  Behind: {
+    code: 'SHADOW_E_RECORD',
+    message: 'the copy had not caught up in 10 s: 812 outputs behind its source',
+  },
+  Failed: { code: 'SHADOW_E_RESTORE', message: 'the restore failed: criu: Error (x.c:12)' },
+};
+
+/** As the controller ends it; of a pod of a StatefulSet, or as `status` says otherwise. */
+export const rehearsedAs = (
+  verdict: RehearsalVerdict,
+  numbers: Partial<Rehearsal> = {},
+  status: Partial<MigrationStatus> = {},
+): StatefulMigration => {
+  const error = ENDS[verdict];
+  const caughtUp = verdict === 'Safe' || verdict === 'Idle';
+  const parts: EstimatePart[] = [
+    { part: 'Warming', ms: 900 },
+    { part: 'Cutting', ms: 310 },
+    { part: 'Transferring', ms: 120 },
+    { part: 'Restoring', ms: 420 },
+    { part: 'CatchingUp', ms: 1_300 },
+    { part: 'SecondHandoff', ms: 3_050, estimated: true },
+  ];
+  const measured: Rehearsal = {
+    ...{ seconds: 10, verdict, message: error?.message ?? 'safe to replay' },
+    ...(verdict === 'Failed'
+      ? {}
+      : {
+          steps: { Warming: 900, Cutting: 310, Transferring: 120, Restoring: 420, Replaying: 4_300, Aborting: 700 },
+          ...{ bytes: 13_421_772, frozenMs: 152, recorded: 512, played: 510, matched: 240, diverged: 0 },
+          ...{ lag: 2, lagMost: 61, throttle: 0.8, sourceRate: 50, copyRate: 181.3 },
+          ...(caughtUp ? { caughtUpMs: 1_300 } : {}),
+          estimate: { ...(caughtUp ? { wholeMs: 6_100, parts } : {}), pauseMs: 152, pause: 'Measured' },
+        }),
+    ...numbers,
+  };
+  return {
+    metadata: { name: 'shadow-rehearsal-x', namespace: 'shop', uid: 'u', resourceVersion: '1' },
+    spec: { sourcePod: 'consumer-0', rehearse: true },
+    status: {
+      ...{ phase: 'Rehearsed', sourceNode: 'node-1', targetNode: 'node-2', strategy: 'ShadowPodSwap' },
+      ...{ strategyReason: 'its broker alone', statefulSetName: 'consumer' },
+      ...{ startTime: '2026-11-29T22:00:00Z', completionTime: '2026-11-29T22:00:07Z' },
+      ...(error === undefined ? {} : { error }),
+      rehearsal: measured,
+      ...status,
+    },
+  };
+};
+
 const CRD = ownCrd();
 const LEAF = { webhook: leafOf('webhook'), controller: leafOf('controller'), agent: leafOf('agent') };
 
@@ -109,4 +166,5 @@ export const fitCluster = (): Facts => ({
   reports: reported([entry('node-1'), entry('node-2')]),
   rights: [...rights, { verb: 'get', resource: 'pods', allowed: { got: true } }],
   dryRun: lookedAt(),
+  rehearsal: { got: rehearsedAs('Safe') },
 });

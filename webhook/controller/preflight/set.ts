@@ -56,5 +56,8 @@ export const checkBusy = (
     return other.spec.sourcePod === pod || sameSet;
   });
   if (rival !== undefined)
-    throw new ShadowError('SHADOW_E_BUSY', `${rival.metadata.name} moves ${rival.spec.sourcePod}`);
+    throw new ShadowError(
+      'SHADOW_E_BUSY',
+      `${rival.metadata.name} ${rival.spec.rehearse ? 'rehearses' : 'moves'} ${rival.spec.sourcePod}`,
+    );
 };

@@ -99,6 +99,20 @@ const automatic = (pod: V1Pod, kind: OwnerKind, effects: Effects): Chosen => {
     : { strategy: 'StopAndCopy', strategyReason: `${others}; a copy beside it could repeat what it does there` };
 };
 
+/**
+ * A fence keeps a copy from the network, not from a volume: what it writes there twice is there twice, and a rehearsal is not
+ * worth that unless the app is declared to allow it. Throws SHADOW_E_REHEARSAL.
+ */
+export const checkRehearsal = (pod: V1Pod): void => {
+  const declared = pod.metadata?.annotations?.[ANNOTATION.effects];
+  const shared = sharedVolumes(pod);
+  if (shared.length === 0 || (declared !== undefined && DECLARED.includes(declared))) return;
+  throw new ShadowError(
+    'SHADOW_E_REHEARSAL',
+    `a copy that runs beside it could write to shared volumes a second time: ${shared.join(', ')}`,
+  );
+};
+
 /** Of a strategy that is asked for: why Auto would take another one, which is exact where this is not. undefined: no doubt. */
 export const doubtOf = (spec: MigrationSpec, pod: V1Pod, kind: OwnerKind, effects: Effects): Chosen | undefined => {
   if (modeOf(spec.migrationStrategy || 'Auto') === 'stop') return undefined;

@@ -8,7 +8,7 @@ import { ANNOTATION, claimOf, LABEL } from '../../api/names.ts';
 import type { Context } from '../context.ts';
 import { clonedContainers, isLeaving, podId, serves, uidOf } from '../pods.ts';
 import { writeRestoreConfig } from '../restore-config.ts';
-import { isUnreplayable, nextAttempt, touchedSource } from '../transition.ts';
+import { isRehearsal, isUnreplayable, nextAttempt, touchedSource } from '../transition.ts';
 import { isCopyDead } from './dead.ts';
 import { clean } from './retiring.ts';
 import {
@@ -84,8 +84,12 @@ const lost = (handoff: Handoff): StepResult =>
     { status: { error: { code: 'SHADOW_E_SOURCE_LOST', message: `${handoff.source.name} was lost with its state` } } },
   );
 
-/** Auto took replaying for fit, and it was not: the same record goes on with the strategy that is exact for every app. */
+/**
+ * Auto took replaying for fit, and it was not: the same record goes on with the strategy that is exact for every app. What is
+ * only rehearsed ends with that: nobody is stopped for it.
+ */
 const retriesByStop = ({ spec, status }: StatefulMigration, handoff: Handoff): boolean =>
+  !isRehearsal({ spec, ...(status === undefined ? {} : { status }) }) &&
   (spec.migrationStrategy || 'Auto') === 'Auto' &&
   handoff.index === 0 &&
   status?.error === undefined &&

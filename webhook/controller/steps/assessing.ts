@@ -27,8 +27,8 @@ import {
   nodeNamed,
   othersOf,
   type Placing,
-  rehearse,
   reportOf,
+  tryAdmission,
 } from './inspection.ts';
 
 type Looked<T> = { value: T; error?: undefined } | { value?: undefined; error: ShadowError };
@@ -225,7 +225,7 @@ const admissionAspect = async (
   if (owner === undefined || node === undefined || !isInjected(pod))
     return unknown('Admission', 'no copy of the pod could be made yet');
   const name = copyNameOf(owner, pod, migration.metadata.uid);
-  const { error } = await look(() => rehearse(ctx, migration, pod, name, node));
+  const { error } = await look(() => tryAdmission(ctx, migration, pod, name, node));
   return error === undefined ? fine('Admission') : unfit('Admission', [error]);
 };
 

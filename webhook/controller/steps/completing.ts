@@ -6,7 +6,7 @@ import type { Context } from '../context.ts';
 import type { Note } from '../derive.ts';
 import { isLeaving, isReady, serves, uidOf } from '../pods.ts';
 import { writeRestoreConfig } from '../restore-config.ts';
-import { stamp } from '../transition.ts';
+import { isRehearsal, isRehearsed, stamp } from '../transition.ts';
 import { DEAREST } from './adopting.ts';
 import { answerForGone, findPod } from './step.ts';
 
@@ -66,15 +66,18 @@ export const completing = async (ctx: Context, migration: StatefulMigration): Pr
   const ended = { ...status, completionTime: stamp(ctx.now()) };
   if (first === undefined) return { status: ended };
   const { decision } = first;
+  const rehearsed = isRehearsal(migration) && isRehearsed(first);
   const error =
     status.error ??
-    (decision?.verdict === 'abort'
+    (decision?.verdict === 'abort' && !rehearsed
       ? { code: decision.code ?? 'SHADOW_E_INTERNAL', message: decision.message ?? '' }
       : undefined);
   await writeRestoreConfig(ctx, { ...migration, status: { ...status, ...(error === undefined ? {} : { error }) } });
-  const dropped = (single && error === undefined) || (await dropShadow(ctx, migration, first.copy.name));
+  const stays = single && error === undefined && !rehearsed;
+  const dropped = stays || (await dropShadow(ctx, migration, first.copy.name));
   if (!dropped) return { waitMs: 500 };
   if (error !== undefined) return { status: { ...ended, error } };
+  if (rehearsed) return { status: ended };
   const last = single ? first : second;
   return last === undefined ? { waitMs: 500 } : unmark(ctx, migration, last, ended);
 };

@@ -123,7 +123,7 @@ export const copyNameOf = (owner: Owner, pod: V1Pod, migrationUid: string): stri
     : replicaName(owner.set.metadata?.name ?? '', migrationUid);
 
 /** Quota, PodSecurity and every other admission have their say on the copy now, not in the middle. */
-export const rehearse = async (
+export const tryAdmission = async (
   ctx: Context,
   { metadata: { uid, namespace } }: StatefulMigration,
   pod: V1Pod,

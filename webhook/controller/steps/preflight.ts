@@ -9,8 +9,8 @@ import type { NodeReport } from '../preflight/node.ts';
 import type { Owner } from '../preflight/owner.ts';
 import { checkPod, pinnedImages } from '../preflight/pod.ts';
 import { checkBusy } from '../preflight/set.ts';
-import { chooseStrategy, type Effects, modeOf } from '../preflight/strategy.ts';
-import { firstAttempt } from '../transition.ts';
+import { checkRehearsal, chooseStrategy, type Effects, modeOf } from '../preflight/strategy.ts';
+import { firstAttempt, isRehearsal } from '../transition.ts';
 import {
   askProcesses,
   askSession,
@@ -22,8 +22,8 @@ import {
   nodeNamed,
   othersOf,
   type Placing,
-  rehearse,
   reportOf,
+  tryAdmission,
 } from './inspection.ts';
 
 interface Findings extends Placing {
@@ -121,11 +121,13 @@ export const preflight = async (ctx: Context, migration: StatefulMigration): Pro
   const found = await observe(ctx, migration);
   const { pod, owner, sourceNode } = found;
   const chosen = chooseStrategy(migration.spec, pod, owner.kind, found.effects);
+  const rehearsal = isRehearsal(migration);
+  if (rehearsal) checkRehearsal(pod);
   const wanted = migration.spec.targetNode;
   const target = wanted ? await namedTarget(ctx, found, wanted) : await chosenTarget(ctx, found);
   const targetNode = target.name;
   const copyName = copyNameOf(owner, pod, migration.metadata.uid);
-  await rehearse(ctx, migration, pod, copyName, targetNode);
+  await tryAdmission(ctx, migration, pod, copyName, targetNode);
   const source = { name: pod.metadata?.name ?? '', uid: uidOf(pod), node: sourceNode, ip: pod.status?.podIP ?? '' };
   const copy = { name: copyName, node: targetNode };
   return {
@@ -138,6 +140,7 @@ export const preflight = async (ctx: Context, migration: StatefulMigration): Pro
     sourcePodLabels: pod.metadata?.labels ?? {},
     sourceContainers: pinnedImages(pod),
     versions: versionsOf(ctx, found, target),
-    handoffs: [firstAttempt(migration, 0, source, copy, ctx.now(), modeOf(chosen.strategy))],
+    // What would be stopped is rehearsed beside its serving source all the same: nobody is to wait for a rehearsal.
+    handoffs: [firstAttempt(migration, 0, source, copy, ctx.now(), rehearsal ? 'replay' : modeOf(chosen.strategy))],
   };
 };

@@ -2,11 +2,13 @@
  * Mode replay, the last moments before the decision: all up to END is played, every recorded output matched, and the source is
  * mute behind its fence. Users wait meanwhile.
  */
+
+import { ShadowError } from '../../api/errors.ts';
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
 import type { Context } from '../context.ts';
 import { podId } from '../pods.ts';
 import { isFenced } from '../preflight/strategy.ts';
-import { commit } from '../transition.ts';
+import { commit, isRehearsal } from '../transition.ts';
 import { once } from './memory.ts';
 import { checkCopy, replayOf, restoredSession } from './replaying.ts';
 import { findPod, type StepResult, uidOfRef } from './step.ts';
@@ -20,8 +22,9 @@ export const fenceSource = (ctx: Context, migration: StatefulMigration, handoff:
     await ctx.agents.of(source.node).fence({ claim, epoch: ctx.epoch, pod: podId(namespace, source) });
   });
 
-/** The one write that decides (invariant 5). */
+/** The one write that decides (invariant 5). A rehearsal never comes here, and if it did, it would be undone by this. */
 export const decide = async (ctx: Context, migration: StatefulMigration, handoff: Handoff): Promise<StepResult> => {
+  if (isRehearsal(migration)) throw new ShadowError('SHADOW_E_INTERNAL', 'a rehearsal is never committed');
   await checkCopy(ctx, migration, handoff);
   return { kind: 'replace', handoff: commit(handoff, ctx.now(), ctx.epoch) };
 };

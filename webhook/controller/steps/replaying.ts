@@ -7,8 +7,9 @@ import type { Handoff, Replay, StatefulMigration } from '../../api/migration.ts'
 import type { Context, Session } from '../context.ts';
 import { linkPair } from '../link.ts';
 import { foreignContainer, serves } from '../pods.ts';
-import { stamp } from '../transition.ts';
+import { isRehearsal, stamp } from '../transition.ts';
 import { recall, sinceLowest, sinceSeen } from './memory.ts';
+import { rehearsing } from './rehearsing.ts';
 import { enterStep, findPod, type StepFunction, uidOfRef, wait } from './step.ts';
 
 const ATTACH_MS = 12_000;
@@ -78,6 +79,14 @@ export const replayOf = (
   };
 };
 
+/** The record of a handoff that is undone, with how far its copy had come. */
+export const withReplay = (ctx: Context, handoff: Handoff): Handoff => {
+  if (handoff.step !== 'Replaying') return handoff;
+  const [source, copy] = [handoff.source, handoff.copy].map(({ uid }) => ctx.sidecars.session(uid ?? ''));
+  const replay = replayOf(source, copy, ctx.now());
+  return replay === undefined ? handoff : { ...handoff, replay };
+};
+
 const LAG = 3;
 const LAG_SECONDS = 0.1;
 /** The two tell at different moments: so much of what the one has recorded may be under way to the other. */
@@ -132,7 +141,10 @@ export const replaying: StepFunction = async (ctx, migration, handoff) => {
   }
   const replay = replayOf(origin, session, ctx.now());
   const staleMs = replay === undefined ? 0 : sinceLowest(ctx, handoff, 'lag', replay.lag);
-  if (hasCaughtUp(origin, session, staleMs)) return enterStep('Muting', replay === undefined ? {} : { replay });
+  const caughtUp = hasCaughtUp(origin, session, staleMs);
+  const over = isRehearsal(migration) ? rehearsing(ctx, migration, handoff, { replay, caughtUp }) : undefined;
+  if (over !== undefined) return over;
+  if (caughtUp && !isRehearsal(migration)) return enterStep('Muting', replay === undefined ? {} : { replay });
   const told = Date.parse(handoff.replay?.at ?? handoff.entered.Replaying ?? '');
   const due = replay !== undefined && !(ctx.now() - told < TELL_MS);
   return { kind: 'wait', ms: 100, ...(due ? { seen: { replay } } : {}) };

@@ -63,6 +63,18 @@ const ticker = async (app: App): Promise<void> => {
   await sequential(app);
 };
 
+/** Beside its output it tells the time of day: no copy of it would say the same. */
+const clock = async (app: App): Promise<void> => {
+  const work = async (message: ConsumeMessage): Promise<void> => {
+    await sleep(workMs);
+    await app.apply(message);
+    app.ticks += 1;
+    await app.publish(`${app.topic}.ticks`, { tick: app.ticks, at: Date.now() });
+    app.channel.ack(message);
+  };
+  await app.consume(app.oneAtATime(work));
+};
+
 /** Asks another service over the broker before it applies a message; the answers come to a durable queue of its own. */
 const rpc = async (app: App): Promise<void> => {
   const replies = `${app.topic}.replies.${app.name}`;
@@ -138,6 +150,7 @@ const MODES: Readonly<Record<string, (app: App) => Promise<void>>> = {
   'ack-first': ackFirst,
   'ack-batch': ackBatch,
   ticker,
+  clock,
   rpc,
   'no-ack': noAck,
   database,
