@@ -1,4 +1,5 @@
 /** From facts to results. Pure. */
+import { NAMESPACE } from '../../webhook/api/names.ts';
 import type { Facts, Finding, Outcome } from './facts.ts';
 import { type Check, GROUPS, type Group } from './types.ts';
 
@@ -24,7 +25,9 @@ interface Judged {
 const judge = (check: Check, facts: Facts, blocking: string | undefined): Finding => {
   if (blocking !== undefined) return { outcome: 'skipped', message: `${blocking} failed` };
   const finding = check.judge(facts);
-  return finding.outcome === 'pass' ? finding : { hint: check.hint, ...finding };
+  if (finding.outcome === 'pass') return finding;
+  const { hint } = { hint: check.hint, ...finding };
+  return { ...finding, hint: hint.replaceAll(NAMESPACE, facts.home) };
 };
 
 /**
