@@ -161,7 +161,8 @@ const clusterFacts = async (api: Api, home: string, namespace: string, wanted: b
  * alone. Never rejects.
  */
 export const gather = async (api: Api, namespace: string, whole = true): Promise<Facts> => {
-  const home = await homeOf(api).catch(() => NAMESPACE);
+  const found = await factOf(homeOf(api));
+  const home = 'got' in found ? found.got : NAMESPACE;
   const [version, crd, webhook, controller, pods, lease, validation, rights, cluster] = await Promise.all([
     factOf(api.call<{ gitVersion: string }>({ verb: 'get', kind: 'Version' })),
     factOf(get<Crd>(api, 'CustomResourceDefinition', CRD_NAME)),

@@ -17,7 +17,7 @@ import { superfluous } from './prune.ts';
 import { doom, remove } from './remove.ts';
 import { objectsOf, type Settings, type Wishes } from './settings.ts';
 import { fullName, some } from './uninstall.ts';
-import { waitTasks } from './wait.ts';
+import { type Deadline, waitTasks } from './wait.ts';
 
 export interface BringFlags extends Common, Wishes {
   force: boolean;
@@ -73,16 +73,17 @@ export const refuseForeign = async (api: Api, namespace: string): Promise<void> 
 
 const running = async (api: Api): Promise<string[]> => runningOf(await migrationsOrNone(api)).map(fullName);
 
-/** Throws SHADOW_E_IN_USE while migrations run; with `until` only when they still do then. */
-const awaitMigrations = async (api: Api, io: Io, until: number | undefined): Promise<void> => {
+/** Throws SHADOW_E_IN_USE while migrations run; with `deadline` SHADOW_E_TIMEOUT when they still do then. */
+const awaitMigrations = async (api: Api, io: Io, deadline: Deadline | undefined): Promise<void> => {
   for (let told = ''; ; await sleep(1_000)) {
     const names = await running(api);
     if (names.length === 0) return;
     const left = `running migrations: ${some(names)}`;
-    if (until === undefined || performance.now() > until)
+    if (deadline === undefined)
       throw new ShadowError('SHADOW_E_IN_USE', left, {
         hint: 'finish or abort them, or use --wait-for-migrations; with --force they go on under the new controller',
       });
+    if (performance.now() > deadline.at) throw new ShadowError('SHADOW_E_TIMEOUT', `after ${deadline.given}: ${left}`);
     if (left !== told) io.err(`waiting: ${left}`);
     told = left;
   }
@@ -112,7 +113,12 @@ const tellAged = async (api: Api, io: Io, version: string): Promise<void> => {
   io.err('What was injected in its manifest (kubectl shadow inject) is injected anew from the manifest without it.');
 };
 
-/** Before anything is changed. Throws SHADOW_E_SKEW, SHADOW_E_IN_USE. */
+const deadlineOf = ({ timeout }: BringFlags): Deadline => ({
+  at: performance.now() + durationMs('timeout', timeout),
+  given: timeout,
+});
+
+/** Before anything is changed. Throws SHADOW_E_SKEW, SHADOW_E_IN_USE, SHADOW_E_TIMEOUT. */
 const examine = async (api: Api, flags: BringFlags, io: Io, installed: Installed, wanted: Settings): Promise<void> => {
   const version = clientVersion();
   io.err(planTable(installed, wanted, version, await injectedPods(api)));
@@ -122,15 +128,11 @@ const examine = async (api: Api, flags: BringFlags, io: Io, installed: Installed
       hint: 'upgrade by one minor version at a time, with the plugin of each; or use --force',
     });
   if (flags.force || flags.dryRun !== 'none') return;
-  await awaitMigrations(
-    api,
-    io,
-    flags.waitForMigrations ? performance.now() + durationMs('timeout', flags.timeout) : undefined,
-  );
+  await awaitMigrations(api, io, flags.waitForMigrations ? deadlineOf(flags) : undefined);
 };
 
 /**
- * Applies what is wanted, prunes what is there no more, and waits. `installed`: what there is. Migrations must not run while
+ * Applies what is wanted, waits, and prunes what is there no more. `installed`: what there is. Migrations must not run while
  * the version changes; with `mustBeQuiet` not in any case.
  */
 export const bring = async (
@@ -156,12 +158,11 @@ export const bring = async (
   });
   const document = documentOf(flags);
   if (document) printAll(io, document, applied);
+  const waits = flags.wait && flags.dryRun === 'none';
+  if (waits) await runTasks(io, waitTasks(api, objects, deadlineOf(flags)));
+  // Only now: until the new parts are ready the old ones may need it.
   if (installed) await prune(api, flags, objects, wanted.namespace, tell);
   if (flags.dryRun === 'server') return;
-  if (flags.wait) {
-    const deadline = { at: performance.now() + durationMs('timeout', flags.timeout), given: flags.timeout };
-    await runTasks(io, waitTasks(api, objects, deadline));
-    io.err('kubectl-shadow is ready');
-  }
+  if (waits) io.err('kubectl-shadow is ready');
   if (changes || mustBeQuiet) await tellAged(api, io, clientVersion());
 };

@@ -34,7 +34,9 @@ export const planTable = (installed: Installed, wanted: Settings, to: string, po
     ...will(image),
   ]);
   const sidecars = counted(pods.map(({ metadata }) => sidecarVersionOf(metadata)));
-  const kept = ['sidecars', shown(sidecars, 'pod', 'pods') || 'none', '-', 'as they are', '-'];
+  const stranded = pods.filter(({ metadata }) => skewOf({ version: sidecarVersionOf(metadata) }, to) !== undefined);
+  const left = stranded.length > 0 ? ` (${stranded.length} too old to be migrated)` : '';
+  const kept = ['sidecars', shown(sidecars, 'pod', 'pods') || 'none', '-', `as they are${left}`, '-'];
   return columns(['PART', 'INSTALLED', 'IMAGE', 'WILL BE', 'IMAGE'], [...rows, kept]);
 };
 
