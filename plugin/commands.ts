@@ -27,25 +27,46 @@ const ends = async (running: Promise<unknown>): Promise<void> => {
 const shared = (cli: Argv) => cli.options(COMMON);
 type Shared = ReturnType<typeof shared>;
 
+const dryRun = {
+  choices: ['none', 'client', 'server'] as const,
+  default: 'none' as const,
+  describe: 'client: print what would be sent; server: have it checked, and kept nowhere',
+} as const;
+
+/** What `install` and `upgrade` have in common. */
+const bringing = {
+  image: { type: 'string', requiresArg: true, describe: 'image of the components' },
+  registry: { type: 'string', requiresArg: true, describe: 'HOST[/PATH] that the image is fetched from' },
+  'image-pull-policy': { choices: ['Always', 'IfNotPresent', 'Never'] as const, describe: 'of the components' },
+  'image-pull-secret': {
+    type: 'string',
+    array: true,
+    requiresArg: true,
+    describe: 'Secret in their namespace that the components are pulled with; may be repeated',
+  },
+  'node-setup': { type: 'boolean', describe: 'bring CRIU and the runtime handler to the nodes (docs/install.md)' },
+  force: flag(false, 'even while migrations run, or to a version that does not follow the installed one'),
+  'wait-for-migrations': flag(false, 'begin when no migration runs'),
+  wait: flag(true, 'wait until all is ready'),
+  timeout: timeout('5m'),
+  'dry-run': dryRun,
+  output: output(OBJECT_OUTPUTS),
+} as const;
+
 const installation = (cli: Shared, io: Io) =>
   cli
     .command(
       'install',
       'install kubectl-shadow in the cluster, or bring it up to date',
       (command) =>
-        command.options({
-          image: { type: 'string', requiresArg: true, describe: 'image of the components' },
-          'node-setup': flag(true, 'bring CRIU and the runtime handler to the nodes (docs/install.md)'),
-          wait: flag(true, 'wait until all is ready'),
-          timeout: timeout('5m'),
-          'dry-run': {
-            choices: ['none', 'client', 'server'] as const,
-            default: 'none' as const,
-            describe: 'change nothing',
-          },
-          output: output(OBJECT_OUTPUTS),
-        }),
+        command.options(bringing).epilogue('-n, --namespace: where the components run (default: shadow-system).'),
       async (flags) => ends((await import('./install/install.ts')).install(flags, io)),
+    )
+    .command(
+      'upgrade',
+      "bring what is installed to the plugin's version, with the settings it has",
+      (command) => command.options(bringing),
+      async (flags) => ends((await import('./install/upgrade.ts')).upgrade(flags, io)),
     )
     .command(
       'uninstall',
@@ -59,12 +80,6 @@ const installation = (cli: Shared, io: Io) =>
         }),
       async (flags) => ends((await import('./install/uninstall.ts')).uninstall(flags, io)),
     );
-
-const dryRun = {
-  choices: ['none', 'client', 'server'] as const,
-  default: 'none' as const,
-  describe: 'client: print what would be sent; server: have it checked, and kept nowhere',
-} as const;
 
 const migrations = (cli: Shared, io: Io) =>
   cli
@@ -186,6 +201,11 @@ const injection = (cli: Shared, io: Io) =>
       (command) =>
         manifests(command).options({
           image: { type: 'string', requiresArg: true, describe: "the sidecar's image (default: the cluster's)" },
+          'system-namespace': {
+            type: 'string',
+            requiresArg: true,
+            describe: "where kubectl-shadow runs (default: as the cluster's; with --image shadow-system)",
+          },
           ipv6: { type: 'boolean', describe: "pods may have IPv6 alone (default: as the cluster's Services)" },
           brokers: { type: 'string', requiresArg: true, describe: 'HOST[:PORT] where the manifest does not tell' },
           'broker-tls': {
@@ -233,7 +253,18 @@ const completion = (cli: Shared, io: Io) =>
   );
 
 /** What may be given again and again. */
-const MANY: readonly string[] = ['_', 'targets', 'names', 'files', 'filename', 'f', 'as-group', 'asGroup'];
+const MANY: readonly string[] = [
+  '_',
+  'targets',
+  'names',
+  'files',
+  'filename',
+  'f',
+  'as-group',
+  'asGroup',
+  'image-pull-secret',
+  'imagePullSecret',
+];
 
 /** Of all else the last one counts, as with kubectl. */
 const lastOfEach = (given: Record<string, unknown>): void => {

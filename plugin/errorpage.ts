@@ -86,7 +86,7 @@ export const PAGE: Record<ErrorCode, Page> = {
   SHADOW_E_SAME_NODE: { happened: '`--to` names the node of the pod.', putBack: NOT_BEGUN },
   SHADOW_E_NODE_SETUP: {
     happened:
-      "Said by the agent's init container `node-setup` (see `kubectl -n shadow-system describe pod`), and by `install` when it gives up waiting. The message names what is in the way: a read-only system, a distribution that writes containerd's configuration itself, a containerd that systemd does not keep, or one that did not come up with the handler.",
+      "Said by the agent's init container `node-setup` (see `kubectl describe pod` of the agent), and by `install` when it gives up waiting. The message names what is in the way: a read-only system, a distribution that writes containerd's configuration itself, a containerd that systemd does not keep, or one that did not come up with the handler.",
     putBack: "The node's files, and containerd, which was started as it was. Its pods ran on.",
     more: 'More in [install.md](install.md).',
   },
@@ -251,10 +251,21 @@ export const PAGE: Record<ErrorCode, Page> = {
     happened: '`kubectl shadow report` could not write its page; the message says why.',
     putBack: NO_POD,
   },
+  SHADOW_E_SKEW: {
+    happened:
+      'A sidecar is as old as its pod. One that is a minor version before the controller is migrated like any other; one that is older, or newer, is refused. `kubectl shadow upgrade` and `install` refuse to go back, or to skip a minor version, since they would leave such pods behind.',
+    putBack: 'Nothing had to be: it is refused before anything is touched, and the pod serves on.',
+    more: '`kubectl rollout restart` of its owner gives a pod the installed version. `--force` upgrades all the same. What goes with what: [operations.md](operations.md#versions).',
+  },
+  SHADOW_E_NAMESPACE: {
+    happened:
+      'The namespace of an installation is deleted with it, so it must be its own: one that exists already is taken only with the label `app.kubernetes.io/name=kubectl-shadow`. And a cluster has one installation: in another namespace it would take over the webhooks of the first.',
+    putBack: 'Nothing had to be: nothing was installed.',
+  },
   SHADOW_E_IN_USE: {
     happened: 'Migrations run, or pods have our sidecar; the message names them.',
-    putBack: 'Nothing had to be: nothing was removed.',
-    more: '`kubectl shadow uninstall --force` removes everything all the same: running migrations are aborted where they can be, injected pods keep their sidecar and run on, and new pods are no longer injected.',
+    putBack: 'Nothing had to be: nothing was removed or changed.',
+    more: '`kubectl shadow upgrade` begins when no migration runs (`--wait-for-migrations` waits for that, `--force` does not). `kubectl shadow uninstall --force` removes everything all the same: running migrations are aborted where they can be, injected pods keep their sidecar and run on, and new pods are no longer injected.',
   },
   SHADOW_E_ROOT: {
     happened: 'The playground makes network namespaces, mounts and cgroups.',

@@ -11,6 +11,7 @@ export interface Meta {
   deletionTimestamp?: string;
   labels?: Record<string, string>;
   annotations?: Record<string, string>;
+  managedFields?: { manager?: string; operation?: string }[];
   ownerReferences?: { kind: string; name: string; uid: string; controller?: boolean }[];
 }
 
@@ -33,17 +34,25 @@ export interface Pod {
   status?: { phase?: string; conditions?: { type: string; status: string; message?: string }[] };
 }
 
+/** Of our own pods. */
+export interface PodSpec {
+  initContainers?: { name: string }[];
+  imagePullSecrets?: { name: string }[];
+  containers: { name: string; image: string; imagePullPolicy?: string; env?: { name: string; value?: string }[] }[];
+}
+
 export interface Deployment {
   metadata: Meta;
   spec: {
     replicas?: number;
-    template: { spec: { containers: { name: string; image: string; env?: { name: string; value?: string }[] }[] } };
+    template: { spec: PodSpec };
   };
   status?: { observedGeneration?: number; replicas?: number; updatedReplicas?: number; availableReplicas?: number };
 }
 
 export interface DaemonSet {
   metadata: Meta;
+  spec?: { template: { spec: PodSpec } };
   status?: {
     observedGeneration?: number;
     desiredNumberScheduled?: number;
@@ -54,7 +63,7 @@ export interface DaemonSet {
 
 export interface WebhookConfiguration {
   metadata: Meta;
-  webhooks?: { name: string; clientConfig: { caBundle?: string } }[];
+  webhooks?: { name: string; clientConfig: { caBundle?: string; service?: { namespace: string } } }[];
 }
 
 export interface Resource {

@@ -2,6 +2,7 @@
 import { parse, parseAllDocuments } from 'yaml';
 import * as z from 'zod';
 import { ShadowError } from '../webhook/api/errors.ts';
+import { NAMESPACE } from '../webhook/api/names.ts';
 import { readAsset } from './assets.ts';
 import { isKind, type Obj, rankOf } from './kinds.ts';
 
@@ -10,9 +11,15 @@ const Kustomization = z.strictObject({
   apiVersion: z.string().optional(),
   kind: z.literal('Kustomization').optional(),
   resources: z.array(z.string().regex(/^[\w./-]+\.ya?ml$/)).min(1),
-  /** Put on every object's metadata; selectors and templates stay as they are. */
-  labels: z.array(z.strictObject({ pairs: z.record(z.string(), z.string()) })).default([]),
+  /** Put on every object's metadata, and on its pods' with `includeTemplates`; selectors stay as they are. */
+  labels: z
+    .array(z.strictObject({ pairs: z.record(z.string(), z.string()), includeTemplates: z.boolean().default(false) }))
+    .default([]),
 });
+
+interface Template {
+  metadata: { labels?: Record<string, string> };
+}
 
 const broken = (detail: string): ShadowError => new ShadowError('SHADOW_E_INTERNAL', `manifests: ${detail}`);
 
@@ -37,19 +44,27 @@ export const loadManifests = (): Obj[] => {
         return checked(file, document.toJS());
       }),
   );
-  const labels: Record<string, string> = Object.assign({}, ...base.data.labels.map(({ pairs }) => pairs));
-  if (Object.keys(labels).length > 0) {
-    for (const { metadata } of objects) metadata.labels = { ...metadata.labels, ...labels };
+  for (const { pairs, includeTemplates } of base.data.labels) {
+    for (const { metadata, spec } of objects as (Obj & { spec?: { template?: Template } })[]) {
+      metadata.labels = { ...metadata.labels, ...pairs };
+      if (includeTemplates && spec?.template)
+        spec.template.metadata.labels = { ...spec.template.metadata.labels, ...pairs };
+    }
   }
   return objects.sort((a, b) => rankOf(a.kind) - rankOf(b.kind));
 };
 
+/** Every value that is `from`, wherever it stands; not those that only contain it. */
 const replaced = (value: unknown, from: string, to: string): unknown => {
   if (value === from) return to;
   if (Array.isArray(value)) return value.map((item) => replaced(item, from, to));
   if (value === null || typeof value !== 'object') return value;
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, replaced(item, from, to)]));
 };
+
+/** The objects in another namespace than the base's: also where they name it, as in bindings and webhooks. Pure. */
+export const withNamespace = (objects: readonly Obj[], namespace: string): Obj[] =>
+  namespace === NAMESPACE ? [...objects] : objects.map((object) => replaced(object, NAMESPACE, namespace) as Obj);
 
 /**
  * The objects with another image: everywhere the base names its one image, in containers and in environment variables alike

@@ -1,7 +1,9 @@
 /** kubectl shadow version. */
-import { CONTROLLER, NAMESPACE } from '../webhook/api/names.ts';
+import { CONTROLLER } from '../webhook/api/names.ts';
+import { UNMARKED, VERSION_LABEL } from '../webhook/api/skew.ts';
 import { getOrNone } from './api.ts';
 import { readAsset } from './assets.ts';
+import { homeOf } from './installation.ts';
 import type { Io } from './io.ts';
 import type { Deployment } from './kinds.ts';
 import type { Common } from './options.ts';
@@ -17,13 +19,17 @@ export const clientVersion = (): string => {
   return version;
 };
 
-/** The image the controller runs, or why it is not known: this command answers without a cluster, too. */
-const installed = async (flags: VersionFlags): Promise<{ image?: string; unknown?: string }> => {
+/** What the controller is, or why that is not known: this command answers without a cluster, too. */
+const installed = async (
+  flags: VersionFlags,
+): Promise<{ version?: string; image?: string; namespace?: string; unknown?: string }> => {
   try {
     const { api } = await connectTo(flags);
-    const controller = await getOrNone<Deployment>(api, 'Deployment', CONTROLLER, NAMESPACE);
+    const namespace = await homeOf(api);
+    const controller = await getOrNone<Deployment>(api, 'Deployment', CONTROLLER, namespace);
     const image = controller?.spec.template.spec.containers[0]?.image;
-    return image ? { image } : { unknown: 'not installed' };
+    if (controller === undefined || image === undefined) return { unknown: 'not installed' };
+    return { version: controller.metadata.labels?.[VERSION_LABEL] ?? UNMARKED, image, namespace };
   } catch (error) {
     const { problemOf } = await import('./problems.ts');
     return { unknown: problemOf(error).message };
@@ -39,6 +45,8 @@ export const version = async (flags: VersionFlags, io: Io): Promise<void> => {
     return;
   }
   io.out(`Client Version: ${client}`);
-  if (server?.image) io.out(`Server Image: ${server.image}`);
-  else if (server) io.err(`Server Image: unknown (${server.unknown})`);
+  if (server?.version) {
+    io.out(`Server Version: ${server.version}`);
+    io.out(`Server Image: ${server.image}`);
+  } else if (server) io.err(`Server Version: unknown (${server.unknown})`);
 };

@@ -8,6 +8,7 @@ import {
   crd,
   leader,
   runtimeClass,
+  versions,
   webhookAnswers,
   webhookInjects,
   webhookRuns,
@@ -60,6 +61,15 @@ export const CLUSTER_CHECKS: readonly Check[] = [
     hint: 'run kubectl shadow install',
     more: 'Every field that the plugin knows must be in the schema of the CustomResourceDefinition.',
     judge: crd,
+  },
+  {
+    id: 'versions',
+    group: 'installation',
+    title: 'all parts are of one version, and it goes with the plugin',
+    needs: ['crd'],
+    hint: 'run kubectl shadow upgrade with the plugin of the version you want',
+    more: 'CRD, webhook, controller and agents say their version by the label `app.kubernetes.io/version`; what has none is 0.1. A plugin one minor version ahead or behind is a warning; so are parts of different versions, which an upgrade leaves that was broken off.',
+    judge: versions,
   },
   {
     id: 'webhook-runs',

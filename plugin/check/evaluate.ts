@@ -1,4 +1,5 @@
 /** From facts to results. Pure. */
+import { NAMESPACE } from '../../webhook/api/names.ts';
 import type { Finding, Outcome } from './facts.ts';
 import { type Check, GROUPS, type Group } from './types.ts';
 
@@ -21,17 +22,20 @@ interface Judged {
   blocks: boolean;
 }
 
-const judge = <F>(check: Check<F>, facts: F, blocking: string | undefined): Finding => {
+const judge = <F extends object>(check: Check<F>, facts: F, blocking: string | undefined): Finding => {
   if (blocking !== undefined) return { outcome: 'skipped', message: `${blocking} failed` };
   const finding = check.judge(facts);
-  return finding.outcome === 'pass' ? finding : { hint: check.hint, ...finding };
+  if (finding.outcome === 'pass') return finding;
+  const { hint } = { hint: check.hint, ...finding };
+  const { home = NAMESPACE } = facts as { home?: string };
+  return { ...finding, hint: hint.replaceAll(NAMESPACE, home) };
 };
 
 /**
  * One result a check, group by group. A check of which a prerequisite failed is skipped and names the first cause; one whose
  * prerequisite could not be looked at is judged all the same.
  */
-export const evaluate = <F>(checks: readonly Check<F>[], facts: F): Result[] => {
+export const evaluate = <F extends object>(checks: readonly Check<F>[], facts: F): Result[] => {
   const known = new Map<string, Judged & { cause: string }>();
   const open = [...checks];
   // In the order of need: a prerequisite may stand in a later group.

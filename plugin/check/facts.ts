@@ -47,10 +47,13 @@ export interface Facts {
   /** The caller's clock, milliseconds since 1970. */
   now: number;
   namespace: string;
+  /** Our namespace. */
+  home: string;
   version: Fact<{ gitVersion: string }>;
   crd: Fact<Crd>;
   /** The plugin's own. */
   ownCrd: Crd;
+  ownVersion: string;
   webhook: Fact<Deployment>;
   controller: Fact<Deployment>;
   agentSet: Fact<DaemonSet>;

@@ -16,9 +16,11 @@ import {
 import { parseReports, REPORTS_KEY } from '../../webhook/api/node-reports.ts';
 import { type Api, ApiError, listAll } from '../api.ts';
 import { probeWebhook } from '../install/probe.ts';
+import { homeOf } from '../installation.ts';
 import type { DaemonSet, Deployment, Kind, Pod, WebhookConfiguration } from '../kinds.ts';
 import { loadManifests } from '../manifests.ts';
 import { problemOf } from '../problems.ts';
+import { clientVersion } from '../version.ts';
 import { type Crd, type Fact, type Facts, type Lease, type NodeObject, type Right, SECRET_ROLES } from './facts.ts';
 
 /** Longest wait for one fact, milliseconds. */
@@ -55,8 +57,8 @@ export const factOf = async <T>(asking: Promise<T>, patienceMs = FACT_MS): Promi
 const get = <T>(api: Api, kind: Kind, name: string, namespace?: string): Promise<T> =>
   api.call<T>({ verb: 'get', kind, name, namespace });
 
-const leaseOf = async (api: Api): Promise<{ lease: Lease; renewed: boolean }> => {
-  const read = () => get<Lease>(api, 'Lease', LEASE, NAMESPACE);
+const leaseOf = async (api: Api, home: string): Promise<{ lease: Lease; renewed: boolean }> => {
+  const read = () => get<Lease>(api, 'Lease', LEASE, home);
   const lease = await read();
   // Clocks of two machines are not compared: that it is renewed shows by itself.
   for (const until = performance.now() + RENEWAL_MS; lease.spec?.holderIdentity && performance.now() < until; ) {
@@ -88,8 +90,8 @@ const validationOf = async (api: Api, namespace: string): Promise<'refused' | 'a
   }
 };
 
-const certificateOf = async (api: Api, name: string): Promise<string> => {
-  const secret = await get<{ data?: Record<string, string> }>(api, 'Secret', name, NAMESPACE);
+const certificateOf = async (api: Api, home: string, name: string): Promise<string> => {
+  const secret = await get<{ data?: Record<string, string> }>(api, 'Secret', name, home);
   return Buffer.from(secret.data?.['tls.crt'] ?? '', 'base64').toString();
 };
 
@@ -119,8 +121,8 @@ const rightsOf = (api: Api, namespace: string): Promise<Right[]> =>
     }),
   );
 
-const reportsOf = async (api: Api) => {
-  const map = await get<{ data?: Record<string, string> }>(api, 'ConfigMap', NODE_REPORTS, NAMESPACE);
+const reportsOf = async (api: Api, home: string) => {
+  const map = await get<{ data?: Record<string, string> }>(api, 'ConfigMap', NODE_REPORTS, home);
   return parseReports(map.data?.[REPORTS_KEY] ?? '');
 };
 
@@ -134,17 +136,17 @@ const webhooksOf = (api: Api): Promise<WebhookConfiguration[]> =>
   ]);
 
 /** What the checks of a pod do without. Secrets are not read for nothing. */
-const clusterFacts = async (api: Api, namespace: string, wanted: boolean) => {
+const clusterFacts = async (api: Api, home: string, namespace: string, wanted: boolean) => {
   const only = <T>(ask: () => Promise<T>): Promise<Fact<T>> =>
     wanted ? factOf(ask()) : Promise.resolve({ denied: 'it was not asked for' });
   const [agentSet, injection, runtimeClass, webhooks, nodes, reports, ...certificates] = await Promise.all([
-    only(() => get<DaemonSet>(api, 'DaemonSet', AGENT, NAMESPACE)),
+    only(() => get<DaemonSet>(api, 'DaemonSet', AGENT, home)),
     only(() => probeWebhook(api, namespace)),
     only(() => get<{ handler: string }>(api, 'RuntimeClass', RUNTIME_CLASS)),
     only(() => webhooksOf(api)),
     only(() => listAll<NodeObject>(api, { kind: 'Node' })),
-    only(() => reportsOf(api)),
-    ...SECRET_ROLES.map((role) => only(() => certificateOf(api, TLS_SECRET[role]))),
+    only(() => reportsOf(api, home)),
+    ...SECRET_ROLES.map((role) => only(() => certificateOf(api, home, TLS_SECRET[role]))),
   ]);
   return {
     ...{ agentSet, injection, runtimeClass, webhooks, nodes, reports },
@@ -159,19 +161,21 @@ const clusterFacts = async (api: Api, namespace: string, wanted: boolean) => {
  * alone. Never rejects.
  */
 export const gather = async (api: Api, namespace: string, whole = true): Promise<Facts> => {
+  const found = await factOf(homeOf(api));
+  const home = 'got' in found ? found.got : NAMESPACE;
   const [version, crd, webhook, controller, pods, lease, validation, rights, cluster] = await Promise.all([
     factOf(api.call<{ gitVersion: string }>({ verb: 'get', kind: 'Version' })),
     factOf(get<Crd>(api, 'CustomResourceDefinition', CRD_NAME)),
-    factOf(get<Deployment>(api, 'Deployment', WEBHOOK, NAMESPACE)),
-    factOf(get<Deployment>(api, 'Deployment', CONTROLLER, NAMESPACE)),
-    factOf(listAll<Pod>(api, { kind: 'Pod', namespace: NAMESPACE })),
-    factOf(leaseOf(api), FACT_MS + RENEWAL_MS),
+    factOf(get<Deployment>(api, 'Deployment', WEBHOOK, home)),
+    factOf(get<Deployment>(api, 'Deployment', CONTROLLER, home)),
+    factOf(listAll<Pod>(api, { kind: 'Pod', namespace: home })),
+    factOf(leaseOf(api, home), FACT_MS + RENEWAL_MS),
     factOf(validationOf(api, namespace)),
     rightsOf(api, namespace),
-    clusterFacts(api, namespace, whole),
+    clusterFacts(api, home, namespace, whole),
   ]);
   return {
-    ...{ now: Date.now(), namespace, ownCrd: ownCrd() },
+    ...{ now: Date.now(), namespace, home, ownCrd: ownCrd(), ownVersion: clientVersion() },
     ...{ version, crd, webhook, controller, pods, lease, validation, rights, ...cluster },
   };
 };

@@ -11,7 +11,7 @@ export interface Flag {
   readonly takesValue: boolean;
   /** May be given more than once. */
   readonly repeated: boolean;
-  /** A boolean that is on unless --no-NAME is given. */
+  /** A boolean of which --no-NAME says something: it is on without it, or as the cluster has it. */
   readonly negated: boolean;
   readonly choices: readonly string[];
   readonly describe: string;
@@ -59,7 +59,7 @@ const flagOf = (name: string, given: Given): Flag => ({
   aliases: listed(given.alias),
   takesValue: given.type !== 'boolean',
   repeated: given.array === true || given.type === 'array',
-  negated: given.type === 'boolean' && given.default === true,
+  negated: given.type === 'boolean' && given.default !== false,
   choices: given.choices ?? [],
   describe: given.describe ?? '',
 });
@@ -107,7 +107,7 @@ const commandOf = (told: string | readonly string[], describe: string, build: Bu
   return { name, aliases, describe, flags, positionals };
 };
 
-const HELP: Flag = flagOf('help', { alias: 'h', type: 'boolean', describe: 'show help' });
+const HELP: Flag = flagOf('help', { alias: 'h', type: 'boolean', default: false, describe: 'show help' });
 const SILENT: Io = { out: () => undefined, err: () => undefined, live: false, color: false, unicode: false };
 
 export const definition = (): Definition => {

@@ -4,8 +4,10 @@ import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import { text as readAll } from 'node:stream/consumers';
 import { ShadowError } from '../../webhook/api/errors.ts';
-import { ANNOTATION, NAMESPACE, WEBHOOK } from '../../webhook/api/names.ts';
+import { ANNOTATION, WEBHOOK } from '../../webhook/api/names.ts';
+import { VERSION_LABEL } from '../../webhook/api/skew.ts';
 import { type Api, getOrNone } from '../api.ts';
+import { homeOf } from '../installation.ts';
 import type { Io } from '../io.ts';
 import type { Deployment } from '../kinds.ts';
 import { type Common, usage } from '../options.ts';
@@ -24,6 +26,7 @@ export interface ManifestFlags extends Common {
 export interface InjectFlags extends ManifestFlags {
   image?: string | undefined;
   ipv6?: boolean | undefined;
+  systemNamespace?: string | undefined;
   brokers?: string | undefined;
   brokerTls?: string | undefined;
 }
@@ -88,10 +91,15 @@ export const rewrite = (documents: readonly Document[], change: Change): Rewritt
 const WITHOUT_CLUSTER = 'name the image of the sidecar with --image to do without the cluster';
 
 /** What the webhook of this cluster injects. Throws SHADOW_E_NOT_INSTALLED, SHADOW_E_FORBIDDEN, SHADOW_E_API. */
-export const installedOptions = async (api: Api): Promise<Pick<InjectOptions, 'image' | 'ipv6'>> => {
+export const installedOptions = async (
+  api: Api,
+  given?: string | undefined,
+): Promise<Pick<InjectOptions, 'image' | 'ipv6' | 'home' | 'version'>> => {
   let webhook: Deployment | undefined;
+  let home: string;
   try {
-    webhook = await getOrNone<Deployment>(api, 'Deployment', WEBHOOK, NAMESPACE);
+    home = given ?? (await homeOf(api));
+    webhook = await getOrNone<Deployment>(api, 'Deployment', WEBHOOK, home);
   } catch (error) {
     const { code, message } = problemOf(error);
     throw new ShadowError(code, detailOf(code, message), { cause: error, hint: WITHOUT_CLUSTER });
@@ -105,7 +113,12 @@ export const installedOptions = async (api: Api): Promise<Pick<InjectOptions, 'i
   const service = await getOrNone<{ spec?: { clusterIP?: string } }>(api, 'Service', 'kubernetes', 'default').catch(
     () => undefined,
   );
-  return { image, ipv6: isIPv6(service?.spec?.clusterIP ?? '') };
+  return {
+    home,
+    version: webhook?.metadata.labels?.[VERSION_LABEL],
+    image,
+    ipv6: isIPv6(service?.spec?.clusterIP ?? ''),
+  };
 };
 
 const annotationsOf = ({ brokers, brokerTls }: InjectFlags): { [name: string]: string } => ({
@@ -118,11 +131,12 @@ const optionsOf = async (flags: InjectFlags): Promise<InjectOptions> => {
   const annotations = annotationsOf(flags);
   if (flags.image !== undefined) {
     const context = flags.namespace ?? (await connectTo(flags).catch(() => undefined))?.namespace;
-    return { image: flags.image, ipv6: flags.ipv6 ?? false, namespace: context ?? 'default', annotations };
+    const home = flags.systemNamespace;
+    return { image: flags.image, home, ipv6: flags.ipv6 ?? false, namespace: context ?? 'default', annotations };
   }
   const { api, namespace } = await connectTo(flags);
-  const found = await installedOptions(api);
-  return { image: found.image, ipv6: flags.ipv6 ?? found.ipv6, namespace, annotations };
+  const found = await installedOptions(api, flags.systemNamespace);
+  return { ...found, ipv6: flags.ipv6 ?? found.ipv6, namespace, annotations };
 };
 
 const print = (io: Io, documents: readonly Document[], { values, told }: Rewritten, output: 'yaml' | 'json'): void => {

@@ -12,6 +12,10 @@ import type { Workload } from './workloads.ts';
 
 export interface InjectOptions {
   image: string;
+  /** Of that image; undefined: not known. */
+  version?: string | undefined;
+  /** Namespace of our components; undefined: NAMESPACE. */
+  home?: string | undefined;
   /** Of manifests that name none. */
   namespace: string;
   ipv6: boolean;
@@ -31,7 +35,7 @@ export interface Changed {
 }
 
 const OWN_LABELS: readonly string[] = [LABEL.injected];
-const OWN_ANNOTATIONS: readonly string[] = [ANNOTATION.status, ANNOTATION.before];
+const OWN_ANNOTATIONS: readonly string[] = [ANNOTATION.status, ANNOTATION.before, ANNOTATION.version];
 
 const Texts = z.record(z.string(), z.string()).nullish();
 const Container = z.looseObject({

@@ -1,24 +1,20 @@
 /** What the agent's init container puts on nodes (webhook/agent/setup), asked for or not, and taken back. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AGENT, NAMESPACE } from '../../webhook/api/names.ts';
+import { AGENT } from '../../webhook/api/names.ts';
 import { type Api, getOrNone, listAll } from '../api.ts';
-import type { DaemonSet, Obj, Pod } from '../kinds.ts';
+import type { DaemonSet, Obj, Pod, PodSpec } from '../kinds.ts';
 import { applyAll } from './apply.ts';
 import { daemonSetMissing } from './ready.ts';
 import { doom, remove } from './remove.ts';
 import { type Deadline, diagnose, until } from './wait.ts';
 
-const SETUP = 'node-setup';
+/** The agent's init container. */
+export const SETUP = 'node-setup';
 export const WHAT = 'nodes are put back';
 const CLEANUP = 'shadow-node-cleanup';
 
-interface PodSpec {
-  initContainers?: { name: string }[];
-  containers: { name: string; image: string; imagePullPolicy?: string }[];
-  [field: string]: unknown;
-}
 interface Workload extends Obj {
-  spec: { template: { spec: PodSpec } };
+  spec: { template: { spec: PodSpec & { [field: string]: unknown } } };
 }
 
 const isAgent = (object: Obj): object is Workload => object.kind === 'DaemonSet' && object.metadata.name === AGENT;
@@ -33,7 +29,7 @@ export const withoutNodeSetup = (objects: readonly Obj[]): Obj[] =>
     return { ...object, spec: { ...object.spec, template: { ...object.spec.template, spec } } };
   });
 
-/** Where the agent runs, by its image. Pure. */
+/** Where the agent runs, by its image, in its namespace. Pure. */
 export const cleanupOf = (agent: Workload): Obj => {
   const { containers, tolerations, nodeSelector, affinity, imagePullSecrets, priorityClassName } =
     agent.spec.template.spec;
@@ -43,7 +39,7 @@ export const cleanupOf = (agent: Workload): Obj => {
   return {
     apiVersion: 'apps/v1',
     kind: 'DaemonSet',
-    metadata: { name: CLEANUP, namespace: NAMESPACE, labels },
+    metadata: { name: CLEANUP, namespace: agent.metadata.namespace!, labels },
     spec: {
       selector: { matchLabels: labels },
       template: {
@@ -70,19 +66,24 @@ export const cleanupOf = (agent: Workload): Obj => {
  * Ends the agents, then takes from every node what they put there. Without agents nothing is known of nodes, and nothing done.
  * Throws SHADOW_E_TIMEOUT naming why a node is not done.
  */
-export const cleanNodes = async (api: Api, deadline: Deadline, tell: (text: string) => void): Promise<void> => {
-  const agent = await getOrNone<Workload>(api, 'DaemonSet', AGENT, NAMESPACE);
+export const cleanNodes = async (
+  api: Api,
+  home: string,
+  deadline: Deadline,
+  tell: (text: string) => void,
+): Promise<void> => {
+  const agent = await getOrNone<Workload>(api, 'DaemonSet', AGENT, home);
   if (agent === undefined) return;
-  await remove(api, doom('DaemonSet', AGENT, NAMESPACE));
+  await remove(api, doom('DaemonSet', AGENT, home));
   const selector = 'app.kubernetes.io/component=agent';
   const agents = async (): Promise<number> =>
-    (await listAll<Pod>(api, { kind: 'Pod', namespace: NAMESPACE, query: { labelSelector: selector } })).length;
+    (await listAll<Pod>(api, { kind: 'Pod', namespace: home, query: { labelSelector: selector } })).length;
   while ((await agents()) > 0 && performance.now() < deadline.at) await sleep(250);
   await applyAll(api, [cleanupOf(agent)], 'none', () => undefined);
   const left = async (): Promise<string | undefined> => {
-    const now = await getOrNone<DaemonSet>(api, 'DaemonSet', CLEANUP, NAMESPACE);
+    const now = await getOrNone<DaemonSet>(api, 'DaemonSet', CLEANUP, home);
     return now === undefined ? 'it is not there' : daemonSetMissing(now);
   };
-  await until(WHAT, deadline, left, tell, () => diagnose(api));
-  await remove(api, doom('DaemonSet', CLEANUP, NAMESPACE));
+  await until(WHAT, deadline, left, tell, () => diagnose(api, home));
+  await remove(api, doom('DaemonSet', CLEANUP, home));
 };

@@ -1,7 +1,7 @@
 /** What uninstall deletes, in which order, and when it is gone. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { StatefulMigration } from '../../webhook/api/migration.ts';
-import { LABEL, LEASE, NAMESPACE, RESTORE_WEBHOOK_CONFIG } from '../../webhook/api/names.ts';
+import { LABEL, LEASE, RESTORE_WEBHOOK_CONFIG } from '../../webhook/api/names.ts';
 import { type Api, type Call, getOrNone, isNotFound, listAll } from '../api.ts';
 import { type Kind, type Meta, nameOf, type Obj, RESOURCE } from '../kinds.ts';
 
@@ -12,10 +12,11 @@ export interface Doomed {
   gone(api: Api): Promise<boolean>;
 }
 
-export const doom = (kind: Kind, name: string, namespace?: string | undefined): Doomed => {
+/** `home`: our namespace, which need not be told. */
+export const doom = (kind: Kind, name: string, namespace?: string | undefined, home?: string): Doomed => {
   const named = RESOURCE[kind].namespaced && namespace !== undefined ? { namespace } : {};
   const full = nameOf(kind, name);
-  const where = 'namespace' in named && named.namespace !== NAMESPACE ? ` from ${named.namespace} namespace` : '';
+  const where = 'namespace' in named && named.namespace !== home ? ` from ${named.namespace} namespace` : '';
   return {
     call: { verb: 'delete', kind, name, ...named, body: { propagationPolicy: 'Background' } },
     name: full,
@@ -28,19 +29,19 @@ const HOOKS: readonly string[] = ['MutatingWebhookConfiguration', 'ValidatingWeb
 
 /**
  * Webhook configurations, with the one the controller makes; then all else, last applied first. What is in our namespace and
- * not in the base (CA and certificate secrets, the lease) goes with the namespace. Pure.
+ * not in the base (CA and certificate secrets, the lease) goes with the namespace, `home`. Pure.
  */
-export const removalOf = (objects: readonly Obj[]): { hooks: Doomed[]; rest: Doomed[] } => {
+export const removalOf = (objects: readonly Obj[], home: string): { hooks: Doomed[]; rest: Doomed[] } => {
   const doomed = [...objects].reverse().map((object) => ({
     kind: object.kind as Kind,
-    at: doom(object.kind as Kind, object.metadata.name, object.metadata.namespace),
+    at: doom(object.kind as Kind, object.metadata.name, object.metadata.namespace, home),
   }));
   return {
     hooks: [
       doom('MutatingWebhookConfiguration', RESTORE_WEBHOOK_CONFIG),
       ...doomed.filter(({ kind }) => HOOKS.includes(kind)).map(({ at }) => at),
     ],
-    rest: [doom('Lease', LEASE, NAMESPACE), ...doomed.filter(({ kind }) => !HOOKS.includes(kind)).map(({ at }) => at)],
+    rest: [doom('Lease', LEASE, home, home), ...doomed.filter(({ kind }) => !HOOKS.includes(kind)).map(({ at }) => at)],
   };
 };
 
@@ -56,10 +57,10 @@ export const remove = async (api: Api, { call }: Doomed): Promise<boolean> => {
 };
 
 /** The CA in the namespaces of injected pods. */
-export const strayMaps = async (api: Api): Promise<Doomed[]> => {
+export const strayMaps = async (api: Api, home: string): Promise<Doomed[]> => {
   const maps = await listAll<{ metadata: Meta }>(api, { kind: 'ConfigMap', query: { labelSelector: LABEL.ca } });
   return maps
-    .filter(({ metadata }) => metadata.namespace !== NAMESPACE)
+    .filter(({ metadata }) => metadata.namespace !== home)
     .map(({ metadata }) => doom('ConfigMap', metadata.name, metadata.namespace));
 };
 

@@ -1,16 +1,18 @@
 /** kubectl shadow uninstall. */
 import { ShadowError } from '../../webhook/api/errors.ts';
 import { isEnded, type StatefulMigration } from '../../webhook/api/migration.ts';
-import { LABEL } from '../../webhook/api/names.ts';
-import { type Api, isNotFound, listAll } from '../api.ts';
+import type { Api } from '../api.ts';
+import { homeOf } from '../installation.ts';
 import type { Io } from '../io.ts';
 import type { Pod } from '../kinds.ts';
-import { loadManifests } from '../manifests.ts';
+import { loadManifests, withNamespace } from '../manifests.ts';
 import { type Common, durationMs, usage } from '../options.ts';
 import { connectTo } from '../session.ts';
 import { runTasks } from '../tasks.ts';
+import { injectedPods, migrationsOrNone } from './installed.ts';
 import { cleanNodes, WHAT } from './nodes.ts';
-import { type Doomed, dropMigrations, removalOf, remove, strayMaps } from './remove.ts';
+import { superfluous } from './prune.ts';
+import { type Doomed, doom, dropMigrations, removalOf, remove, strayMaps } from './remove.ts';
 import { until } from './wait.ts';
 
 export interface UninstallFlags extends Common {
@@ -21,10 +23,10 @@ export interface UninstallFlags extends Common {
 }
 
 const NAMED = 5;
-const some = (names: readonly string[]): string =>
+export const some = (names: readonly string[]): string =>
   names.length <= NAMED ? names.join(', ') : `${names.slice(0, NAMED).join(', ')} and ${names.length - NAMED} more`;
 
-const fullName = ({ metadata }: { metadata: { namespace?: string; name: string } }): string =>
+export const fullName = ({ metadata }: { metadata: { namespace?: string; name: string } }): string =>
   `${metadata.namespace}/${metadata.name}`;
 
 /** What still needs us, one line; empty: nothing. Pure. */
@@ -36,18 +38,6 @@ export const usedBy = (migrations: readonly StatefulMigration[], pods: readonly 
     ...(injected.length > 0 ? [`injected pods: ${some(injected)}`] : []),
   ].join('; ');
 };
-
-const migrationsOrNone = async (api: Api): Promise<StatefulMigration[]> => {
-  try {
-    return await listAll<StatefulMigration>(api, { kind: 'StatefulMigration' });
-  } catch (error) {
-    if (isNotFound(error)) return [];
-    throw error;
-  }
-};
-
-const injectedPods = (api: Api): Promise<Pod[]> =>
-  listAll<Pod>(api, { kind: 'Pod', query: { labelSelector: `${LABEL.injected}=true` } });
 
 const refuseInUse = async (api: Api, migrations: readonly StatefulMigration[]): Promise<void> => {
   const used = usedBy(migrations, await injectedPods(api));
@@ -67,6 +57,9 @@ export const uninstall = async (flags: UninstallFlags, io: Io): Promise<number> 
   const timeoutMs = durationMs('timeout', flags.timeout);
   if (!flags.yes && !io.ask) throw usage('there is no terminal to ask on; say --yes');
   const { api } = await connectTo(flags);
+  const home = await homeOf(api);
+  if (flags.namespace !== undefined && flags.namespace !== home)
+    throw usage(`kubectl-shadow is installed in namespace ${home}, not in ${flags.namespace}`);
   const migrations = await migrationsOrNone(api);
   if (!flags.force) await refuseInUse(api, migrations);
   if (!flags.yes && !(await confirm(io))) {
@@ -74,7 +67,12 @@ export const uninstall = async (flags: UninstallFlags, io: Io): Promise<number> 
     return 1;
   }
   const deadline = { at: performance.now() + timeoutMs, given: flags.timeout };
-  const { hooks, rest } = removalOf(loadManifests());
+  const objects = withNamespace(loadManifests(), home);
+  const { hooks, rest } = removalOf(objects, home);
+  // Of another version than the plugin's.
+  const others = (await superfluous(api, objects, home)).map(({ kind, name, namespace }) =>
+    doom(kind, name, namespace, home),
+  );
   const stay = flags.force && (await injectedPods(api)).length > 0;
   const doomed: Doomed[] = [];
   const drop = async (each: Doomed): Promise<void> => {
@@ -85,10 +83,11 @@ export const uninstall = async (flags: UninstallFlags, io: Io): Promise<number> 
   // First nothing calls us any more; then the controller, still running, lets its migrations go; then it goes itself.
   for (const hook of hooks) await drop(hook);
   await dropMigrations(api, migrations, Math.min(timeoutMs, 30_000));
-  if (flags.nodeCleanup && !stay) await runTasks(io, [{ title: WHAT, run: (tell) => cleanNodes(api, deadline, tell) }]);
+  if (flags.nodeCleanup && !stay)
+    await runTasks(io, [{ title: WHAT, run: (tell) => cleanNodes(api, home, deadline, tell) }]);
   else if (flags.nodeCleanup)
     io.err('nodes keep the runtime handler: pods that were moved may need it for as long as they run');
-  for (const each of [...(await strayMaps(api)), ...rest]) await drop(each);
+  for (const each of [...(await strayMaps(api, home)), ...others, ...rest]) await drop(each);
   if (doomed.length === 0) {
     io.err('kubectl-shadow is not installed; nothing was removed');
     return 0;

@@ -1,8 +1,8 @@
 /** Waiting for what was installed: one task an object, polled. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ShadowError } from '../../webhook/api/errors.ts';
-import { NAMESPACE } from '../../webhook/api/names.ts';
 import { type Api, ApiError, getOrNone, listAll } from '../api.ts';
+import { OURS } from '../installation.ts';
 import {
   type DaemonSet,
   type Deployment,
@@ -50,7 +50,7 @@ export const until = async (
         'SHADOW_E_TIMEOUT',
         `${what} after ${deadline.given}: ${missing}${found ? ` (${found})` : ''}`,
         {
-          hint: `look at kubectl -n ${NAMESPACE} get pods; the same command again goes on waiting`,
+          hint: `look at kubectl get pods -A -l ${OURS}; the same command again goes on waiting`,
         },
       );
     }
@@ -96,8 +96,9 @@ const MISSING: Partial<Record<Kind, (object: never) => Missing>> = {
   ValidatingWebhookConfiguration: webhookMissing satisfies (object: WebhookConfiguration) => Missing,
 };
 
-export const diagnose = async (api: Api): Promise<string> =>
-  troubles(await listAll<Pod>(api, { kind: 'Pod', namespace: NAMESPACE }))
+/** `home`: our namespace. */
+export const diagnose = async (api: Api, home: string): Promise<string> =>
+  troubles(await listAll<Pod>(api, { kind: 'Pod', namespace: home }))
     .slice(0, 3)
     .join('; ');
 
@@ -109,7 +110,11 @@ const readyTask = (api: Api, object: Obj, missing: (object: never) => Missing, d
     const now = await getOrNone(api, kind, name, namespace);
     return now === undefined ? 'it is not there' : missing(now as never);
   };
-  return { title, run: (tell) => until(title, deadline, ask, tell, () => diagnose(api)) };
+  return {
+    title,
+    run: (tell) =>
+      until(title, deadline, ask, tell, () => (namespace ? diagnose(api, namespace) : Promise.resolve(''))),
+  };
 };
 
 /** All that must be so before a migration can be asked for. Workloads first: they bring the CA and the webhook. */

@@ -105,6 +105,11 @@ const foundOf = ({ verdict, message, estimate }: Rehearsal): string => {
   ].join('; ');
 };
 
+const versionsOf = ({ status }: StatefulMigration): [string, string][] => {
+  const { controller, sidecar = 'unknown' } = status?.versions ?? {};
+  return controller === undefined ? [] : [['Versions:', `controller ${controller}, sidecar ${sidecar}`]];
+};
+
 /** A migration in detail, as kubectl describe sets it. */
 export const details = (migration: StatefulMigration, now: number): string => {
   const { metadata, status } = migration;
@@ -125,6 +130,7 @@ export const details = (migration: StatefulMigration, now: number): string => {
       ? []
       : ([['Started:', `${new Date(start).toISOString()} (${age(now - start)} ago)`]] as [string, string][])),
     ['Took:', seconds(totalMs(migration, now))],
+    ...versionsOf(migration),
   ];
   const lines = facts.map(([name, value]) => `${name.padEnd(12)}${value}`);
   if (error) lines.push(`${'Error:'.padEnd(12)}${error.message} [${error.code}]`, `${'Hint:'.padEnd(12)}${error.hint}`);

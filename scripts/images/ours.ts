@@ -67,16 +67,25 @@ export const pauseImage = (entry: string): Promise<BuiltImage> =>
     config: { Entrypoint: ['/pause'] },
   });
 
+/** Whose bundles it is made of, where it is not this tree's as it is; and its name. */
+export interface Edition {
+  readonly repository: string;
+  readonly name: string;
+}
+
 /**
  * Webhook, controller, sidecar and agent. The agent enters its node by nsenter and hands scripts to sh, so both are
  * here, and what nodes are given; nothing else of a distribution is. `criu`: the program.
  */
-export const shadowImage = async (criu: string): Promise<BuiltImage> => {
-  const app: ImageEntry[] = [{ path: '/app' }, ...bundles(DIST, '/app')];
+export const shadowImage = async (
+  criu: string,
+  { repository, name: image }: Edition = { repository: REPOSITORY, name: IMAGE.shadow },
+): Promise<BuiltImage> => {
+  const app: ImageEntry[] = [{ path: '/app' }, ...bundles(join(repository, 'dist'), '/app')];
   for (const name of ['shadow-runc', 'criu-gate'])
-    app.push({ path: `/app/runtime/${name}`, file: join(REPOSITORY, 'webhook/agent/runtime', name), mode: 0o755 });
+    app.push({ path: `/app/runtime/${name}`, file: join(repository, 'webhook/agent/runtime', name), mode: 0o755 });
   return buildImage({
-    name: IMAGE.shadow,
+    name: image,
     layers: [await nodeLayer(), await toolLayer(), await nodeTools({ criu, nft: '/usr/sbin/nft' }), app],
     config: { Entrypoint: ['/usr/bin/node'], WorkingDir: '/' },
   });

@@ -44,7 +44,8 @@ const restartStale = async (say: Say): Promise<void> => {
 
 /** By the road a user takes: `kubectl shadow install`. */
 export const install = async (say: Say): Promise<void> => {
-  const argv = [process.execPath, PLUGIN, 'install', '--wait', '--image', IMAGE.shadow];
+  // Trees of any version come here, and migrations that a killed test left.
+  const argv = [process.execPath, PLUGIN, 'install', '-n', NAMESPACE, '--force', '--wait', '--image', IMAGE.shadow];
   const { code, stdout, stderr } = await run(argv, { env: { KUBECONFIG } });
   if (code !== 0) throw new ShadowError('SHADOW_E_INTERNAL', `install: ${(stderr || stdout).trim()}`);
   await restartStale(say);

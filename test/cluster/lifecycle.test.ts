@@ -20,7 +20,20 @@ import { NODES, nodeDir, RUN } from '../../scripts/playground/layout.ts';
 import { ensureUp, kubeconfigPath, type NodeName, nodeExec } from '../../scripts/playground/lib.ts';
 import { must } from '../../scripts/playground/run.ts';
 import { DROP_IN } from '../../webhook/agent/setup/config.ts';
+import {
+  closeBed,
+  deployApp,
+  finish,
+  instances,
+  migrateAway,
+  openBed,
+  openLoad,
+  plugin,
+  type Spec,
+} from './support/bed.ts';
+import { EXACT } from './support/load.ts';
 
+const SPEC: Spec = { topic: 'roamer', mode: 'sequential' };
 const kubeconfig = kubeconfigPath();
 const shadow = (...args: string[]) => runPlugin(args, { kubeconfig, timeoutMs: 250_000 });
 const install = (timeout: string) => shadow('install', '--image', IMAGE.shadow, '--timeout', timeout);
@@ -64,7 +77,11 @@ const gone = (): Promise<unknown> =>
   expect.poll(objects, { timeout: 60_000 }).not.toContainEqual(expect.stringMatching(/shadow/));
 
 beforeAll(() => ensureUp({ log: (line) => console.error(line) }));
-afterAll(() => ensureUp({ log: () => undefined }));
+afterAll(async () => {
+  // A test that failed may have left it elsewhere.
+  await shadow('uninstall', '--yes', '--force');
+  await ensureUp({ log: () => undefined });
+});
 
 it('a cluster is after uninstall what it was before install, and its nodes too', async () => {
   const first = await shadow('uninstall', '--yes');
@@ -81,6 +98,43 @@ it('a cluster is after uninstall what it was before install, and its nodes too',
   expect(await state()).toEqual(bare);
   const { stderr } = await shadow('uninstall', '--yes');
   expect(stderr).toContain('not installed');
+});
+
+it('in a namespace of its own it is found by every command, moves a pod exactly, and leaves nothing', async () => {
+  const HOME = 'shadow-elsewhere';
+  expect(await shadow('uninstall', '--yes')).toMatchObject({ exit: 0 });
+  await gone();
+  const bare = await state();
+  const done = await shadow('install', '-n', HOME, '--image', IMAGE.shadow, '--timeout', '3m');
+  expect(done.exit, done.stderr).toBe(0);
+  expect(await kubectl('get', 'pods', '-n', 'shadow-system', '-o', 'name')).toEqual([]);
+  const bed = await openBed('shadow-test-elsewhere');
+  try {
+    await deployApp(bed, SPEC);
+    const load = await openLoad(bed, SPEC, { rate: 30 });
+    load.start();
+    await load.flowing();
+    const check = await plugin(bed, 'check', '--wait', '--timeout', '90s');
+    expect(check.exit, check.stdout).toBe(0);
+    expect((await plugin(bed, 'version')).stdout).toContain('Server Version');
+    expect(await plugin(bed, 'check', 'pod/roamer-0', '--wait', '--timeout', '60s')).toMatchObject({ exit: 0 });
+    const before = await instances(bed, SPEC);
+    const { exit, stderr } = await migrateAway(bed, 'roamer-0', 'ShadowPodSwap');
+    expect(exit, stderr).toBe(0);
+    expect((await plugin(bed, 'status', 'pod/roamer-0')).stdout).toContain('Completed');
+    expect(await instances(bed, SPEC)).toEqual(before);
+    expect(await finish(bed, SPEC, load)).toMatchObject({ ...EXACT, reordered: 0 });
+    const second = await shadow('install', '-n', 'shadow-system');
+    expect(second).toMatchObject({ exit: 1, stderr: expect.stringContaining('SHADOW_E_NAMESPACE') });
+    const foreign = await shadow('uninstall', '--yes');
+    expect(foreign).toMatchObject({ exit: 1, stderr: expect.stringContaining('SHADOW_E_IN_USE') });
+  } finally {
+    await closeBed(bed);
+  }
+  const end = await shadow('uninstall', '--yes');
+  expect(end.exit, end.stderr).toBe(0);
+  await gone();
+  expect(await state()).toEqual(bare);
 });
 
 it('a containerd that does not come up with the handler is put back, and install says why', async () => {

@@ -10,6 +10,10 @@ import { sidecarContainer, sidecarVolumes } from './sidecar.ts';
 
 export interface InjectOptions {
   image: string;
+  /** Of what is in it. undefined: not known. */
+  version?: string | undefined;
+  /** Namespace of our components; undefined: NAMESPACE. */
+  home?: string | undefined;
   /** Of the request: the object itself need not carry it. */
   namespace: string;
   /** Pods of this cluster may have IPv6 alone. */
@@ -54,12 +58,14 @@ const withSeccomp = (pod: V1Pod): V1Container[] => {
   );
 };
 
-const annotated = (pod: V1Pod, status: string): V1Pod => ({
-  ...pod,
-  metadata: { ...pod.metadata, annotations: { ...pod.metadata?.annotations, [ANNOTATION.status]: status } },
-});
+const annotated = (pod: V1Pod, status: string, version?: string): V1Pod => {
+  const { [ANNOTATION.version]: _, ...others } = pod.metadata?.annotations ?? {};
+  const annotations = { ...others, [ANNOTATION.status]: status, ...(version && { [ANNOTATION.version]: version }) };
+  return { ...pod, metadata: { ...pod.metadata, annotations } };
+};
 
-const injected = (pod: V1Pod, { image, namespace, ipv6 = false }: InjectOptions): V1Pod => {
+const injected = (pod: V1Pod, options: InjectOptions): V1Pod => {
+  const { namespace, version, ipv6 = false } = options;
   check(pod);
   const plan = planBrokers(pod, { namespace, ipv6 });
   const spec = pod.spec!;
@@ -74,8 +80,8 @@ const injected = (pod: V1Pod, { image, namespace, ipv6 = false }: InjectOptions)
   const volumes = sidecarVolumes(plan.secret);
   const own = volumes.map(({ name }) => name);
   if (spec.volumes?.some(({ name }) => own.includes(name))) refuse(`a volume of it is called ${own.join(' or ')}`);
-  const sidecar = sidecarContainer(pod, plan, image);
-  const after = annotated(pod, 'injected');
+  const sidecar = sidecarContainer(pod, plan, options);
+  const after = annotated(pod, 'injected', version);
   return {
     ...after,
     metadata: { ...after.metadata, labels: { ...pod.metadata?.labels, [LABEL.injected]: 'true' } },

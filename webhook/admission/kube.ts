@@ -12,7 +12,6 @@ import {
   ANNOTATION,
   CA,
   INJECT_WEBHOOK_CONFIG,
-  NAMESPACE,
   RESTORE_WEBHOOK_CONFIG,
   VALIDATE_WEBHOOK_CONFIG,
   WEBHOOK,
@@ -32,14 +31,19 @@ const asConflict = (error: unknown): never => {
   throw error;
 };
 
-export const secretsOf = (core: CoreV1Api): SecretsLike => ({
-  read: (name) => core.readNamespacedSecret({ name, namespace: NAMESPACE }).catch(orUndefined),
-  create: (body) => core.createNamespacedSecret({ namespace: NAMESPACE, body }).catch(asConflict),
-  update: (body) =>
-    core.replaceNamespacedSecret({ name: body.metadata!.name!, namespace: NAMESPACE, body }).catch(asConflict),
+export const secretsOf = (core: CoreV1Api, namespace: string): SecretsLike => ({
+  namespace,
+  read: (name) => core.readNamespacedSecret({ name, namespace }).catch(orUndefined),
+  create: (body) => core.createNamespacedSecret({ namespace, body }).catch(asConflict),
+  update: (body) => core.replaceNamespacedSecret({ name: body.metadata!.name!, namespace, body }).catch(asConflict),
 });
 
-export const publisherOf = (core: CoreV1Api, admission: AdmissionregistrationV1Api): PublisherLike => ({
+export const publisherOf = (
+  core: CoreV1Api,
+  admission: AdmissionregistrationV1Api,
+  namespace: string,
+): PublisherLike => ({
+  namespace,
   patchConfigs: async (patch) => {
     for (const name of [INJECT_WEBHOOK_CONFIG, RESTORE_WEBHOOK_CONFIG]) {
       const config = await admission.readMutatingWebhookConfiguration({ name }).catch(orUndefined);
@@ -106,11 +110,12 @@ export interface Kube {
   skipped: ReturnType<typeof skippedEvent>;
 }
 
-export const kubeOf = (config: KubeConfig): Kube => {
+/** `namespace`: ours. */
+export const kubeOf = (config: KubeConfig, namespace: string): Kube => {
   const core = config.makeApiClient(CoreV1Api);
   return {
-    secrets: secretsOf(core),
-    publisher: publisherOf(core, config.makeApiClient(AdmissionregistrationV1Api)),
+    secrets: secretsOf(core, namespace),
+    publisher: publisherOf(core, config.makeApiClient(AdmissionregistrationV1Api), namespace),
     migrations: migrationsOf(config.makeApiClient(CustomObjectsApi)),
     skipped: skippedEvent(core),
   };

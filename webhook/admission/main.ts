@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:https';
 import { isIPv6 } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KubeConfig } from '@kubernetes/client-node';
+import packageJson from '../../package.json' with { type: 'json' };
 import { NAMESPACE, PORT } from '../api/names.ts';
 import { createLog, type Log } from '../log.ts';
 import { createRegistry, serveMetrics } from '../metrics.ts';
@@ -66,7 +67,8 @@ const main = async (env: NodeJS.ProcessEnv): Promise<void> => {
   if (!image) throw new Error('SHADOW_IMAGE is not set: the image to inject');
   const config = new KubeConfig();
   config.loadFromCluster();
-  const kube = kubeOf(config);
+  const home = env.SHADOW_NAMESPACE ?? NAMESPACE;
+  const kube = kubeOf(config, home);
   const state: State = { published: false };
   const registry = createRegistry('webhook');
   const stop = new AbortController();
@@ -78,7 +80,8 @@ const main = async (env: NodeJS.ProcessEnv): Promise<void> => {
   if (!state.trust) return metrics.close();
   const app = admissionApp({
     image,
-    namespace: env.SHADOW_NAMESPACE ?? NAMESPACE,
+    version: packageJson.version,
+    namespace: home,
     // The family a cluster has one address of is its first; its pods may have no other.
     ipv6: isIPv6(env.KUBERNETES_SERVICE_HOST ?? ''),
     migrations: kube.migrations,

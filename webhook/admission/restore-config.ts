@@ -1,6 +1,6 @@
 /** The configuration of the restore webhook, which fails closed for the very pods that swap now, and the pod that proves it. Pure. */
 import type { V1MutatingWebhook, V1MutatingWebhookConfiguration, V1Pod } from '@kubernetes/client-node';
-import { ANNOTATION, LABEL, NAMESPACE, RESTORE_WEBHOOK_CONFIG, WEBHOOK } from '../api/names.ts';
+import { ANNOTATION, LABEL, RESTORE_WEBHOOK_CONFIG, WEBHOOK } from '../api/names.ts';
 import { RESTRICTED } from './sidecar.ts';
 
 export interface SwappingPod {
@@ -9,10 +9,10 @@ export interface SwappingPod {
   pod: string;
 }
 
-const entry = ({ namespace, pod }: SwappingPod, caBundle: string): V1MutatingWebhook => ({
+const entry = ({ namespace, pod }: SwappingPod, caBundle: string, home: string): V1MutatingWebhook => ({
   name: `${pod}.${namespace}.restore.shadow.ms2m.io`,
   admissionReviewVersions: ['v1'],
-  clientConfig: { service: { name: WEBHOOK, namespace: NAMESPACE, path: '/restore', port: 443 }, caBundle },
+  clientConfig: { service: { name: WEBHOOK, namespace: home, path: '/restore', port: 443 }, caBundle },
   rules: [{ apiGroups: [''], apiVersions: ['v1'], operations: ['CREATE'], resources: ['pods'], scope: 'Namespaced' }],
   namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': namespace } },
   objectSelector: { matchLabels: { [LABEL.statefulSetPod]: pod } },
@@ -23,15 +23,16 @@ const entry = ({ namespace, pod }: SwappingPod, caBundle: string): V1MutatingWeb
   timeoutSeconds: 5,
 });
 
-/** `caPem`: `ca.crt` of ConfigMap shadow-ca. With no target left the configuration is to be deleted, not emptied. */
+/** `caPem`: `ca.crt` of ConfigMap shadow-ca; `home`: our namespace. With no target left the configuration is to be deleted, not emptied. */
 export const restoreWebhookConfig = (
   targets: readonly SwappingPod[],
   caPem: string,
+  home: string,
 ): V1MutatingWebhookConfiguration => ({
   apiVersion: 'admissionregistration.k8s.io/v1',
   kind: 'MutatingWebhookConfiguration',
   metadata: { name: RESTORE_WEBHOOK_CONFIG, labels: { 'app.kubernetes.io/name': 'kubectl-shadow' } },
-  webhooks: targets.map((target) => entry(target, Buffer.from(caPem).toString('base64'))),
+  webhooks: targets.map((target) => entry(target, Buffer.from(caPem).toString('base64'), home)),
 });
 
 const PROBED = 'live';

@@ -16,6 +16,8 @@ export interface RestoreTarget {
   sidecarForm: 'init' | 'container';
   /** Container name → image reference the copy runs, pinned; others stay as they are. */
   images: Readonly<Record<string, string>>;
+  /** Of the sidecar that is restored; undefined: as the pod says. */
+  version?: string | undefined;
 }
 
 type InitForm = 'noop' | 'omit';
@@ -87,7 +89,12 @@ export const asRestoreTarget = (pod: V1Pod, target: RestoreTarget, init: InitFor
     nodeName: target.node,
   };
   if (spec.initContainers?.length === 0) delete spec.initContainers;
-  const annotations = { ...pod.metadata?.annotations, [ANNOTATION.restore]: target.claim };
+  const annotations: Record<string, string> = {
+    ...pod.metadata?.annotations,
+    // A webhook that has been upgraded meanwhile injects another than is restored.
+    ...(target.version && { [ANNOTATION.version]: target.version }),
+    [ANNOTATION.restore]: target.claim,
+  };
   return { ...pod, metadata: { ...pod.metadata, annotations }, spec };
 };
 

@@ -8,8 +8,18 @@ import type {
   V1Volume,
 } from '@kubernetes/client-node';
 import { ShadowError } from '../api/errors.ts';
-import { ANNOTATION, BLIND_PORTS, BLIND_TLS_PORTS, CA, PORT, SIDECAR, TOKEN_AUDIENCE } from '../api/names.ts';
+import {
+  ANNOTATION,
+  BLIND_PORTS,
+  BLIND_TLS_PORTS,
+  CA,
+  NAMESPACE,
+  PORT,
+  SIDECAR,
+  TOKEN_AUDIENCE,
+} from '../api/names.ts';
 import type { Plan } from './brokers.ts';
+import type { InjectOptions } from './inject.ts';
 
 /** Meets PodSecurity restricted, whatever the pod's own settings are. */
 export const RESTRICTED: V1SecurityContext = {
@@ -54,7 +64,7 @@ const reattachOf = (pod: V1Pod): V1EnvVar[] => {
 export const sidecarContainer = (
   pod: V1Pod,
   { brokers, secret }: Pick<Plan, 'brokers' | 'secret'>,
-  image: string,
+  { image, home = NAMESPACE }: Pick<InjectOptions, 'image' | 'home'>,
 ): V1Container => {
   const declared = new Set(pod.spec!.containers.flatMap(({ ports }) => ports?.map((port) => port.containerPort) ?? []));
   return {
@@ -70,6 +80,7 @@ export const sidecarContainer = (
         name: 'SHADOW_BLIND_PORTS',
         value: JSON.stringify([...BLIND_PORTS, ...BLIND_TLS_PORTS].filter((port) => !declared.has(port))),
       },
+      ...(home === NAMESPACE ? [] : [{ name: 'SHADOW_NAMESPACE', value: home }]),
       ...graceOf(pod),
       ...reattachOf(pod),
     ],

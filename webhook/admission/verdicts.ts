@@ -13,6 +13,8 @@ import { checkMigration } from './validate.ts';
 export interface Surroundings {
   /** Put into injected pods. */
   image: string;
+  /** Of that image. */
+  version?: string | undefined;
   /** Ours. */
   namespace: string;
   /** Pods of this cluster may have IPv6 alone. */
@@ -25,10 +27,12 @@ export interface Surroundings {
   onSkipped(pod: V1Pod, namespace: string, reason: string): void;
 }
 
-const optionsOf = ({ namespace }: Question, { image, ipv6 = false }: Surroundings): InjectOptions => ({
-  image,
+const optionsOf = ({ namespace }: Question, around: Surroundings): InjectOptions => ({
+  image: around.image,
+  version: around.version,
+  home: around.namespace,
   namespace,
-  ipv6,
+  ipv6: around.ipv6 ?? false,
 });
 
 export const injectVerdict = async (question: Question, around: Surroundings): Promise<Verdict> => {

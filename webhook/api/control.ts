@@ -1,6 +1,6 @@
 /**
  * The control protocol between sidecar and controller: JSON text messages over one WebSocket, dialled by the sidecar
- * (wss://shadow-controller.shadow-system.svc:8444/v1/sidecar, `Authorization: Bearer <projected token>`; the controller
+ * (wss://shadow-controller.<our namespace>.svc:8444/v1/sidecar, `Authorization: Bearer <projected token>`; the controller
  * proves it by TokenReview and takes pod name and uid from its claims).
  *
  * Every command carries the claim and the leader's epoch (Lease transitions); a sidecar refuses a lower epoch than the
@@ -38,6 +38,8 @@ export type SidecarState = z.infer<typeof SidecarState>;
 export const Hello = z.object({
   type: z.literal('hello'),
   version: z.string(),
+  /** See skew.ts. None: 1, as it was before it was told. */
+  protocol: z.number().int().optional(),
   /** Random per sidecar process; a restored copy keeps its source's. */
   process: z.string(),
   state: SidecarState,

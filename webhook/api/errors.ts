@@ -81,11 +81,11 @@ export const CATALOGUE = {
   },
   SHADOW_E_AGENT_UNREACHABLE: {
     message: 'the agent of a node does not answer',
-    hint: 'look at kubectl -n shadow-system get pods -o wide',
+    hint: 'look at kubectl get pods -A -o wide -l app.kubernetes.io/name=kubectl-shadow',
   },
   SHADOW_E_WEBHOOK: {
     message: 'the restore webhook does not answer',
-    hint: 'look at kubectl -n shadow-system get pods; nothing was touched',
+    hint: 'look at kubectl get pods -A -l app.kubernetes.io/name=kubectl-shadow; nothing was touched',
   },
   SHADOW_E_MUTE: {
     message: 'the source could not be muted in time',
@@ -152,6 +152,14 @@ export const CATALOGUE = {
   SHADOW_E_UNINJECT: {
     message: 'the sidecar cannot be taken out of the manifest',
     hint: 'apply the manifest as it was before it was injected',
+  },
+  SHADOW_E_SKEW: {
+    message: 'the versions do not go together',
+    hint: 'restart the pod once, so that it comes back with the sidecar of the installed version',
+  },
+  SHADOW_E_NAMESPACE: {
+    message: 'kubectl-shadow cannot be installed in this namespace',
+    hint: 'choose another namespace, or see the reason',
   },
   SHADOW_E_STALE: {
     message: 'a command of an older controller or another migration',

@@ -25,6 +25,8 @@ export const LABEL = {
 export const ANNOTATION = {
   /** Set by the webhook: `injected` or `skipped: <reason>`. Its presence makes injection idempotent. */
   status: `${DOMAIN}/status`,
+  /** Set by the webhook: version of the sidecar. A copy has its source's. None: it is of a version before 0.2. */
+  version: `${DOMAIN}/version`,
   /** Set by `kubectl shadow inject` on templates: what it replaced (plugin/inject/undo.ts), for `uninject` to put back. */
   before: `${DOMAIN}/before`,
   /**
@@ -58,22 +60,26 @@ export const ANNOTATION = {
 
 export const FINALIZER = `${DOMAIN}/cleanup`;
 
+/** Where our components run unless `install --namespace` says otherwise; they are told by SHADOW_NAMESPACE. */
 export const NAMESPACE = 'shadow-system';
 export const WEBHOOK = 'shadow-webhook';
 export const CONTROLLER = 'shadow-controller';
 export const AGENT = 'shadow-agent';
 /** RuntimeClass and its containerd handler share this name. */
 export const RUNTIME_CLASS = 'shadow';
-/** Secret with the CA key (namespace NAMESPACE), and ConfigMap with `ca.crt` (NAMESPACE and every namespace with injected pods). */
+/** Secret with the CA key (in our namespace), and ConfigMap with `ca.crt` (there and in every namespace with injected pods). */
 export const CA = 'shadow-ca';
-/** Secrets of type kubernetes.io/tls (tls.crt, tls.key, ca.crt) in NAMESPACE. */
+/** Secrets of type kubernetes.io/tls (tls.crt, tls.key, ca.crt) in our namespace. */
 export const TLS_SECRET = {
   webhook: 'shadow-webhook-tls',
   controller: 'shadow-controller-tls',
   agent: 'shadow-agent-tls',
 } as const;
+/** The name by which a pod of the cluster reaches a Service of ours, and which its certificate has. */
+export const serviceHost = (service: string, namespace: string): string => `${service}.${namespace}.svc`;
+
 export const LEASE = 'shadow-controller';
-/** ConfigMap in NAMESPACE: what the controller has heard of every node (node-reports.ts). */
+/** ConfigMap in our namespace: what the controller has heard of every node (node-reports.ts). */
 export const NODE_REPORTS = 'shadow-nodes';
 export const INJECT_WEBHOOK_CONFIG = 'shadow-inject';
 export const RESTORE_WEBHOOK_CONFIG = 'shadow-restore';

@@ -25,6 +25,7 @@ export interface Session {
   process: string;
   /** Of the sidecar. */
   version?: string | undefined;
+  protocol?: number | undefined;
   outstanding?: number | undefined;
   /** Mute, recording, replaying: why it can't be cut or replayed any more; its code, if it is one of the catalogue's. */
   lost?: string | undefined;
@@ -109,6 +110,8 @@ export interface Context {
   cluster: Cluster;
   sidecars: Sidecars;
   agents: Agents;
+  /** Our namespace. */
+  home: string;
   /** What the dry-run pod names that proves the restore webhook. */
   probeImage: string;
   /** What this leader alone has done or seen, and when; a new leader does without. See steps/memory.ts. */

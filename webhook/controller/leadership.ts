@@ -29,6 +29,8 @@ export interface LeadOptions {
   cluster: Cluster;
   agents: Agents;
   hub: Hub;
+  /** Our namespace. */
+  home: string;
   probeImage: string;
   log: Log;
   measures: Measures;
@@ -41,7 +43,7 @@ export interface Lead {
   stop(): Promise<void>;
 }
 
-export const lead = ({ epoch, cluster, agents, hub, probeImage, log, measures }: LeadOptions): Lead => {
+export const lead = ({ epoch, cluster, agents, hub, home, probeImage, log, measures }: LeadOptions): Lead => {
   const traced = tracing(cluster, hub);
   const ctx: Context = {
     now: () => Date.now(),
@@ -49,6 +51,7 @@ export const lead = ({ epoch, cluster, agents, hub, probeImage, log, measures }:
     cluster,
     agents,
     sidecars: hub,
+    home,
     probeImage,
     memory: new Map(),
     seen: traced.seen,

@@ -110,7 +110,7 @@ const main = async (): Promise<void> => {
     log,
   });
   const agents = createAgents({ tls: () => readTls(TLS_DIR), pods: () => agentPods.all() });
-  leading = lead({ epoch, cluster, agents, hub, probeImage, log, measures: measuresOf(registry) });
+  leading = lead({ epoch, cluster, agents, hub, home: namespace, probeImage, log, measures: measuresOf(registry) });
   await leading.start();
   await takeService(cluster, namespace, me);
   survey = new Survey({ cluster, agents, write: reportWriter(rest, namespace), onError });

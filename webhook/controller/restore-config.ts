@@ -64,7 +64,7 @@ export const writeRestoreConfig = async (ctx: Context, migration: StatefulMigrat
     if (present !== undefined) await ctx.cluster.deleteRestoreConfig(present).catch(overtaken);
     return;
   }
-  const template = restoreWebhookConfig(targets, await ctx.cluster.caBundle());
+  const template = restoreWebhookConfig(targets, await ctx.cluster.caBundle(), ctx.home);
   const resourceVersion = present?.metadata?.resourceVersion;
   const wanted: V1MutatingWebhookConfiguration = {
     ...template,

@@ -7,12 +7,8 @@ import type { LookupFunction } from 'node:net';
 import type { ConnectionOptions, TLSSocket } from 'node:tls';
 import { type ClientOptions, WebSocket } from 'ws';
 import { FromController, type FromSidecar, type Hello } from '../api/control.ts';
-import { CONTROLLER, NAMESPACE } from '../api/names.ts';
 import type { Log } from '../log.ts';
 import type { Credentials } from './identity.ts';
-
-/** The name in the controller's certificate, whatever address is dialled. */
-export const SERVER_NAME = `${CONTROLLER}.${NAMESPACE}.svc`;
 
 const KEEPALIVE_MS = 10_000;
 /** Ticks of KEEPALIVE_MS without a byte from the controller before it counts as gone. */
@@ -21,6 +17,8 @@ const MAX_MESSAGE_BYTES = 4 << 20;
 
 export interface ControlOptions {
   readonly url: string;
+  /** The name in the controller's certificate, whatever address is dialled. */
+  readonly serverName: string;
   readonly credentials: () => Credentials | undefined;
   readonly hello: () => Hello;
   /** A handoff is going on: every millisecond without the controller is in somebody's pause. */
@@ -60,7 +58,7 @@ const parse = (data: string): FromController | undefined => {
 };
 
 export const createControl = (options: ControlOptions): Control => {
-  const { url, credentials, hello, urgent, onOpen, onMessage, log } = options;
+  const { url, serverName, credentials, hello, urgent, onOpen, onMessage, log } = options;
   let socket: WebSocket | undefined;
   let number = 0;
   let open = false;
@@ -103,7 +101,7 @@ export const createControl = (options: ControlOptions): Control => {
     const how: ClientOptions & Pick<ConnectionOptions, 'servername' | 'lookup'> = {
       headers: { authorization: `Bearer ${secrets.token}` },
       ca: secrets.ca,
-      servername: SERVER_NAME,
+      servername: serverName,
       lookup,
       handshakeTimeout: urgent() ? 1000 : 5000,
       maxPayload: MAX_MESSAGE_BYTES,

@@ -4,10 +4,11 @@ import * as z from 'zod';
 import packageJson from '../../package.json' with { type: 'json' };
 import { CONTROL_PATH } from '../api/control.ts';
 import { asShadowError, ShadowError } from '../api/errors.ts';
-import { BLIND_PORTS, PORT, SIDECAR } from '../api/names.ts';
+import { BLIND_PORTS, CONTROLLER, NAMESPACE, PORT, SIDECAR, serviceHost } from '../api/names.ts';
+import { PROTOCOL } from '../api/skew.ts';
 import type { Log } from '../log.ts';
 import { type Commands, createCommands } from './commands.ts';
-import { createControl, SERVER_NAME } from './control.ts';
+import { createControl } from './control.ts';
 import { restarted } from './handoff.ts';
 import { createHealth } from './health.ts';
 import { pathsOf, readCredentials, readIdentity } from './identity.ts';
@@ -34,6 +35,8 @@ export interface Settings {
   /** Where the Secret of the brokers' TLS is mounted, if there is one. */
   readonly tlsDir: string;
   readonly controllerUrl: string;
+  /** The name in its certificate. */
+  readonly controllerName: string;
   readonly healthPort: number;
   readonly graceMs: number;
   /** Longest time that a lost broker connection is kept from the app; 0: it is not. */
@@ -59,7 +62,10 @@ const Environment = z.object({
   SHADOW_BLIND_PORTS: Ports.optional(),
   /** For tests. */
   SHADOW_TLS_DIR: z.string().default(SIDECAR.tlsDir),
-  SHADOW_CONTROLLER_URL: z.url().default(`wss://${SERVER_NAME}:${PORT.controller}${CONTROL_PATH}`),
+  /** Where the controller runs. */
+  SHADOW_NAMESPACE: z.string().min(1).default(NAMESPACE),
+  /** For tests. */
+  SHADOW_CONTROLLER_URL: z.url().optional(),
   SHADOW_HEALTH_PORT: Port.default(PORT.health),
   SHADOW_GRACE_SECONDS: z.coerce.number().min(0).default(25),
   // Ten days are more than enough, and a timer takes no more than 24.
@@ -70,11 +76,13 @@ const Environment = z.object({
 export const settingsOf = (env: NodeJS.ProcessEnv): Settings => {
   try {
     const parsed = Environment.parse(env);
+    const controllerName = serviceHost(CONTROLLER, parsed.SHADOW_NAMESPACE);
     return {
       brokers: parsed.SHADOW_BROKERS,
       blindPorts: parsed.SHADOW_BLIND_PORTS ?? BLIND_PORTS,
       tlsDir: parsed.SHADOW_TLS_DIR,
-      controllerUrl: parsed.SHADOW_CONTROLLER_URL,
+      controllerUrl: parsed.SHADOW_CONTROLLER_URL ?? `wss://${controllerName}:${PORT.controller}${CONTROL_PATH}`,
+      controllerName,
       healthPort: parsed.SHADOW_HEALTH_PORT,
       graceMs: parsed.SHADOW_GRACE_SECONDS * 1000,
       reattachMs: parsed.SHADOW_REATTACH_SECONDS * 1000,
@@ -150,8 +158,13 @@ export const startSidecar = async (env: NodeJS.ProcessEnv, createRelay: CreateRe
   });
   const control = createControl({
     url: settings.controllerUrl,
+    serverName: settings.controllerName,
     credentials: () => readCredentials(paths.idDir),
-    hello: () => ({ type: 'hello', version: packageJson.version, process: process_, ...commands.hello() }),
+    hello: () => ({
+      ...{ type: 'hello', version: packageJson.version, protocol: PROTOCOL },
+      process: process_,
+      ...commands.hello(),
+    }),
     urgent: () => commands.state().state !== 'idle',
     onOpen: commands.opened,
     onMessage: commands.handle,

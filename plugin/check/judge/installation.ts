@@ -1,5 +1,7 @@
 /** Is the API server fit, and are our parts there and answering? Pure. */
 import { CONTROLLER, LABEL, NAMESPACE, RUNTIME_CLASS, WEBHOOK } from '../../../webhook/api/names.ts';
+import { minorsAhead } from '../../../webhook/api/skew.ts';
+import { versionOf } from '../../install/installed.ts';
 import { deploymentMissing } from '../../install/ready.ts';
 import { tooOld } from '../../install/server.ts';
 import { troubles } from '../../install/wait.ts';
@@ -56,6 +58,21 @@ export const crd = ({ crd: fact, ownCrd }: Facts): Finding =>
     },
     fail('kubectl-shadow is not installed in this cluster'),
   );
+
+/** Of the parts that may be seen. */
+export const versions = ({ crd, webhook, controller, agentSet, ownVersion }: Facts): Finding => {
+  const seen = Object.entries({ CRD: crd, webhook, controller, agents: agentSet }).flatMap(([name, fact]) =>
+    'got' in fact ? [{ name, version: versionOf(fact.got.metadata) }] : [],
+  );
+  const [first] = seen;
+  if (first === undefined) return skippedFor('you may not read any of our parts');
+  if (seen.some(({ version }) => version !== first.version))
+    return warn(`the parts differ: ${seen.map(({ name, version }) => `${name} ${version}`).join(', ')}`);
+  const ahead = minorsAhead(first.version, ownVersion);
+  const told = `${first.version} is installed, the plugin is ${ownVersion}`;
+  if (ahead === 0) return pass(`${first.version} is installed`);
+  return ahead === undefined || Math.abs(ahead) > 1 ? fail(told) : warn(told);
+};
 
 /** `part`: name of a Deployment and prefix of its pods' names. */
 const running = (fact: Fact<Deployment>, facts: Facts, part: string): Finding =>

@@ -2,7 +2,7 @@
 import { X509Certificate } from 'node:crypto';
 import type { V1Secret } from '@kubernetes/client-node';
 import { describe, expect, test } from 'vitest';
-import { LIFE, ROLES } from '../../../webhook/admission/ca/authority.ts';
+import { dnsNames, LIFE, ROLES, type Role } from '../../../webhook/admission/ca/authority.ts';
 import { bundlePatch } from '../../../webhook/admission/ca/publish.ts';
 import { Conflict, ensureTrust, type SecretsLike } from '../../../webhook/admission/ca/secrets.ts';
 import { applyPatch } from './apply-patch.ts';
@@ -12,9 +12,13 @@ const START = Date.parse('2026-01-01T00:00:00Z');
 
 /** Secrets with the API server's optimistic concurrency; every call lets the other replica in. */
 class Store implements SecretsLike {
+  readonly namespace: string;
   readonly secrets = new Map<string, V1Secret>();
   conflicts = 0;
   private version = 0;
+  constructor(namespace = 'shadow-system') {
+    this.namespace = namespace;
+  }
 
   async read(name: string): Promise<V1Secret | undefined> {
     await new Promise(setImmediate);
@@ -132,10 +136,10 @@ test('a Secret that was tampered with is made good', async () => {
 test('certificates say who they are and what they are for', async () => {
   const store = new Store();
   await ensureTrust(store, START);
-  for (const [role, { name, dns }] of Object.entries(ROLES)) {
+  for (const [role, { name }] of Object.entries(ROLES)) {
     const cert = new X509Certificate(store.text(`shadow-${role}-tls`, 'tls.crt'));
     expect(cert.subject).toBe(`CN=${name}`);
-    for (const host of dns) expect(cert.checkHost(host)).toBe(host);
+    for (const host of dnsNames(role as Role, 'shadow-system')) expect(cert.checkHost(host)).toBe(host);
     expect(cert.checkHost('shadow-other')).toBeUndefined();
     expect(cert.ca).toBe(false);
     // serverAuth for all, clientAuth for those that call agents: never the webhook.
@@ -143,6 +147,20 @@ test('certificates say who they are and what they are for', async () => {
       role === 'webhook' ? ['1.3.6.1.5.5.7.3.1'] : ['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2'],
     );
   }
+});
+
+test('certificates follow the namespace: those of another are issued anew, by the same CA', async () => {
+  const store = new Store();
+  await ensureTrust(store, START);
+  const moved = new Store('elsewhere');
+  for (const [name, secret] of store.secrets) moved.secrets.set(name, structuredClone(secret));
+  const { bundle, serving } = await ensureTrust(moved, START);
+  const cert = new X509Certificate(serving.cert);
+  expect(cert.checkHost('shadow-webhook.elsewhere.svc')).toBeDefined();
+  expect(cert.checkHost('shadow-webhook.shadow-system.svc')).toBeUndefined();
+  expect(trusts(bundle, serving.cert, START)).toBe(true);
+  expect(moved.secrets.get('shadow-webhook-tls')?.metadata?.namespace).toBe('elsewhere');
+  expect(moved.text('shadow-agent-tls', 'tls.crt')).toBe(store.text('shadow-agent-tls', 'tls.crt'));
 });
 
 test('the bundle goes into every webhook that lacks it, once', () => {

@@ -4,7 +4,12 @@ import { describe, expect, test } from 'vitest';
 import { probePod, provesLive, restoreWebhookConfig } from '../../../webhook/admission/restore-config.ts';
 import type { Question } from '../../../webhook/admission/review.ts';
 import { restoreTarget } from '../../../webhook/admission/targets.ts';
-import { restoreVerdict, type Surroundings, validateVerdict } from '../../../webhook/admission/verdicts.ts';
+import {
+  injectVerdict,
+  restoreVerdict,
+  type Surroundings,
+  validateVerdict,
+} from '../../../webhook/admission/verdicts.ts';
 import {
   type Handoff,
   isEnded,
@@ -113,11 +118,35 @@ describe('a claim on a pod', () => {
   });
 });
 
+test('the version of a successor is that of the sidecar it restores, whatever the webhook injects', async () => {
+  const versions = { controller: '0.2.0', sidecar: '0.1.0', nodes: [] };
+  const upgraded = { ...around(migration({}, { versions })), version: '0.2.0' };
+  const { patch } = await restoreVerdict(asked(successor()), upgraded);
+  const after = applyPatch(successor(), patch!) as V1Pod;
+  expect(after.metadata?.annotations).toMatchObject({ 'shadow.ms2m.io/version': '0.1.0' });
+});
+
+test("an injected pod says its sidecar's version, and where the controller is if it is not in shadow-system", async () => {
+  const plain: V1Pod = {
+    metadata: { name: 'web', labels: { 'shadow.ms2m.io/inject': 'true' } },
+    spec: { containers: [{ name: 'app', image: 'a', env: [{ name: 'AMQP_HOST', value: 'mq' }] }] },
+  };
+  const injected = async (over: Partial<Surroundings>): Promise<V1Pod> =>
+    applyPatch(plain, (await injectVerdict(asked(plain), { ...around(), ...over })).patch!) as V1Pod;
+  const env = (pod: V1Pod) =>
+    pod.spec?.initContainers?.[0]?.env?.find(({ name }) => name === 'SHADOW_NAMESPACE')?.value;
+  const [usual, moved] = [await injected({}), await injected({ namespace: 'tools', version: '0.2.0' })];
+  expect([env(usual), env(moved)]).toEqual([undefined, 'tools']);
+  expect(usual.metadata?.annotations).not.toHaveProperty(['shadow.ms2m.io/version']);
+  expect(moved.metadata?.annotations).toMatchObject({ 'shadow.ms2m.io/version': '0.2.0' });
+});
+
 test('the probe proves the webhook live only if it could read the migrations; a real pod is never taken for one', async () => {
   const probe = probePod({ namespace: 'shop', pod: 'c-0' }, 'i');
-  const { webhooks } = restoreWebhookConfig([{ namespace: 'shop', pod: 'c-0' }], 'CA');
+  const { webhooks } = restoreWebhookConfig([{ namespace: 'shop', pod: 'c-0' }], 'CA', 'tools');
   expect(probe.metadata?.labels).toMatchObject(webhooks![0]!.objectSelector!.matchLabels!);
   expect(webhooks![0]).toMatchObject({ failurePolicy: 'Fail', sideEffects: 'None' });
+  expect(webhooks![0]!.clientConfig.service?.namespace).toBe('tools');
   expect(provesLive(probe)).toBe(false);
   const { patch } = await restoreVerdict(asked(probe, { dryRun: true }), around());
   expect(provesLive(applyPatch(probe, patch!) as V1Pod)).toBe(true);

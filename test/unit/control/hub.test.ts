@@ -3,8 +3,7 @@ import { join } from 'node:path';
 import { afterEach, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { CONTROL_PATH, type Settlement } from '../../../webhook/api/control.ts';
-import { SERVER_NAME } from '../../../webhook/sidecar/control.ts';
-import { createAuthority, createWire, createWorld, pause, until, type World } from './world.ts';
+import { createAuthority, createWire, createWorld, pause, SERVER_NAME, until, type World } from './world.ts';
 
 // The machine may be busy; what is to be fast is measured by itself.
 vi.setConfig({ testTimeout: 30_000 });

@@ -100,6 +100,7 @@ test('woken under another uid it is the copy: another token, mute on disk, and d
   expect(ms).toBeLessThan(1000);
   expect(world.wire.accepted()).toBe(dials + 1);
   expect(world.hub().session('b')).toEqual({
+    protocol: 1,
     state: 'copy',
     claim: CLAIM,
     process: source,

@@ -242,6 +242,10 @@ test('the environment is checked and named', () => {
     graceMs: 25_000,
     reattachMs: 60_000,
   });
+  expect(settingsOf({ SHADOW_BROKERS, SHADOW_NAMESPACE: 'tools' })).toMatchObject({
+    controllerUrl: 'wss://shadow-controller.tools.svc:8444/v1/sidecar',
+    controllerName: 'shadow-controller.tools.svc',
+  });
   expect(settingsOf({ SHADOW_BROKERS, SHADOW_REATTACH_SECONDS: '0' }).reattachMs).toBe(0);
   expect(() => settingsOf({ SHADOW_BROKERS, SHADOW_REATTACH_SECONDS: '-1' })).toThrow(/SHADOW_REATTACH_SECONDS/);
   expect(settingsOf({ SHADOW_BROKERS, SHADOW_BLIND_PORTS: '' }).blindPorts).toEqual([]);

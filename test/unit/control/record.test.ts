@@ -2,8 +2,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { CONTROL_PATH, RECORD_CHUNK } from '../../../webhook/api/control.ts';
-import { SERVER_NAME } from '../../../webhook/sidecar/control.ts';
-import { createWorld, pause, until, type World } from './world.ts';
+import { createWorld, pause, SERVER_NAME, until, type World } from './world.ts';
 
 vi.setConfig({ testTimeout: 30_000 });
 

@@ -7,10 +7,13 @@ import forge from 'node-forge';
 import { pino } from 'pino';
 import { CONTROL_PATH, type Settlement } from '../../../webhook/api/control.ts';
 import { ShadowError } from '../../../webhook/api/errors.ts';
+import { CONTROLLER, NAMESPACE, serviceHost } from '../../../webhook/api/names.ts';
 import type { Authenticate } from '../../../webhook/controller/hub/authenticate.ts';
 import { createHub, type Hub } from '../../../webhook/controller/hub/hub.ts';
-import { SERVER_NAME } from '../../../webhook/sidecar/control.ts';
 import { type Sidecar, type StoppableRelay, startSidecar } from '../../../webhook/sidecar/sidecar.ts';
+
+/** Of the controller's certificate. */
+export const SERVER_NAME = serviceHost(CONTROLLER, NAMESPACE);
 
 export const log = pino({ level: process.env.TEST_LOG ?? 'silent' });
 

@@ -1,6 +1,7 @@
 /** Dry runs: all that preflight would refuse, told at once, and nothing touched. */
 import type { V1Pod } from '@kubernetes/client-node';
 import { describe, expect, it } from 'vitest';
+import packageJson from '../../../package.json' with { type: 'json' };
 import { ShadowError } from '../../../webhook/api/errors.ts';
 import type { Aspect, MigrationSpec } from '../../../webhook/api/migration.ts';
 import { ANNOTATION } from '../../../webhook/api/names.ts';
@@ -52,6 +53,15 @@ describe('a dry run', () => {
     },
   );
 
+  it('warns of a sidecar one minor version behind, and finds the pod fit', async () => {
+    const [major, minor] = packageJson.version.split('.').map(Number);
+    const behind = `${major}.${minor! - 1}.0`;
+    const status = await dryRun((world) => Object.assign(world.spoken, { version: behind }));
+    expect(verdicts(status.assessment, 'Warning')).toEqual(['Session']);
+    expect(aspectOf(status.assessment, 'Session')?.findings.at(-1)).toContain(`its sidecar is ${behind}`);
+    expect(status.error).toBeUndefined();
+  });
+
   it.each<[string, Aspect['aspect'], string, RegExp, (world: World) => void, MigrationSpec?]>([
     ['no such pod', 'Pod', 'SHADOW_E_POD_NOT_FOUND', /nobody-0/, () => {}, { sourcePod: 'nobody-0' }],
     [
@@ -60,6 +70,20 @@ describe('a dry run', () => {
       'SHADOW_E_SESSION',
       /jobs, which is exclusive/,
       (world) => world.sessionHazards.push('connection 1: declared queue jobs, which is exclusive'),
+    ],
+    [
+      'a sidecar too old for this controller',
+      'Session',
+      'SHADOW_E_SKEW',
+      /its sidecar is 0\.0\.9, more than one minor version/,
+      (world) => Object.assign(world.spoken, { version: '0.0.9' }),
+    ],
+    [
+      'a sidecar of another protocol',
+      'Session',
+      'SHADOW_E_SKEW',
+      /speaks protocol 99/,
+      (world) => Object.assign(world.spoken, { protocol: 99 }),
     ],
     [
       'a postStart hook',

@@ -72,6 +72,15 @@ describe('preflight refuses, by name and untouched,', () => {
     }
   });
 
+  it('a sidecar too old for it: the source is asked nothing', async () => {
+    const world = new World();
+    Object.assign(world.spoken, { version: '0.0.9' });
+    world.migrate('m1', { sourcePod: POD, targetNode: 'two' });
+    await world.run();
+    expect(world.get()?.status?.error?.code).toBe('SHADOW_E_SKEW');
+    expect(world.log.filter((call) => call.startsWith('sidecar.'))).toEqual([]);
+  });
+
   it('a strategy this release does not have, saying so', async () => {
     const world = new World();
     world.migrate('m1', { sourcePod: POD, migrationStrategy: 'Sequential' });

@@ -194,7 +194,7 @@ export const createSidecars = (
     const sidecar = world.sidecars.get(uid);
     if (sidecar === undefined || sidecar.frozen !== undefined) return undefined;
     const { record: _number, ...rest } = sidecar;
-    return { ...rest, ...record(sidecar) };
+    return { ...world.spoken, ...rest, ...record(sidecar) };
   },
   command: (uid, command) =>
     world.call(`sidecar.${command.type}`, () => {

@@ -4,6 +4,7 @@
  * took effect.
  */
 import type { V1MutatingWebhookConfiguration, V1Pod } from '@kubernetes/client-node';
+import packageJson from '../../../package.json' with { type: 'json' };
 import { type ErrorCode, ShadowError } from '../../../webhook/api/errors.ts';
 import type { Handoff, StatefulMigration } from '../../../webhook/api/migration.ts';
 import { ANNOTATION } from '../../../webhook/api/names.ts';
@@ -53,6 +54,8 @@ export class World {
   /** What of the source's processes can't be checkpointed, and what its sidecar can't hand over. */
   processHazards: string[] = [];
   sessionHazards: string[] = [];
+  /** What every sidecar says of itself. */
+  spoken: { version?: string; protocol?: number } = { version: packageJson.version };
   /** The app says that what it does outside may be done twice. */
   idempotent = false;
   /** A number for each record begun. */
@@ -277,6 +280,7 @@ export class World {
     return {
       now: () => this.time,
       epoch: this.epoch,
+      home: 'shadow-system',
       probeImage: 'shadow:1',
       cluster: createApi(this),
       agents: createAgentsOf(this),

@@ -16,7 +16,7 @@ export const leafOf = (role: 'webhook' | 'controller' | 'agent', from = NOW - DA
   issue(ca, role, from).cert;
 
 const deployment = (name: string): Deployment => ({
-  metadata: { name, generation: 1 },
+  metadata: { name, generation: 1, labels },
   spec: { replicas: 2, template: { spec: { containers: [] } } },
   status: { observedGeneration: 1, replicas: 2, updatedReplicas: 2, availableReplicas: 2 },
 });
@@ -137,7 +137,11 @@ export const rehearsedAs = (
   };
 };
 
-const CRD = ownCrd();
+/** Of the plugin and of all parts. */
+const VERSION = '1.2.3';
+const labels = { 'app.kubernetes.io/version': VERSION };
+const OWN = ownCrd();
+const CRD = { ...OWN, metadata: { ...OWN.metadata, labels } };
 const LEAF = { webhook: leafOf('webhook'), controller: leafOf('controller'), agent: leafOf('agent') };
 
 export const fitCluster = (): Facts => ({
@@ -145,10 +149,12 @@ export const fitCluster = (): Facts => ({
   namespace: 'shop',
   version: { got: { gitVersion: 'v1.34.4' } },
   crd: { got: CRD },
+  home: 'shadow-system',
   ownCrd: CRD,
+  ownVersion: VERSION,
   webhook: { got: deployment('shadow-webhook') },
   controller: { got: deployment('shadow-controller') },
-  agentSet: { got: { metadata: { name: 'shadow-agent' } } },
+  agentSet: { got: { metadata: { name: 'shadow-agent', labels } } },
   pods: { got: [agentPod('node-1'), agentPod('node-2')] },
   lease: {
     got: { lease: { metadata: { name: 'l' }, spec: { holderIdentity: 'shadow-controller-a/1' } }, renewed: true },

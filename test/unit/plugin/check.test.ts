@@ -397,6 +397,29 @@ test('a field that the cluster does not know makes its CRD old', () => {
   expect(missingFields({ items: { properties: { a: {} } } }, { items: {} })).toEqual(['[].a']);
 });
 
+describe('versions', () => {
+  const labelled = (version: string) => ({ name: 'x', labels: { 'app.kubernetes.io/version': version } });
+  const versions = (facts: Partial<Facts>) => one(spoilt(facts), 'versions');
+  test('of parts that differ are a warning, and each is named', () => {
+    const agentSet = { got: { metadata: labelled('1.1.0') } };
+    expect(versions({ agentSet })).toMatchObject({ outcome: 'warn', message: expect.stringContaining('agents 1.1.0') });
+    // What does not say its version is 0.1.
+    expect(versions({ agentSet: { got: { metadata: { name: 'x' } } } }).message).toContain('agents 0.1.0');
+  });
+  test('of the plugin: one minor version off is a warning, two are a failure', () => {
+    expect(versions({ ownVersion: '1.2.0' }).outcome).toBe('pass');
+    expect(versions({ ownVersion: '1.3.0' }).outcome).toBe('warn');
+    expect(versions({ ownVersion: '1.1.9' }).outcome).toBe('warn');
+    expect(versions({ ownVersion: '1.4.0' }).outcome).toBe('fail');
+    expect(versions({ ownVersion: '2.0.0' }).outcome).toBe('fail');
+  });
+});
+
+test('hints name the namespace that kubectl-shadow is in', () => {
+  const results = spoilt({ home: 'tools', lease: { absent: true } });
+  expect(one(results, 'controller-leads').hint).toContain('kubectl -n tools logs');
+});
+
 describe('every check', () => {
   const anchors = (file: string): Set<string> =>
     new Set(
@@ -446,7 +469,7 @@ describe('what is printed', () => {
   test('short: what did not pass', () =>
     golden('check-short', printed(results, 'short', { symbols: false, color: false })));
   test('short, when all is well', () => {
-    expect(printed(spoilt({}), 'short', { symbols: true, color: true })).toBe('21 checks: 21 passed');
+    expect(printed(spoilt({}), 'short', { symbols: true, color: true })).toBe('22 checks: 22 passed');
   });
   test('json: all fields, for programs', () => {
     const { ok, checks } = JSON.parse(printed(results, 'json', { symbols: true, color: true }));

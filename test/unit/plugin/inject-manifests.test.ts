@@ -241,18 +241,29 @@ describe('the commands', () => {
 });
 
 describe("the cluster's own", () => {
+  const hooks = { webhooks: [{ clientConfig: { service: { namespace: 'tools' } } }] };
   const webhook = (env: object[]) => ({
+    metadata: { labels: { 'app.kubernetes.io/version': '1.2.3' } },
     spec: { template: { spec: { containers: [{ name: 'webhook', image: 'i:1', env }] } } },
   });
   test('image is what the webhook was told to inject; the family that of its Services', async () => {
     const api = (clusterIP: string) =>
-      standInApi(({ kind }) =>
-        kind === 'Service' ? { spec: { clusterIP } } : webhook([{ name: 'SHADOW_IMAGE', value: 'i:2' }]),
-      );
-    expect(await installedOptions(api('10.0.0.1'))).toEqual({ image: 'i:2', ipv6: false });
-    expect(await installedOptions(api('fd00::1'))).toEqual({ image: 'i:2', ipv6: true });
-    const blind = standInApi((call) => (call.kind === 'Service' ? refusal(call, 403) : webhook([])));
-    expect(await installedOptions(blind)).toEqual({ image: 'i:1', ipv6: false });
+      standInApi(({ kind, namespace }) => {
+        if (kind === 'Service') return { spec: { clusterIP } };
+        if (kind === 'MutatingWebhookConfiguration') return hooks;
+        return namespace === 'tools' && webhook([{ name: 'SHADOW_IMAGE', value: 'i:2' }]);
+      });
+    const found = { image: 'i:2', home: 'tools', version: '1.2.3' };
+    expect(await installedOptions(api('10.0.0.1'))).toEqual({ ...found, ipv6: false });
+    expect(await installedOptions(api('fd00::1'))).toEqual({ ...found, ipv6: true });
+    const blind = standInApi((call) => (call.kind === 'Deployment' ? webhook([]) : refusal(call, 403)));
+    expect(await installedOptions(blind)).toEqual({
+      image: 'i:1',
+      home: 'shadow-system',
+      version: '1.2.3',
+      ipv6: false,
+    });
+    expect(await installedOptions(api('10.0.0.1'), 'tools')).toMatchObject({ home: 'tools' });
   });
   test.each([
     [404, 'SHADOW_E_NOT_INSTALLED'],

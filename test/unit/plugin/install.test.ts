@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import packageJson from '../../../package.json' with { type: 'json' };
 import { type Api, ApiError, type Call, methodOf, pathOf } from '../../../plugin/api.ts';
 import { applyAll } from '../../../plugin/install/apply.ts';
 import { cleanupOf, withoutNodeSetup } from '../../../plugin/install/nodes.ts';
@@ -8,7 +9,7 @@ import { removalOf } from '../../../plugin/install/remove.ts';
 import { assertServer } from '../../../plugin/install/server.ts';
 import { usedBy } from '../../../plugin/install/uninstall.ts';
 import { type Kind, RESOURCE } from '../../../plugin/kinds.ts';
-import { loadManifests, withImage } from '../../../plugin/manifests.ts';
+import { loadManifests, withImage, withNamespace } from '../../../plugin/manifests.ts';
 import { completed, running } from './sample.ts';
 import { refusal, standInApi } from './stage.ts';
 
@@ -38,6 +39,24 @@ describe('the base', () => {
     ].map(at);
     expect(order).toEqual([...order].sort((a, b) => a - b));
     expect(order[0]).toBe(0);
+  });
+  test('is of the version of package.json, on objects and on pods, and selects by none', () => {
+    const { version } = packageJson;
+    for (const object of objects) {
+      const { metadata, spec } = object as typeof object & { spec?: { template?: { metadata: { labels: object } } } };
+      expect(metadata.labels?.['app.kubernetes.io/version'], keyOf(object)).toBe(version);
+      if (spec?.template)
+        expect(spec.template.metadata.labels, keyOf(object)).toMatchObject({ 'app.kubernetes.io/version': version });
+      expect(JSON.stringify((spec as { selector?: object } | undefined)?.selector ?? {})).not.toContain('version');
+    }
+  });
+  test('in another namespace names its own nowhere', () => {
+    const moved = withNamespace(objects, 'tools');
+    expect(JSON.stringify(moved)).not.toContain('shadow-system');
+    expect(moved.map(({ kind }) => kind)).toEqual(objects.map(({ kind }) => kind));
+    expect(withNamespace(moved, 'tools')).toEqual(moved);
+    const back = JSON.parse(JSON.stringify(moved).replaceAll('"tools"', '"shadow-system"'));
+    expect(back).toEqual(objects);
   });
   test('another image is used everywhere, also in what is told the webhook to inject', () => {
     const changed = JSON.stringify(withImage(objects, 'registry.example/shadow:2'));
@@ -176,7 +195,7 @@ describe('uninstall', () => {
     expect(usedBy([], [{ ...pod, metadata: { ...pod.metadata, deletionTimestamp: 'x' } }])).toBe('');
   });
   test('removes what was applied and the restore configuration; hooks first, the namespace last', () => {
-    const { hooks, rest } = removalOf(objects);
+    const { hooks, rest } = removalOf(objects, 'shadow-system');
     const names = [...hooks, ...rest].map(({ call }) =>
       keyOf({
         kind: call.kind,

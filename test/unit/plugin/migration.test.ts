@@ -34,6 +34,11 @@ describe('what is printed', () => {
   test('list', () => golden('list', migrationTable(all, NOW, { namespaces: false, wide: false })));
   test('list -A -o wide', () => golden('list-wide', migrationTable(all, NOW, { namespaces: true, wide: true })));
   test('status of a completed one', () => golden('status-completed', details(completed, NOW)));
+  test('status names the versions of the two that did it', () => {
+    const versions = { controller: '0.2.0', sidecar: '0.1.0', nodes: [] };
+    const text = details({ ...completed, status: { ...completed.status, versions } }, NOW);
+    expect(text.split('\n')).toContain('Versions:   controller 0.2.0, sidecar 0.1.0');
+  });
   test('status of a failed one', () => golden('status-failed', details(failed, NOW)));
   test('status before the controller has seen it', () => golden('status-fresh', details(fresh, NOW)));
   test('report', () => golden('report', report(completed, NOW)));

@@ -13,7 +13,7 @@ import {
   X509Certificate,
 } from 'node:crypto';
 import forge from 'node-forge';
-import { AGENT, CONTROLLER, NAMESPACE, WEBHOOK } from '../../api/names.ts';
+import { AGENT, CONTROLLER, NAMESPACE, serviceHost, WEBHOOK } from '../../api/names.ts';
 
 /** PEM, both. */
 export interface KeyPair {
@@ -33,17 +33,20 @@ export const LIFE = {
 } as const;
 
 export type Role = 'webhook' | 'controller' | 'agent';
-/** CN and DNS names: agents are dialled by IP and asked for as `shadow-agent`. */
-export const ROLES: Record<Role, { name: string; dns: readonly string[]; client: boolean }> = {
-  webhook: { name: WEBHOOK, dns: serviceNames(WEBHOOK), client: false },
-  controller: { name: CONTROLLER, dns: serviceNames(CONTROLLER), client: true },
-  agent: { name: AGENT, dns: [AGENT], client: true },
+/** The name is the CN. */
+export const ROLES: Record<Role, { name: string; service: boolean; client: boolean }> = {
+  webhook: { name: WEBHOOK, service: true, client: false },
+  controller: { name: CONTROLLER, service: true, client: true },
+  agent: { name: AGENT, service: false, client: true },
 };
 
-function serviceNames(service: string): string[] {
-  const inNamespace = `${service}.${NAMESPACE}`;
-  return [service, inNamespace, `${inNamespace}.svc`, `${inNamespace}.svc.cluster.local`];
-}
+/** DNS names: agents are dialled by IP and asked for as `shadow-agent`, the others by their Service in our `namespace`. */
+export const dnsNames = (role: Role, namespace: string): string[] => {
+  const { name, service } = ROLES[role];
+  if (!service) return [name];
+  const host = serviceHost(name, namespace);
+  return [name, `${name}.${namespace}`, host, `${host}.cluster.local`];
+};
 
 /** 16 random bytes, positive: never the same twice, however many replicas issue. */
 const serial = (): string => {
@@ -135,9 +138,9 @@ export const newCA = (now: number): KeyPair => {
   return { cert, key: pem(key) };
 };
 
-export const issue = (ca: KeyPair, role: Role, now: number): KeyPair => {
+export const issue = (ca: KeyPair, role: Role, now: number, namespace: string = NAMESPACE): KeyPair => {
   const key = newKey();
-  const { name, dns, client } = ROLES[role];
+  const { name, client } = ROLES[role];
   const cert = certify(createPublicKey(key), {
     name,
     issuer: new X509Certificate(ca.cert).subject.replace(/^CN=/, ''),
@@ -149,7 +152,7 @@ export const issue = (ca: KeyPair, role: Role, now: number): KeyPair => {
       { name: 'basicConstraints', cA: false, critical: true },
       { name: 'keyUsage', digitalSignature: true, critical: true },
       { name: 'extKeyUsage', serverAuth: true, clientAuth: client },
-      { name: 'subjectAltName', altNames: dns.map((value) => ({ type: 2, value })) },
+      { name: 'subjectAltName', altNames: dnsNames(role, namespace).map((value) => ({ type: 2, value })) },
     ],
   });
   return { cert, key: pem(key) };

@@ -1,6 +1,6 @@
 /** The CA's certificate to everyone who has to trust us: webhook configurations (the API server) and ConfigMaps (the sidecars). */
 import type { V1ConfigMap } from '@kubernetes/client-node';
-import { CA, LABEL, NAMESPACE } from '../../api/names.ts';
+import { CA, LABEL } from '../../api/names.ts';
 import type { Operation } from '../patch.ts';
 
 /** A webhook configuration as far as it concerns us. */
@@ -32,6 +32,8 @@ export const caConfigMap = (namespace: string, bundle: string): V1ConfigMap => (
 });
 
 export interface PublisherLike {
+  /** Ours. */
+  readonly namespace: string;
   /** Puts the bundle into the webhook configurations that are there. */
   patchConfigs(patch: (config: ConfigLike) => ReturnType<typeof bundlePatch>): Promise<void>;
   /** All ConfigMaps called shadow-ca, of any namespace. */
@@ -46,8 +48,8 @@ const isOurs = (map: V1ConfigMap): boolean => map.metadata?.labels?.[LABEL.ca] =
 export const publish = async (api: PublisherLike, bundle: string): Promise<void> => {
   await api.patchConfigs((config) => bundlePatch(config, bundle));
   const maps = await api.configMaps();
-  if (!maps.some(({ metadata }) => metadata?.namespace === NAMESPACE)) {
-    await api.createConfigMap(caConfigMap(NAMESPACE, bundle));
+  if (!maps.some(({ metadata }) => metadata?.namespace === api.namespace)) {
+    await api.createConfigMap(caConfigMap(api.namespace, bundle));
   }
   for (const map of maps) {
     if (isOurs(map) && map.data?.['ca.crt'] !== bundle) {

@@ -1,6 +1,6 @@
 /** When what is renewed. Pure; the clock is an argument. */
 import { X509Certificate } from 'node:crypto';
-import { type KeyPair, LIFE, ROLES, type Role } from './authority.ts';
+import { dnsNames, type KeyPair, LIFE, type Role } from './authority.ts';
 
 /** Content of Secret shadow-ca. */
 export interface CARecord {
@@ -64,11 +64,11 @@ const namesOf = (cert: X509Certificate): string[] =>
     .map((name) => name.replace(/^DNS:/, ''))
     .sort();
 
-const fits = (leaf: KeyPair, role: Role, ca: KeyPair, now: number): boolean => {
+const fits = (leaf: KeyPair, names: readonly string[], ca: KeyPair, now: number): boolean => {
   try {
     const cert = new X509Certificate(leaf.cert);
     const signed = cert.verify(new X509Certificate(ca.cert).publicKey);
-    const named = namesOf(cert).join() === [...ROLES[role].dns].sort().join();
+    const named = namesOf(cert).join() === [...names].sort().join();
     return signed && named && !isDue(termOf(leaf.cert), now);
   } catch {
     return false; // No certificate at all: somebody edited the Secret.
@@ -76,7 +76,13 @@ const fits = (leaf: KeyPair, role: Role, ca: KeyPair, now: number): boolean => {
 };
 
 /** issue: a new certificate; bundle: the same one beside a newer bundle. */
-export const leafStep = (leaf: Leaf | undefined, role: Role, record: CARecord, now: number): LeafStep => {
-  if (!leaf || !fits(leaf, role, record.current, now)) return 'issue';
+export const leafStep = (
+  leaf: Leaf | undefined,
+  role: Role,
+  record: CARecord,
+  now: number,
+  namespace: string,
+): LeafStep => {
+  if (!leaf || !fits(leaf, dnsNames(role, namespace), record.current, now)) return 'issue';
   return leaf.bundle === bundleOf(record) ? 'keep' : 'bundle';
 };

@@ -1,11 +1,13 @@
 /** The CA and the certificates as Secrets. Two replicas do this at once: who writes second is refused by the API and reads again. */
 import type { V1Secret } from '@kubernetes/client-node';
-import { CA, NAMESPACE, TLS_SECRET } from '../../api/names.ts';
+import { CA, TLS_SECRET } from '../../api/names.ts';
 import { issue, type KeyPair, newCA, type Role } from './authority.ts';
 import { bundleOf, type CARecord, caStep, type Leaf, leafStep, promoted, retired } from './rotation.ts';
 
 /** undefined: no such Secret. create and update throw `Conflict` when another was first. */
 export interface SecretsLike {
+  /** Ours. */
+  readonly namespace: string;
   read(name: string): Promise<V1Secret | undefined>;
   create(secret: V1Secret): Promise<V1Secret>;
   update(secret: V1Secret): Promise<V1Secret>;
@@ -16,17 +18,25 @@ const text = (secret: V1Secret, key: string): string => Buffer.from(secret.data?
 const data = (entries: Record<string, string>): Record<string, string> =>
   Object.fromEntries(Object.entries(entries).map(([key, value]) => [key, Buffer.from(value).toString('base64')]));
 
-const secret = (name: string, type: string, entries: Record<string, string>, old: V1Secret | undefined): V1Secret => ({
+interface Written {
+  namespace: string;
+  name: string;
+  entries: Record<string, string>;
+  /** What is replaced. */
+  old: V1Secret | undefined;
+}
+
+const secret = ({ namespace, name, entries, old }: Written): V1Secret => ({
   apiVersion: 'v1',
   kind: 'Secret',
   metadata: {
     name,
-    namespace: NAMESPACE,
+    namespace,
     labels: { 'app.kubernetes.io/name': 'kubectl-shadow' },
     // With the version read: a write over somebody else's is refused.
     ...(old?.metadata?.resourceVersion !== undefined && { resourceVersion: old.metadata.resourceVersion }),
   },
-  type,
+  type: 'kubernetes.io/tls',
   data: data(entries),
 });
 
@@ -40,18 +50,18 @@ const recordOf = (from: V1Secret): CARecord => {
     old: [...text(from, 'old.crt').matchAll(CERTIFICATE)].map(([cert]) => cert),
   };
 };
-const caSecret = ({ current, next, old }: CARecord, from: V1Secret | undefined): V1Secret =>
-  secret(
-    CA,
-    'kubernetes.io/tls',
-    {
+const caSecret = (namespace: string, { current, next, old }: CARecord, from: V1Secret | undefined): V1Secret =>
+  secret({
+    namespace,
+    name: CA,
+    entries: {
       'tls.crt': current.cert,
       'tls.key': current.key,
       ...(next && { 'next.crt': next.cert, 'next.key': next.key }),
       ...(old.length > 0 && { 'old.crt': old.map((cert) => `${cert.trim()}\n`).join('') }),
     },
-    from,
-  );
+    old: from,
+  });
 
 const turned = (record: CARecord, now: number): CARecord | undefined => {
   switch (caStep(record, now)) {
@@ -70,13 +80,13 @@ const ensureCA = async (secrets: SecretsLike, now: number): Promise<CARecord> =>
   const found = await secrets.read(CA);
   if (!found) {
     const record: CARecord = { current: newCA(now), old: [] };
-    await secrets.create(caSecret(record, undefined));
+    await secrets.create(caSecret(secrets.namespace, record, undefined));
     return record;
   }
   const record = recordOf(found);
   const next = turned(record, now);
   if (!next) return record;
-  await secrets.update(caSecret(next, found));
+  await secrets.update(caSecret(secrets.namespace, next, found));
   return next;
 };
 
@@ -84,12 +94,12 @@ const ensureLeaf = async (secrets: SecretsLike, role: Role, ca: CARecord, now: n
   const name = TLS_SECRET[role];
   const found = await secrets.read(name);
   const leaf = found && { cert: text(found, 'tls.crt'), key: text(found, 'tls.key'), bundle: text(found, 'ca.crt') };
-  const step = leafStep(leaf, role, ca, now);
+  const step = leafStep(leaf, role, ca, now, secrets.namespace);
   if (leaf && step === 'keep') return leaf;
-  const pair = leaf && step === 'bundle' ? leaf : issue(ca.current, role, now);
+  const pair = leaf && step === 'bundle' ? leaf : issue(ca.current, role, now, secrets.namespace);
   const fresh: Leaf = { cert: pair.cert, key: pair.key, bundle: bundleOf(ca) };
   const entries = { 'tls.crt': fresh.cert, 'tls.key': fresh.key, 'ca.crt': fresh.bundle };
-  const written = secret(name, 'kubernetes.io/tls', entries, found);
+  const written = secret({ namespace: secrets.namespace, name, entries, old: found });
   await (found ? secrets.update(written) : secrets.create(written));
   return fresh;
 };

@@ -26,6 +26,7 @@ export interface SidecarSession {
   /** Random per sidecar process; a copy has its source's. */
   readonly process: string;
   readonly version?: string;
+  readonly protocol?: number;
   /** Superseded or closed: carried deliveries not settled yet. */
   readonly outstanding?: number;
   /** Mute, recording, replaying: why it can't be cut or replayed any more; its code, if it is one of the catalogue's. */
@@ -244,12 +245,13 @@ export const createHub = (options: HubOptions): Hub => {
     session: (podUid) => {
       const found = sessions.get(podUid);
       if (found === undefined) return undefined;
-      const { state, claim, process, version, outstanding, lost, code, record, play } = found;
+      const { state, claim, process, version, protocol, outstanding, lost, code, record, play } = found;
       return {
         state,
         process,
         ...(claim === undefined ? {} : { claim }),
         ...(version === undefined ? {} : { version }),
+        ...(protocol === undefined ? {} : { protocol }),
         ...(outstanding === undefined ? {} : { outstanding }),
         ...(lost === undefined ? {} : { lost }),
         ...(code === undefined ? {} : { code }),

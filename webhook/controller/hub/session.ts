@@ -52,6 +52,7 @@ export interface Session {
   readonly identity: PodIdentity;
   readonly process: string;
   readonly version: string | undefined;
+  readonly protocol: number | undefined;
   state: SidecarState;
   claim: string | undefined;
   outstanding: number | undefined;
@@ -91,6 +92,7 @@ export const createSession = (
   hello: {
     process: string;
     version?: string;
+    protocol?: number | undefined;
     state: SidecarState;
     claim?: string | undefined;
     lost?: string | undefined;
@@ -114,6 +116,7 @@ export const createSession = (
     identity,
     process: hello.process,
     version: hello.version,
+    protocol: hello.protocol,
     state: hello.state,
     claim: hello.claim,
     outstanding: undefined,

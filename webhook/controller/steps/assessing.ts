@@ -25,6 +25,7 @@ import {
   fitnessOf,
   nameOf,
   nodeNamed,
+  olderSidecar,
   othersOf,
   type Placing,
   reportOf,
@@ -118,14 +119,16 @@ const ownerAspect = async (
 type Session = Looked<SessionReport> | undefined;
 type Processes = Looked<AgentResponse<'inspect'>> | undefined;
 
-const sessionAspect = (session: Session): Aspect => {
+/** `told`: what else there is to say of the sidecar. */
+const sessionAspect = (session: Session, told: readonly string[]): Aspect => {
   if (session === undefined) return unknown('Session', 'the pod has no sidecar that runs');
   if (session.value === undefined) return unfit('Session', [session.error]);
   const { hazards, connections } = session.value;
   if (hazards.length > 0) return hazardous('Session', 'SHADOW_E_SESSION', hazards);
   const channels = connections.flatMap((connection) => connection.channels);
   const consumers = channels.reduce((sum, channel) => sum + channel.consumers.length, 0);
-  return fine('Session', [`connections: ${connections.length}, channels: ${channels.length}, consumers: ${consumers}`]);
+  const seen = `connections: ${connections.length}, channels: ${channels.length}, consumers: ${consumers}`;
+  return told.length > 0 ? warning('Session', [seen, ...told]) : fine('Session', [seen]);
 };
 
 /** `session`: of an app without one it is not known which of its peers is the broker. */
@@ -278,7 +281,7 @@ export const assess = async (
       podAspect(ctx, migration, pod),
       specAspect(pod),
       await ownerAspect(ctx, migration, pod, owned, look),
-      sessionAspect(session),
+      sessionAspect(session, olderSidecar(ctx, pod)),
       processesAspect(processes, session),
       strategy,
       nodes,

@@ -1,11 +1,13 @@
 /** What preflight and a dry run look at: the pod's owner, the running pod, the nodes, the copy as the API server would take it. */
 import type { V1Node, V1Pod } from '@kubernetes/client-node';
+import packageJson from '../../../package.json' with { type: 'json' };
 import { shadowPod } from '../../admission/restore.ts';
 import type { AgentResponse } from '../../api/agent.ts';
 import type { SessionReport } from '../../api/control.ts';
 import { asShadowError, type ErrorCode, ShadowError } from '../../api/errors.ts';
 import type { StatefulMigration } from '../../api/migration.ts';
 import { claimOf, replicaName, shadowName } from '../../api/names.ts';
+import { minorsAhead, skewOf } from '../../api/skew.ts';
 import type { Context } from '../context.ts';
 import { clonedContainers, podId, uidOf } from '../pods.ts';
 import { checkDeployment, deploymentOf } from '../preflight/deployment.ts';
@@ -55,8 +57,22 @@ export const fitOwner = async (ctx: Context, migration: StatefulMigration, pod: 
   return owner;
 };
 
-export const askSession = (ctx: Context, pod: V1Pod): Promise<SessionReport> =>
-  ctx.sidecars.command(uidOf(pod), { type: 'inspect', claim: '' });
+/** Throws SHADOW_E_SKEW for a sidecar of a version that this controller can't hand over; it is asked nothing. */
+export const askSession = async (ctx: Context, pod: V1Pod): Promise<SessionReport> => {
+  const session = ctx.sidecars.session(uidOf(pod));
+  const skew = session && skewOf(session, packageJson.version);
+  if (skew !== undefined) throw new ShadowError('SHADOW_E_SKEW', skew);
+  return ctx.sidecars.command(uidOf(pod), { type: 'inspect', claim: '' });
+};
+
+/** One line about a sidecar that is older than the controller, and fits. */
+export const olderSidecar = (ctx: Context, pod: V1Pod): string[] => {
+  const { version } = ctx.sidecars.session(uidOf(pod)) ?? {};
+  const own = packageJson.version;
+  return version === undefined || (minorsAhead(version, own) ?? 0) < 1
+    ? []
+    : [`its sidecar is ${version}, the controller ${own}: renew the pod before the next upgrade`];
+};
 
 export const askProcesses = async (ctx: Context, namespace: string, pod: V1Pod): Promise<AgentResponse<'inspect'>> => {
   const node = pod.spec?.nodeName ?? '';
