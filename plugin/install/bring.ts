@@ -12,6 +12,7 @@ import { runTasks } from '../tasks.ts';
 import { clientVersion } from '../version.ts';
 import { applyAll, type DryRun } from './apply.ts';
 import { type Installed, injectedPods, migrationsOrNone, runningOf } from './installed.ts';
+import { endCleanup } from './nodes.ts';
 import { agedTable, installedVersion, planTable, refusedJump } from './plan.ts';
 import { superfluous } from './prune.ts';
 import { doom, remove } from './remove.ts';
@@ -153,6 +154,7 @@ export const bring = async (
     printClientSide(flags, io, objects);
     return prune(api, flags, objects, wanted.namespace, tell);
   }
+  if (flags.dryRun === 'none') await endCleanup(api, wanted.namespace);
   const applied: Obj[] = [];
   await applyAll(api, objects, flags.dryRun, (object, text) => {
     applied.push(object);

@@ -21,6 +21,8 @@ const partsOf = (image: string): Parts => {
   return { registry: isRegistry ? first : '', path: isRegistry ? name.slice(slash + 1) : name, rest: rest ?? '' };
 };
 
+/** Below its registry, as the distribution specification has it: lower case, parts of letters and digits. */
+const PATH = /^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*$/;
 const REGISTRY = /^[\w.-]+(:\d{1,5})?(\/[\w.-]+)*$/;
 
 /** The same image from another registry: HOST or HOST/PATH takes the place of its registry. Throws SHADOW_E_USAGE. */
@@ -33,8 +35,7 @@ export const rehomed = (image: string, registry: string): string => {
 
 /** Throws SHADOW_E_USAGE. */
 export const checkImage = (image: string): string => {
-  partsOf(image);
-  if (/\s/.test(image)) throw usage(`"${image}" is no image`);
+  if (!PATH.test(partsOf(image).path)) throw usage(`"${image}" is no image; write [REGISTRY/]NAME[:TAG][@DIGEST]`);
   return image;
 };
 

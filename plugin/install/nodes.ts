@@ -62,9 +62,41 @@ export const cleanupOf = (agent: Workload): Obj => {
   };
 };
 
+/** The image of an agent that is ready here: the template's may be one that no node can pull. Pure. */
+export const provenImage = (pods: readonly RunningAgent[]): string | undefined =>
+  pods.find(({ status }) => status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True'))?.spec
+    .containers[0]?.image;
+
+interface RunningAgent extends Pod {
+  spec: Pod['spec'] & { containers: { image: string }[] };
+}
+
+const withImageOf = (agent: Workload, image: string | undefined): Workload => {
+  if (image === undefined) return agent;
+  const { spec: pod } = agent.spec.template;
+  const containers = pod.containers.map((container) => ({ ...container, image }));
+  return { ...agent, spec: { ...agent.spec, template: { ...agent.spec.template, spec: { ...pod, containers } } } };
+};
+
+const beginCleanup = async (api: Api, home: string, agent: Workload, deadline: Deadline): Promise<void> => {
+  const selector = 'app.kubernetes.io/component=agent';
+  const agents = (): Promise<RunningAgent[]> =>
+    listAll<RunningAgent>(api, { kind: 'Pod', namespace: home, query: { labelSelector: selector } });
+  const cleanup = cleanupOf(withImageOf(agent, provenImage(await agents())));
+  await remove(api, doom('DaemonSet', AGENT, home));
+  while ((await agents()).length > 0 && performance.now() < deadline.at) await sleep(250);
+  await applyAll(api, [cleanup], 'none', () => undefined);
+};
+
+/** One that was broken off would take away what new agents put on nodes. */
+export const endCleanup = async (api: Api, home: string): Promise<void> => {
+  if ((await getOrNone(api, 'DaemonSet', CLEANUP, home)) !== undefined)
+    await remove(api, doom('DaemonSet', CLEANUP, home));
+};
+
 /**
- * Ends the agents, then takes from every node what they put there. Without agents nothing is known of nodes, and nothing done.
- * Throws SHADOW_E_TIMEOUT naming why a node is not done.
+ * Ends the agents, then takes from every node what they put there; goes on with what was broken off. Where there are neither
+ * agents nor a cleanup, nothing is known of nodes, and nothing done. Throws SHADOW_E_TIMEOUT naming why a node is not done.
  */
 export const cleanNodes = async (
   api: Api,
@@ -72,18 +104,14 @@ export const cleanNodes = async (
   deadline: Deadline,
   tell: (text: string) => void,
 ): Promise<void> => {
+  const cleanup = () => getOrNone<DaemonSet>(api, 'DaemonSet', CLEANUP, home);
   const agent = await getOrNone<Workload>(api, 'DaemonSet', AGENT, home);
-  if (agent === undefined) return;
-  await remove(api, doom('DaemonSet', AGENT, home));
-  const selector = 'app.kubernetes.io/component=agent';
-  const agents = async (): Promise<number> =>
-    (await listAll<Pod>(api, { kind: 'Pod', namespace: home, query: { labelSelector: selector } })).length;
-  while ((await agents()) > 0 && performance.now() < deadline.at) await sleep(250);
-  await applyAll(api, [cleanupOf(agent)], 'none', () => undefined);
+  if (agent !== undefined) await beginCleanup(api, home, agent, deadline);
+  else if ((await cleanup()) === undefined) return;
   const left = async (): Promise<string | undefined> => {
-    const now = await getOrNone<DaemonSet>(api, 'DaemonSet', CLEANUP, home);
+    const now = await cleanup();
     return now === undefined ? 'it is not there' : daemonSetMissing(now);
   };
   await until(WHAT, deadline, left, tell, () => diagnose(api, home));
-  await remove(api, doom('DaemonSet', CLEANUP, home));
+  await endCleanup(api, home);
 };

@@ -17,6 +17,8 @@ import { probeWebhook } from './probe.ts';
 import { daemonSetMissing, deploymentMissing, type Missing, webhookMissing } from './ready.ts';
 
 const POLL_MS = 500;
+/** What has not changed for so long is worth a word why; asked for as often. */
+const STUCK_MS = 5_000;
 
 export interface Deadline {
   /** performance.now() at which the waiting ends. */
@@ -29,7 +31,10 @@ export interface Deadline {
 const hiccup = (error: unknown): boolean =>
   error instanceof ApiError && (error.status === 0 || error.status === 429 || error.status >= 500);
 
-/** Asks until nothing is missing. Throws SHADOW_E_TIMEOUT with what was missing last and what `diagnose` finds. */
+/**
+ * Asks until nothing is missing, and tells what is; after a while also why, as `diagnose` finds. Throws SHADOW_E_TIMEOUT with
+ * what was missing last, and why.
+ */
 export const until = async (
   what: string,
   deadline: Deadline,
@@ -37,23 +42,27 @@ export const until = async (
   tell: (detail: string) => void,
   diagnose: () => Promise<string> = async () => '',
 ): Promise<void> => {
+  const why = async (): Promise<string> => {
+    const found = await diagnose().catch(() => '');
+    return found ? ` (${found})` : '';
+  };
+  let last: Missing;
+  let since = 0;
+  let reason = '';
   for (;;) {
     const missing = await ask().catch((error: unknown) => {
       if (hiccup(error)) return (error as Error).message;
       throw error;
     });
     if (missing === undefined) return;
-    tell(missing);
-    if (performance.now() >= deadline.at) {
-      const found = await diagnose().catch(() => '');
-      throw new ShadowError(
-        'SHADOW_E_TIMEOUT',
-        `${what} after ${deadline.given}: ${missing}${found ? ` (${found})` : ''}`,
-        {
-          hint: `look at kubectl get pods -A -l ${OURS}; the same command again goes on waiting`,
-        },
-      );
-    }
+    const now = performance.now();
+    if (missing !== last) [last, since, reason] = [missing, now, ''];
+    else if (now - since >= STUCK_MS) [since, reason] = [now, await why()];
+    tell(`${missing}${reason}`);
+    if (now >= deadline.at)
+      throw new ShadowError('SHADOW_E_TIMEOUT', `${what} after ${deadline.given}: ${missing}${await why()}`, {
+        hint: `look at kubectl get pods -A -l ${OURS}; the same command again goes on waiting`,
+      });
     await sleep(POLL_MS);
   }
 };

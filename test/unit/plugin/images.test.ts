@@ -1,6 +1,6 @@
 /** Where images are fetched from, and which one follows another. */
 import { describe, expect, test } from 'vitest';
-import { nextImage, rehomed } from '../../../plugin/install/images.ts';
+import { checkImage, nextImage, rehomed } from '../../../plugin/install/images.ts';
 import { chosen } from '../../../plugin/install/settings.ts';
 
 describe('an image', () => {
@@ -28,4 +28,15 @@ describe('an image', () => {
     expect(chosen('tools', { image: 'r/y:1' }, installed, '0.2.0').image).toBe('r/y:1');
     expect(() => chosen('tools', {}, installed, '0.2.0')).toThrow(/say --image/);
   });
+});
+
+describe('an image that is asked for', () => {
+  test.each(['a', 'localhost/kubectl-shadow:dev', 'r.example:5000/team/a_b.c-d:0.2.0', `x/y@sha256:${'0'.repeat(64)}`])(
+    '%s is one',
+    (image) => expect(checkImage(image)).toBe(image),
+  );
+  test.each(['', 'bad image', 'Upper/Case', 'a//b', 'a:', 'https://r.example/a', '-a', 'a:b:c'])(
+    '%j is none',
+    (image) => expect(() => checkImage(image)).toThrow(/is no image/),
+  );
 });
