@@ -1,5 +1,5 @@
 /** What is told of each write: log line, metrics, events. None of it is waited for, none of it is a record. */
-import { goDuration, type Handoff, isEnded, type StatefulMigration } from '../api/migration.ts';
+import { goDuration, type Handoff, isEnded, type StatefulMigration, type Step } from '../api/migration.ts';
 import type { Log } from '../log.ts';
 import type { Cluster } from './context.ts';
 import type { Observer } from './reconcile.ts';
@@ -29,6 +29,9 @@ export const enteredBy = (before: StatefulMigration, after: StatefulMigration): 
     return [{ handoff, left: old.step, ms }];
   });
 
+/** The end of a rehearsal is the way of an abort, and none. */
+const PUT_BACK: Partial<Record<Step, string>> = { Aborting: 'PuttingBack', Aborted: 'PutBack' };
+
 /** What is told of the pod itself: when a step begins that its app feels, and when it has moved. */
 const reasonOfPod = (migration: StatefulMigration, { mode, step }: Handoff): string | undefined => {
   if (step === 'Committed') return 'Migrated';
@@ -46,9 +49,10 @@ export const observerOf = (cluster: Pick<Cluster, 'event'>, log: Pick<Log, 'info
     const about = { kind: 'StatefulMigration', namespace, name, uid } as const;
     const text = `handoff ${index}, ${source.name} to ${copy.name} on ${copy.node}`;
     const took = left === undefined ? text : `${text}: ${left} took ${goDuration(ms)}`;
-    if (step === 'Aborting' && !isRehearsed(handoff))
-      cluster.event(about, 'Warning', step, `${text}: ${decision?.message ?? ''}`);
-    else cluster.event(about, 'Normal', step === 'Aborting' ? 'Rehearsed' : step, took);
+    const undone = isRehearsed(handoff) ? PUT_BACK[step] : undefined;
+    if (undone !== undefined) cluster.event(about, 'Normal', undone, text);
+    else if (step === 'Aborting') cluster.event(about, 'Warning', step, `${text}: ${decision?.message ?? ''}`);
+    else cluster.event(about, 'Normal', step, took);
     const reason = reasonOfPod(after, handoff);
     const pod = { kind: 'Pod', namespace, name: source.name, uid: source.uid ?? '' } as const;
     if (reason !== undefined) cluster.event(pod, 'Normal', reason, `${text} (StatefulMigration ${name})`);

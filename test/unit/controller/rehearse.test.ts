@@ -4,6 +4,8 @@ import { describe, expect, it } from 'vitest';
 import { ShadowError } from '../../../webhook/api/errors.ts';
 import type { Handoff, MigrationSpec, StatefulMigration } from '../../../webhook/api/migration.ts';
 import { ANNOTATION } from '../../../webhook/api/names.ts';
+import { observerOf } from '../../../webhook/controller/observer.ts';
+import { reconcile } from '../../../webhook/controller/reconcile.ts';
 import { decide } from '../../../webhook/controller/steps/replayed.ts';
 import { isRehearsal } from '../../../webhook/controller/transition.ts';
 import { expectClean, expectKept, FAULT, schedule, survivor } from './rigour.ts';
@@ -80,6 +82,28 @@ describe('a rehearsal', { timeout: 120_000 }, () => {
       ...{ Preflight: 'True Fit', Progressing: 'False Rehearsed', Committed: 'False Rehearsal' },
       Complete: 'False Rehearsed',
     });
+  });
+
+  it('is told by events of its own, none of them a warning', async () => {
+    const world = begun();
+    const events: string[] = [];
+    const ended: string[] = [];
+    const observer = observerOf(
+      { event: ({ kind }, type, reason, message) => void events.push(`${kind} ${type} ${reason} ${message}`) },
+      { info: () => {} },
+      { step: () => {}, pause: () => {}, ended: (phase) => void ended.push(phase) },
+    );
+    for (let wait: number | undefined = 0; wait !== undefined; ) {
+      wait = await reconcile(world.context(), world.get(), observer);
+      world.advance(wait ?? 50);
+    }
+    expect(world.get()?.status?.phase).toBe('Rehearsed');
+    expect(events.filter((event) => event.startsWith('Pod '))).toEqual([
+      expect.stringMatching(/^Pod Normal Rehearsing/),
+    ]);
+    expect(events.at(-1)).toMatch(/^StatefulMigration Normal Rehearsed safe to replay/);
+    expect(events.filter((event) => /Warning|Abort|migrated/.test(event))).toEqual([]);
+    expect(ended).toEqual(['Rehearsed']);
   });
 
   it('ends early only when the copy has stayed near its source, and something was compared', async () => {
