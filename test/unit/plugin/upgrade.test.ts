@@ -1,5 +1,5 @@
 /** install and upgrade over what is there: what is refused, kept, pruned and said. */
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import packageJson from '../../../package.json' with { type: 'json' };
 import type { Installed } from '../../../plugin/install/installed.ts';
@@ -14,6 +14,8 @@ const OWN = packageJson.version;
 const { major, minor } = releaseOf(OWN)!;
 const BEFORE = `${major}.${minor - 1}.0`;
 
+// Some thirty calls each, on a machine that may be busy.
+vi.setConfig({ testTimeout: 60_000 });
 serveShop();
 
 /** What is in the stand-in cluster, by path. */
