@@ -210,14 +210,26 @@ export const buildImage = async (spec: ImageSpec): Promise<BuiltImage> => {
   return { name: spec.name, digest: top.digest, id: config.digest, blobs: [...layers, config, top] };
 };
 
-/** The image as an archive (OCI image layout), without the blobs the reader has already. */
+/** Tar files, the lowest first. Behind the layers come configuration and manifest. */
+export const layerFiles = ({ blobs }: BuiltImage): string[] => blobs.slice(0, -2).map(({ digest }) => blobPath(digest));
+
+const tagOf = (name: string): string => name.slice(name.lastIndexOf(':') + 1);
+
+/**
+ * The image as an archive (OCI image layout), without the blobs the reader has already. Its name stands there for containerd,
+ * and its tag for the others (OCI image specification, annotations).
+ */
 export const imageArchive = ({ name, digest, blobs }: BuiltImage, has: (digest: string) => boolean): Readable => {
   const pack = tar.pack();
   const manifest = blobs.find((blob) => blob.digest === digest);
   const index = {
     schemaVersion: 2,
     manifests: [
-      { mediaType: `${IMAGE}.manifest.v1+json`, ...manifest, annotations: { 'io.containerd.image.name': name } },
+      {
+        mediaType: `${IMAGE}.manifest.v1+json`,
+        ...manifest,
+        annotations: { 'io.containerd.image.name': name, 'org.opencontainers.image.ref.name': tagOf(name) },
+      },
     ],
   };
   const fill = async (): Promise<void> => {

@@ -5,22 +5,15 @@ import { ShadowError } from '../../../webhook/api/errors.ts';
 import { must, run } from '../run.ts';
 import type { Workshop } from './cache.ts';
 
-export const PACKAGES: readonly string[] = [
+/** For CRIU, its build and what it runs with, and for the other programs in our image. */
+export const IMAGE_PACKAGES: readonly string[] = [
   // run time
   'ca-certificates',
-  'conntrack',
-  'containernetworking-plugins',
-  'iproute2',
-  'iptables',
   'libnet1',
   'libnftables1',
   'libnl-3-200',
   'libprotobuf-c1',
-  'libseccomp2',
   'nftables',
-  // For a test: an app with effects outside of its broker.
-  'postgresql',
-  'rabbitmq-server',
   'util-linux',
   // build time
   'gcc',
@@ -34,7 +27,6 @@ export const PACKAGES: readonly string[] = [
   'libnl-3-dev',
   'libprotobuf-c-dev',
   'libprotobuf-dev',
-  'libseccomp-dev',
   'make',
   'patch',
   'pkg-config',
@@ -43,6 +35,20 @@ export const PACKAGES: readonly string[] = [
   'python3-protobuf',
   'uuid-dev',
   'xz-utils',
+];
+
+export const PACKAGES: readonly string[] = [
+  ...IMAGE_PACKAGES,
+  'conntrack',
+  'containernetworking-plugins',
+  'iproute2',
+  'iptables',
+  'libseccomp2',
+  // For a test: an app with effects outside of its broker.
+  'postgresql',
+  'rabbitmq-server',
+  // build time
+  'libseccomp-dev',
 ];
 
 /** Those of `wanted` that `dpkg-query -W -f '${binary:Package} ${db:Status-Status}\n'` does not list as installed. */

@@ -1,10 +1,10 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createReadStream, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import tar from 'tar-stream';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { buildImage, imageArchive, withParents } from '../../../scripts/images/oci.ts';
+import { buildImage, imageArchive, layerFiles, withParents } from '../../../scripts/images/oci.ts';
 import { librariesOf } from '../../../scripts/images/ours.ts';
 import { stalePods } from '../../../scripts/playground/deploy.ts';
 
@@ -61,11 +61,20 @@ test('an archive holds what the reader lacks, and its index names the image and 
   );
   const index = JSON.parse(all.get('index.json') ?? '') as { manifests: { digest: string; annotations: object }[] };
   expect(index.manifests[0]?.digest).toBe(image.digest);
-  expect(index.manifests[0]?.annotations).toEqual({ 'io.containerd.image.name': 'localhost/x:1' });
+  expect(index.manifests[0]?.annotations).toEqual({
+    'io.containerd.image.name': 'localhost/x:1',
+    'org.opencontainers.image.ref.name': '1',
+  });
   const known = image.blobs[0]?.digest ?? '';
   const rest = await entries(imageArchive(image, (digest) => digest === known));
   expect(rest.size).toBe(all.size - 1);
   expect(rest.has(`blobs/${known.replace(':', '/')}`)).toBe(false);
+});
+
+test('its layers are tar files, the lowest first', async () => {
+  const files = layerFiles(await build('one'));
+  const listed = await Promise.all(files.map((file) => entries(createReadStream(file))));
+  expect(listed.map((layer) => [...layer.keys()].at(-1))).toEqual(['usr/bin/program', 'app/a']);
 });
 
 test('parents come before their children, and a given directory keeps its mode', () => {
