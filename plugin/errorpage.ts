@@ -116,7 +116,8 @@ export const PAGE: Record<ErrorCode, Page> = {
     more: 'Give the queue a name and make it durable, not exclusive and not auto-delete; answer to a named queue instead of amq.rabbitmq.reply-to. Let a consumer of a stream begin at `first`, an offset or a time, or wait for the first message.',
   },
   SHADOW_E_SIDECAR_UNREACHABLE: {
-    happened: 'Every sidecar keeps a connection to the leading controller. There was none, or no answer came over it.',
+    happened:
+      'Every sidecar keeps a connection to the leading controller. There was none, or no answer came over it: the pod, its node or the way between was lost.',
     putBack: UNDONE,
     more: 'A NetworkPolicy that closes the way from the pod to the controller in `shadow-system`, port 8444, does this.',
   },

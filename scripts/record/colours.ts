@@ -41,7 +41,7 @@ const FONTS = 'ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono","Li
 export const STYLE =
   `.t{font-family:${FONTS};fill:var(--fg)}` +
   '.card{fill:var(--bg);stroke:var(--edge)}.c{fill:var(--cursor)}' +
-  '.b{font-weight:600}.d{opacity:.62}.i{font-style:italic}.u{text-decoration:underline}.k{text-decoration:line-through}' +
+  '.b{font-weight:600}.d{opacity:.7}.i{font-style:italic}.u{text-decoration:underline}.k{text-decoration:line-through}' +
   `.fg{fill:var(--fg)}.bg{fill:var(--bg)}${SIXTEEN.map((_, index) => `.a${index}{fill:var(--a${index})}`).join('')}`;
 
 const CUBE = [0, 95, 135, 175, 215, 255];

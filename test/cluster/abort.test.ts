@@ -1,8 +1,7 @@
 /** Invariant 5: before the commit whatever goes wrong, or is called off, leaves the source as it was. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { getPod, otherNode } from '../../scripts/demonstration/kube.ts';
+import { otherNode } from '../../scripts/demonstration/kube.ts';
 import { until } from '../../scripts/demonstration/until.ts';
-import { rabbitmqctl } from '../../scripts/playground/lib.ts';
 import type { Step, Strategy } from '../../webhook/api/migration.ts';
 import {
   type Bed,
@@ -20,6 +19,7 @@ import {
 import { breakCriu, truncateCheckpoints } from './support/faults.ts';
 import { settledLeftovers } from './support/leftovers.ts';
 import { EXACT, type Load } from './support/load.ts';
+import { connectionsOf } from './support/untouched.ts';
 import { askAbort, atMoment } from './support/watch.ts';
 
 const SPEC: Spec = { topic: 'stays', mode: 'sequential', prefetch: 50, declares: true };
@@ -40,20 +40,11 @@ beforeAll(async () => {
 });
 afterAll(() => closeBed(bed));
 
-/** The pod's connections as the broker names them: address, port and time of connecting. */
-const connections = async (): Promise<string[]> => {
-  const address = (await getPod(bed.kube, bed.namespace, POD))?.status?.podIP;
-  const { stdout } = await rabbitmqctl(['-q', 'list_connections', 'name', 'connected_at', '--no-table-headers']);
-  const own = stdout.split('\n').filter((line) => line.startsWith(`${address}:`));
-  expect(own, stdout).not.toEqual([]);
-  return own.sort();
-};
-
 /** The app is the process it was, where it was, on the broker connection it had, and serves. */
 const goesOn = async (had: string[]): Promise<void> => {
   expect(await nodeOf(bed, POD)).toBe(home);
   expect(await instances(bed, SPEC)).toEqual(before);
-  expect(await connections()).toEqual(had);
+  expect(await connectionsOf(bed, POD)).toEqual(had);
   await load.flowing();
   expect(await settledLeftovers(bed)).toEqual([]);
 };
@@ -74,7 +65,7 @@ const RACES: readonly Step[] = ['Muting', 'Attaching'];
 
 describe.each(BEFORE_COMMIT)('an abort of $strategy in', ({ strategy, steps }) => {
   it.each(steps)('%s', async (step) => {
-    const had = await connections();
+    const had = await connectionsOf(bed, POD);
     const armed = await atMoment(bed, { pod: POD, handoff: 0, step }, (migration) => void askAbort(bed, migration));
     const { exit, stderr, migration } = await migrateAway(bed, POD, strategy);
     armed.disarm();
@@ -95,7 +86,7 @@ describe.each(BEFORE_COMMIT)('an abort of $strategy in', ({ strategy, steps }) =
 
 describe('a restore that fails', () => {
   it('because a checkpoint was cut short: the source goes on', async () => {
-    const had = await connections();
+    const had = await connectionsOf(bed, POD);
     const fault = truncateCheckpoints(await otherNode(bed.kube, home), /(^|\/)app\/checkpoint\/core-\d+\.img$/);
     const { exit, migration } = await migrateAway(bed, POD).finally(() => fault.stop());
     expect(fault.truncated).not.toEqual([]);
@@ -104,7 +95,7 @@ describe('a restore that fails', () => {
   });
 
   it('because CRIU refuses: the source goes on, and the user reads what CRIU said', async () => {
-    const had = await connections();
+    const had = await connectionsOf(bed, POD);
     const undo = breakCriu(await otherNode(bed.kube, home));
     const { exit, stderr, migration } = await migrateAway(bed, POD).finally(undo);
     expect({ exit, code: migration?.status?.error?.code }).toEqual({ exit: 1, code: 'SHADOW_E_RESTORE' });
@@ -121,7 +112,7 @@ describe('a restore that fails', () => {
 });
 
 it('the user aborts by the plugin, and is told how it ended', async () => {
-  const had = await connections();
+  const had = await connectionsOf(bed, POD);
   const armed = await atMoment(bed, { pod: POD, handoff: 0, step: 'Warming' }, () => undefined);
   const running = migrateAway(bed, POD);
   const { metadata } = await until('the migration to begin', 30_000, async () => armed.fired(), 10);

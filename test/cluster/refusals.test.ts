@@ -6,10 +6,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { apply, getPod, listMigrations, otherNode, waitReady } from '../../scripts/demonstration/kube.ts';
 import { runPlugin } from '../../scripts/demonstration/migrate.ts';
+import type { ErrorCode } from '../../webhook/api/errors.ts';
 import { LABEL } from '../../webhook/api/names.ts';
 import { accountIn } from './support/account.ts';
 import { type Bed, closeBed, deployApp, migrateAway, nodeOf, openBed, plugin, type Spec } from './support/bed.ts';
 import { settledLeftovers } from './support/leftovers.ts';
+import { expectFailure, tracesOf } from './support/untouched.ts';
 import { atMoment } from './support/watch.ts';
 
 const REPOSITORY = join(import.meta.dirname, '../..');
@@ -29,21 +31,27 @@ afterAll(async () => {
   await closeBed(bed);
 });
 
-const refused = async (code: string, ...args: string[]): Promise<string> => {
-  const uid = (await getPod(bed.kube, bed.namespace, POD))?.metadata?.uid;
-  const { exit, stderr, stdout } = await plugin(bed, 'migrate', ...args);
-  expect(stderr, stdout).toContain(code);
-  expect(exit).toBe(1);
-  expect((await getPod(bed.kube, bed.namespace, POD))?.metadata?.uid).toBe(uid);
-  return stderr;
+const refused = async (
+  code: ErrorCode,
+  said: string | RegExp,
+  args: string[],
+  hint?: string | RegExp,
+): Promise<void> => {
+  const before = await tracesOf(bed, POD);
+  expectFailure(await plugin(bed, 'migrate', ...args), code, said, hint);
+  expect(await tracesOf(bed, POD)).toEqual(before);
 };
 
 it('no such pod', async () => {
-  expect(await refused('SHADOW_E_POD_NOT_FOUND', 'pod/nobody-0')).toContain('nobody-0');
+  await refused('SHADOW_E_POD_NOT_FOUND', `nobody-0 in namespace ${bed.namespace}`, ['pod/nobody-0']);
+});
+
+it('a pod whose name is nearly right: the right one is named', async () => {
+  await refused('SHADOW_E_POD_NOT_FOUND', 'fit-1', ['fit-1'], /fit-0/);
 });
 
 it('a pod that is not injected', async () => {
-  await refused('SHADOW_E_NOT_INJECTED', 'pod/plain-0');
+  await refused('SHADOW_E_NOT_INJECTED', 'plain-0', ['pod/plain-0']);
 });
 
 it('a pod of no StatefulSet', async () => {
@@ -58,15 +66,16 @@ it('a pod of no StatefulSet', async () => {
     { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'single', namespace: bed.namespace }, spec: single } as object,
   ]);
   await waitReady(bed.kube, bed.namespace, 'single');
-  await refused('SHADOW_E_UNOWNED', 'single');
+  await refused('SHADOW_E_UNOWNED', 'single', ['single']);
 });
 
 it('no such node', async () => {
-  expect(await refused('SHADOW_E_NODE_NOT_FOUND', POD, '--to', 'nowhere')).toContain('nowhere');
+  await refused('SHADOW_E_NODE_NOT_FOUND', 'nowhere', [POD, '--to', 'nowhere'], /there are node-1, node-2/);
 });
 
 it('the node it is on', async () => {
-  await refused('SHADOW_E_SAME_NODE', POD, '--to', await nodeOf(bed, POD));
+  const home = await nodeOf(bed, POD);
+  await refused('SHADOW_E_SAME_NODE', `${POD} on ${home}`, [POD, '--to', home]);
 });
 
 it('a node that is unfit', async () => {
@@ -75,15 +84,15 @@ it('a node that is unfit', async () => {
     bed.kube.core.patchNode({ name, body: [{ op: 'add', path: '/spec/unschedulable', value }] });
   await cordon(true);
   try {
-    expect(await refused('SHADOW_E_NODE_UNFIT', POD, '--to', name)).toContain(name);
-    await refused('SHADOW_E_NO_NODE', POD);
+    await refused('SHADOW_E_NODE_UNFIT', name, [POD, '--to', name]);
+    await refused('SHADOW_E_NO_NODE', name, [POD]);
   } finally {
     await cordon(false);
   }
 });
 
 it('a strategy that this release does not have', async () => {
-  await refused('SHADOW_E_UNSUPPORTED', POD, '--strategy', 'Sequential');
+  await refused('SHADOW_E_UNSUPPORTED', 'Sequential', [POD, '--strategy', 'Sequential']);
 });
 
 it('a second migration of the pod, while the first one runs and ends well', async () => {
@@ -95,17 +104,17 @@ it('a second migration of the pod, while the first one runs and ends well', asyn
   await expect.poll(() => running, { timeout: 30_000, interval: 20 }).toBe(true);
   const second = await plugin(bed, 'migrate', POD);
   armed.disarm();
-  expect(second.stderr).toContain('SHADOW_E_BUSY');
-  expect(second.exit).toBe(1);
+  expectFailure(second, 'SHADOW_E_BUSY', `moves ${POD}`);
   expect(await first).toMatchObject({ exit: 0, migration: { status: { phase: 'Completed' } } });
   expect(await settledLeftovers(bed)).toEqual([]);
 });
 
 it('no permission', async () => {
   const kubeconfig = await accountIn(bed, 'nobody', scratch);
-  const { exit, stderr } = await runPlugin(['migrate', POD], { kubeconfig });
-  expect(stderr).toContain('SHADOW_E_FORBIDDEN');
-  expect(exit).toBe(1);
+  const before = await tracesOf(bed, POD);
+  const said = `in namespace ${bed.namespace}: .*system:serviceaccount:${bed.namespace}:nobody`;
+  expectFailure(await runPlugin(['migrate', POD], { kubeconfig }), 'SHADOW_E_FORBIDDEN', new RegExp(said));
+  expect(await tracesOf(bed, POD)).toEqual(before);
 });
 
 it('wrong usage, with its own exit code', async () => {

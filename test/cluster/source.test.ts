@@ -4,14 +4,12 @@
  * what the source had not settled yet the broker hands out again, and how much that is, is printed.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { V1Pod } from '@kubernetes/client-node';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { getPod } from '../../scripts/demonstration/kube.ts';
 import { longestGapMs } from '../../scripts/demonstration/oracle.ts';
 import { until } from '../../scripts/demonstration/until.ts';
 import { type NodeName, powerCut, powerOn } from '../../scripts/playground/lib.ts';
 import type { StatefulMigration, Step } from '../../webhook/api/migration.ts';
-import { NAMESPACE } from '../../webhook/api/names.ts';
 import { BROKER } from './support/apps.ts';
 import {
   type Bed,
@@ -30,6 +28,7 @@ import {
 import { killIn, pidsOf, signal } from './support/faults.ts';
 import { settledLeftovers } from './support/leftovers.ts';
 import { type Finding, type Load, secondVoices } from './support/load.ts';
+import { spread } from './support/spread.ts';
 import { atMoment } from './support/watch.ts';
 
 const PREFETCH = 20;
@@ -205,28 +204,6 @@ it("its node's power is cut after the commit: the copy has all, and the pod gets
   expect(await instances(bed, SPEC)).toEqual(before);
 });
 
-/**
- * As a descheduler does: where the death of a node has brought both of a kind to the other, Kubernetes leaves them, and the
- * next node to die would take both.
- */
-const spread = async (): Promise<void> => {
-  await installed(bed.kube);
-  for (const component of ['controller', 'webhook']) {
-    const labelSelector = `app.kubernetes.io/component=${component}`;
-    const ready = async (): Promise<V1Pod[]> =>
-      (await bed.kube.core.listNamespacedPod({ namespace: NAMESPACE, labelSelector })).items.filter(
-        ({ metadata, status }) =>
-          !metadata?.deletionTimestamp &&
-          status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True'),
-      );
-    const nodes = (pods: V1Pod[]): number => new Set(pods.map(({ spec }) => spec?.nodeName)).size;
-    const [one, ...others] = await ready();
-    if (one && nodes([one, ...others]) < 2)
-      await bed.kube.core.deleteNamespacedPod({ namespace: NAMESPACE, name: one.metadata!.name! });
-    await until(`${component}s on both nodes`, 60_000, async () => nodes(await ready()) === 2);
-  }
-};
-
 const BEFORE: readonly { step: Step; held: 'Replaying' | 'Muting' }[] = [
   { step: 'Replaying', held: 'Replaying' },
   { step: 'Attaching', held: 'Muting' },
@@ -235,7 +212,7 @@ const BEFORE: readonly { step: Step; held: 'Replaying' | 'Muting' }[] = [
 it.each(BEFORE)(
   "its node's power is cut in $step, before the commit: undone, and it serves when the node is back",
   async ({ step, held }) => {
-    await spread();
+    await spread(bed);
     const home = (await nodeOf(bed, POD)) as NodeName;
     const { uid } = (await getPod(bed.kube, bed.namespace, POD))!.metadata!;
     const release = await holdCopy(held);

@@ -111,13 +111,36 @@ describe.each(WAYS)("the power of the target's node is cut: $strategy of a $kind
       undone += 1;
       const { phase, error, completionTime } = world.get()!.status!;
       expect([phase, world.verdict('0000-1-0')]).toEqual(['Failed', 'abort']);
-      expect(error?.code).toMatch(/^SHADOW_E_(AGENT_UNREACHABLE|TRANSFER|RESTORE|ATTACH|RECORD|MUTE)$/);
+      expect(error?.code).toMatch(/^SHADOW_E_((AGENT|SIDECAR)_UNREACHABLE|TRANSFER|RESTORE|ATTACH|RECORD|MUTE)$/);
       // The step's bound, and what it takes to be sure.
       expect(Date.parse(completionTime!) - since).toBeLessThan(MISSED_MS + 180_000);
       expectKept(world);
       // What is on its disk its agent sweeps, when it is back.
     }
     expect(undone).toBeGreaterThan(10);
+  });
+
+  it('while the copy replays: known by its silence, and no other strategy is tried on that node', async () => {
+    if (way.strategy === 'StopAndCopy') return;
+    const world = begun(way);
+    world.change('m1', (migration) => {
+      migration.spec = { ...migration.spec, migrationStrategy: 'Auto' };
+    });
+    world.behind = Number.POSITIVE_INFINITY;
+    let since = 0;
+    world.hook = (name, when) => {
+      if (name === 'sidecar.replay' && when === 'after' && since === 0) {
+        cutPower(world, 'two');
+        since = world.time;
+      }
+      if (since > 0 && world.time > since + MISSED_MS) miss(world, 'two');
+    };
+    await world.run('m1', 3000);
+    expectKept(world);
+    const { error, handoffs } = world.get()!.status!;
+    expect([error?.code, handoffs![0]!.attempt]).toEqual(['SHADOW_E_SIDECAR_UNREACHABLE', 1]);
+    expect(Date.parse(handoffs![0]!.decision!.at) - since).toBeGreaterThan(15_000);
+    expect(Date.parse(handoffs![0]!.decision!.at) - since).toBeLessThan(25_000);
   });
 
   it('its copy is not taken for gone while the kubelet is heard', async () => {

@@ -1,4 +1,6 @@
 /** What a recorded terminal session looks like, and the picture made of it. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { type Cast, castText, type Event, parseCast } from '../../../scripts/record/cast.ts';
 import { colourText } from '../../../scripts/record/colours.ts';
@@ -163,5 +165,27 @@ describe('the file', () => {
     expect(() => parseCast(text)).toThrow(
       expect.objectContaining({ code: 'SHADOW_E_INVALID', message: expect.stringContaining(line) }),
     );
+  });
+});
+
+describe('docs/migrate.svg', () => {
+  const docs = join(import.meta.dirname, '../../../docs');
+  const recorded = parseCast(readFileSync(join(docs, 'migrate.cast'), 'utf8'));
+  const drawn = readFileSync(join(docs, 'migrate.svg'), 'utf8');
+
+  test('is drawn from docs/migrate.cast (npm run record -- --draw), and small', async () => {
+    expect(drawn).toBe(await picture(recorded));
+    expect(drawn.length).toBeLessThan(150_000);
+  });
+
+  test('begins with the command, shows how source and copy go on, and ends with the pod moved and the prompt', async () => {
+    const seen = texts(await framesOf(recorded));
+    const typed = /^\$ kubectl shadow migrate pod\/consumer-0 -n shadow-demo --to node-[12]\n/;
+    const both = /● consumer-0 +source +Serving.*◐ consumer-0-shadow +copy +Replaying/s;
+    expect(seen.some((text) => typed.test(text) && both.test(text))).toBe(true);
+    const swapped = /○ consumer-0 +source +Gone.*◐ consumer-0 +successor +Replaying/s;
+    expect(seen.some((text) => swapped.test(text))).toBe(true);
+    expect(seen.at(-1)).toMatch(/^consumer-0 moved from node-([12]) to node-(?!\1)[12] in [\d.]+s \(ShadowPodSwap\)$/m);
+    expect(seen.at(-1)).toMatch(/\n\$$/);
   });
 });

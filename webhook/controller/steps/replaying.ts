@@ -117,13 +117,14 @@ export const hasCaughtUp = (
   );
 };
 
-/** A source that says nothing for so long serves nobody either, or can't be told to fall mute. */
+/** A source that says nothing for so long serves nobody either, or can't be told to fall mute; a copy will not catch up. */
 const SILENT_MS = 20_000;
+const SILENT = { source: 'SHADOW_E_SOURCE_LOST', copy: 'SHADOW_E_SIDECAR_UNREACHABLE' } as const;
 
-const checkSource = (ctx: Context, handoff: Handoff, origin: Session | undefined): void => {
-  if (origin !== undefined) recall(ctx, handoff, 'unheard');
-  else if (sinceSeen(ctx, handoff, 'unheard') > SILENT_MS)
-    throw new ShadowError('SHADOW_E_SOURCE_LOST', `the sidecar of ${handoff.source.name} was not heard for 20 s`);
+const checkHeard = (ctx: Context, handoff: Handoff, side: 'source' | 'copy', session: Session | undefined): void => {
+  if (session !== undefined) recall(ctx, handoff, `${side} unheard`);
+  else if (sinceSeen(ctx, handoff, `${side} unheard`) > SILENT_MS)
+    throw new ShadowError(SILENT[side], `the sidecar of ${handoff[side].name} was not heard for 20 s`);
 };
 
 export const replaying: StepFunction = async (ctx, migration, handoff) => {
@@ -132,7 +133,8 @@ export const replaying: StepFunction = async (ctx, migration, handoff) => {
   await checkCopy(ctx, migration, handoff);
   const session = restoredSession(ctx, handoff);
   const origin = ctx.sidecars.session(uidOfRef(source));
-  checkSource(ctx, handoff, origin);
+  checkHeard(ctx, handoff, 'source', origin);
+  checkHeard(ctx, handoff, 'copy', session);
   // It dials us as soon as it wakes; the hub tells.
   if (session === undefined || origin === undefined) return wait(50);
   if (session.state === 'copy') {
