@@ -13,8 +13,8 @@ import type { Cast } from './cast.ts';
 import { recordSession } from './session.ts';
 
 const POD = PODS[0];
-/** The screen of a migration in a terminal of the usual width; the end of it fits. */
-const [COLUMNS, ROWS] = [100, 34];
+/** Wide enough for the tables at the end, high enough for the tree unfolded. */
+const [COLUMNS, ROWS] = [110, 34];
 const RATE = 60;
 /** Of load, before it is typed. */
 const STEADY_MS = 4000;
