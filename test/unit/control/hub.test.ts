@@ -220,12 +220,10 @@ test('a command under way fails retryably when the connection drops; the state o
   world = await createWorld();
   const { relay } = await world.start('a');
   await world.connected('a');
-  let finish: () => void = () => {};
+  // It may end before it is begun: its marker is written first, and the disk may be slow.
+  const ended = Promise.withResolvers<{ carried: number }>();
   relay.attach = async () => {};
-  relay.mute = () =>
-    new Promise((resolve) => {
-      finish = () => resolve({ carried: 1 });
-    });
+  relay.mute = () => ended.promise;
   const asked = world.hub().command('a', mute);
   const failed = expect(asked).rejects.toMatchObject({ code: 'SHADOW_E_SIDECAR_UNREACHABLE', retryable: true });
   await until('muting', () => world.hub().session('a')?.state === 'muting');
@@ -235,7 +233,7 @@ test('a command under way fails retryably when the connection drops; the state o
   // By the drop, not by the command's own time running out.
   expect(performance.now() - dropped).toBeLessThan(5000);
   await expect(world.hub().command('a', mute)).rejects.toMatchObject({ code: 'SHADOW_E_SIDECAR_UNREACHABLE' });
-  finish();
+  ended.resolve({ carried: 1 });
   await until('back, mute', () => world.hub().session('a')?.state === 'mute');
   expect(world.hub().session('a')).toMatchObject({ claim: CLAIM });
   expect(await world.hub().command('a', mute)).toEqual({ carried: 1 });
