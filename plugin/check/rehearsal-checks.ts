@@ -48,7 +48,7 @@ export const OF_REHEARSAL: readonly Check[] = [
     title: 'it is known how long a migration would take',
     needs: PLAYED,
     hint: 'see what failed before',
-    more: "An estimate: the steps that were rehearsed, as long as they took; the second handoff of a StatefulSet's pod is taken to be as long as the first. What comes after the mute (settling, Services, the end of the source: a second or two for each handoff) is not rehearsed and not in it.",
+    more: "An estimate: the steps that were rehearsed, as long as they took. What comes after the mute (settling, Services, the end of the source) is not rehearsed, and taken to be as long as putting the rehearsal back, which deletes a pod and cleans nodes, too; the second handoff of a StatefulSet's pod to be as long as the first. An app that takes long to settle what it has in hand takes that on top.",
     judge: whole,
   },
 ];

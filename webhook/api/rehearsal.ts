@@ -14,14 +14,14 @@ export type RehearsalVerdict = (typeof REHEARSAL_VERDICTS)[number];
 
 /** Made of what was measured; `estimated` parts were not, and are taken to be as long as what they are named to be like. */
 export interface EstimatePart {
-  part: Step | 'CatchingUp' | 'SecondHandoff';
+  part: Step | 'CatchingUp' | 'Ending' | 'SecondHandoff';
   ms: number;
   estimated?: boolean;
 }
 
 /** Of a migration by status.strategy. Milliseconds. */
 export interface Estimate {
-  /** Sum of the parts: without what is not rehearsed, from the mute to the end of each handoff. */
+  /** Sum of the parts. */
   wholeMs?: number;
   parts?: EstimatePart[];
   /** Longest time the app stands still. */

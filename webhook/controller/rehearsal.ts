@@ -54,7 +54,8 @@ const pauseOf = (status: MigrationStatus, { pausedMs }: Handoff, parts: readonly
 
 /**
  * A StatefulSet's pod moves twice, the second time much as the first. A copy made by StopAndCopy has nothing to catch up. What
- * follows a mute is not rehearsed, so it is in none of the figures.
+ * follows a mute is not rehearsed: a pod is deleted there and nodes are cleaned, as where a rehearsal is put back, and most of
+ * the time goes into that.
  */
 const estimateOf = (status: MigrationStatus, handoff: Handoff): Estimate => {
   const made = partsOf(handoff);
@@ -63,7 +64,11 @@ const estimateOf = (status: MigrationStatus, handoff: Handoff): Estimate => {
   const caught = caughtUpMs(handoff);
   const stopped = status.strategy === 'StopAndCopy';
   if (!stopped && caught === undefined) return pause;
-  const once: EstimatePart[] = stopped ? made : [...made, { part: 'CatchingUp', ms: caught ?? 0 }];
+  const once: EstimatePart[] = [
+    ...made,
+    ...(stopped ? [] : [{ part: 'CatchingUp', ms: caught ?? 0 } as const]),
+    { part: 'Ending', ms: stepsOf(handoff).Aborting ?? 0, estimated: true },
+  ];
   const parts: EstimatePart[] =
     status.deploymentName === undefined ? [...once, { part: 'SecondHandoff', ms: sum(once), estimated: true }] : once;
   return { ...pause, wholeMs: sum(parts), parts };

@@ -51,17 +51,18 @@ export const copied = (facts: Facts): Finding =>
     );
   });
 
-const counts = ({ matched = 0, recorded = 0 }: Rehearsal): string =>
-  `${matched} outputs as its source's, of ${recorded} entries of the record`;
+/** `outputs alike: 240 (record: 512 entries)`. */
+const counts = ({ matched = 0, recorded = 0 }: Rehearsal, when = ''): string =>
+  `outputs alike${when}: ${matched} (record: ${recorded} entries)`;
 
 export const replayed = (facts: Facts): Finding =>
   ofRehearsal(facts, ({ migration, rehearsal }) => {
     const { verdict, message = '' } = rehearsal;
     if (verdict === 'Idle') return warn(message, 'rehearse it again while it has messages');
-    if (verdict === 'Behind') return pass(`as far as it came the copy did as its source: ${counts(rehearsal)}`);
-    if (verdict !== 'Diverged') return pass(`safe to replay: ${counts(rehearsal)}, none otherwise`);
+    if (verdict === 'Behind') return pass(`as far as it came the copy did as its source; ${counts(rehearsal)}`);
+    if (verdict !== 'Diverged') return pass(`safe to replay, nothing was otherwise; ${counts(rehearsal)}`);
     const { code = '' } = migration.status?.error ?? {};
-    const text = `not safe to replay: ${code}: ${message}; before that ${counts(rehearsal)}`;
+    const text = `not safe to replay: ${code}: ${message}; ${counts(rehearsal, ' before that')}`;
     const { strategyReason = '' } = migration.status ?? {};
     return coded(
       stops(migration)
@@ -108,14 +109,18 @@ export const pause = (facts: Facts): Finding =>
     );
   });
 
+const LIKE: Record<string, string> = { Ending: ' (like putting back)', SecondHandoff: ' (like the first)' };
+
 /** `Warming 0.90s + Cutting 0.16s + …`. */
 const sums = (parts: readonly { part: string; ms: number; estimated?: boolean }[]): string =>
-  parts.map(({ part, ms, estimated }) => `${part} ${seconds(ms)}${estimated ? ' (like the first)' : ''}`).join(' + ');
+  parts
+    .map(({ part, ms, estimated }) => `${part} ${seconds(ms)}${estimated ? (LIKE[part] ?? ' (not measured)') : ''}`)
+    .join(' + ');
 
 export const whole = (facts: Facts): Finding =>
   ofRehearsal(facts, ({ migration, rehearsal: { estimate } }) => {
     const { wholeMs, parts = [] } = estimate ?? {};
     if (wholeMs === undefined) return skippedFor('it did not come to that', REST);
     const { strategy = '' } = migration.status ?? {};
-    return pass(`about ${seconds(wholeMs)} by ${strategy}, and the end of each handoff (an estimate): ${sums(parts)}`);
+    return pass(`about ${seconds(wholeMs)} by ${strategy} (an estimate): ${sums(parts)}`);
   });

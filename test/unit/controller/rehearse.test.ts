@@ -74,9 +74,13 @@ describe('a rehearsal', { timeout: 120_000 }, () => {
     const { parts = [], wholeMs, ...pause } = rehearsal!.estimate!;
     expect(pause).toEqual({ pauseMs: 5, pause: 'Measured' });
     expect(parts.map(({ part }) => part)).toEqual([
-      ...['Warming', 'Cutting', 'Transferring', 'Restoring', 'CatchingUp'],
+      ...['Warming', 'Cutting', 'Transferring', 'Restoring', 'CatchingUp', 'Ending'],
       ...(kind === 'StatefulSet' ? ['SecondHandoff'] : []),
     ]);
+    expect(parts.filter(({ estimated }) => estimated).map(({ part }) => part)).toEqual(
+      kind === 'StatefulSet' ? ['Ending', 'SecondHandoff'] : ['Ending'],
+    );
+    expect(parts.find(({ part }) => part === 'Ending')?.ms).toBe(rehearsal!.steps!.Aborting);
     expect(wholeMs).toBe(parts.reduce((sum, { ms }) => sum + ms, 0));
     expect(reasons(ended)).toMatchObject({
       ...{ Preflight: 'True Fit', Progressing: 'False Rehearsed', Committed: 'False Rehearsal' },

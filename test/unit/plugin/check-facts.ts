@@ -108,7 +108,8 @@ export const rehearsedAs = (
     { part: 'Transferring', ms: 120 },
     { part: 'Restoring', ms: 420 },
     { part: 'CatchingUp', ms: 1_300 },
-    { part: 'SecondHandoff', ms: 3_050, estimated: true },
+    { part: 'Ending', ms: 700, estimated: true },
+    { part: 'SecondHandoff', ms: 3_750, estimated: true },
   ];
   const measured: Rehearsal = {
     ...{ seconds: 10, verdict, message: error?.message ?? 'safe to replay' },
@@ -119,7 +120,7 @@ export const rehearsedAs = (
           ...{ bytes: 13_421_772, frozenMs: 152, recorded: 512, played: 510, matched: 240, diverged: 0 },
           ...{ lag: 2, lagMost: 61, throttle: 0.8, sourceRate: 50, copyRate: 181.3 },
           ...(caughtUp ? { caughtUpMs: 1_300 } : {}),
-          estimate: { ...(caughtUp ? { wholeMs: 6_100, parts } : {}), pauseMs: 152, pause: 'Measured' },
+          estimate: { ...(caughtUp ? { wholeMs: 7_500, parts } : {}), pauseMs: 152, pause: 'Measured' },
         }),
     ...numbers,
   };
