@@ -32,6 +32,12 @@ const MORE: Partial<Record<ErrorCode, string>> = {
     'Before the source is muted, the outcome of every publish it has begun must be known and every consumer cancelled. A broker that is blocked (memory or disk alarm) or very slow does not answer in time. Nor is it tried while a lost broker connection is sought anew, or an app holds deliveries that came over one ([ADR 10](adr/0010-reattach.md)): it can be once they are settled.',
   SHADOW_E_CHECKPOINT:
     "Nothing was given up: the source was resumed with its connections. The message ends with the line of CRIU's log that names the cause.",
+  SHADOW_E_REPOSITORY:
+    'transferMode Registry puts checkpoints at `<checkpointImageRepository>/<pod>:checkpoint`. The host must be named (also `docker.io`); `http://` before it is the only way to speak to it without TLS. See [transfers.md](transfers.md).',
+  SHADOW_E_REGISTRY:
+    'The message names node and registry and says how it failed: no answer, a certificate that nobody trusts, or what the registry itself says. Both nodes must reach it: before anything is touched, the source begins an upload and calls it off, the target asks for an image. The CA of a private registry goes into ConfigMap `shadow-registry-ca`, key `ca.crt`, beside the migration. See [transfers.md](transfers.md).',
+  SHADOW_E_REGISTRY_ACCESS:
+    'The registry answered 401 or 403, or the credentials could not be read. They must allow pull and push in the repository, and delete if the image is to be removed afterwards. A Secret of another name is named by the annotation `shadow.ms2m.io/registry-secret` of the migration, and the controller must be given the right to read it: see [transfers.md](transfers.md).',
   SHADOW_E_RESTORE:
     'Before the commit the copy is removed and the source resumed. In the second half of a migration (the shadow becomes the new pod of the old name) the shadow goes on serving and the restore is tried again, three times in all.',
   SHADOW_E_RECORD:

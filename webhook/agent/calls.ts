@@ -15,6 +15,7 @@ import { inspect } from './inspect.ts';
 import { PAGE } from './memory.ts';
 import type { Node } from './node.ts';
 import { type Base, baseStream, keepBase, newBase } from './precopy.ts';
+import { pull, push, tryRegistry, unpush } from './registry/calls.ts';
 import { clean, restore, unfence } from './restore.ts';
 import type { Credentials } from './tls.ts';
 import { moveHere, receive, requirePrepared } from './transfer.ts';
@@ -147,6 +148,10 @@ export const calls = (context: Context): Calls => {
         bases.delete(request.claim);
         return send(context, base, request);
       }),
+    tryRegistry: (request) => done(tryRegistry(node, request)),
+    push: (request) => guarded(request, 'send', () => push(node, request)),
+    pull: (request) => guarded(request, 'send', () => pull(node, request)),
+    unpush: (request) => guarded(request, 'send', () => unpush(node, request)),
     restore: (request) => guarded(request, 'target', () => restore(node, request)),
     cancel: (request) => guarded(request, 'now', () => done(cancel(node, request.claim))),
     unfence: (request) => guarded(request, 'now', () => done(unfence(node, request.pod.uid))),

@@ -1,8 +1,9 @@
 import type { V1Node } from '@kubernetes/client-node';
-import type { AgentCall, AgentClient } from '../../../webhook/api/agent.ts';
+import type { AgentCall, AgentClient, Image } from '../../../webhook/api/agent.ts';
 import { ShadowError } from '../../../webhook/api/errors.ts';
 import type { Agents } from '../../../webhook/controller/context.ts';
 import type { World } from './world.ts';
+import { REGISTRY_RULES } from './world-registry.ts';
 import { copySettles } from './world-rules.ts';
 
 export interface Staged {
@@ -21,7 +22,7 @@ export const nodeOf = (name: string): V1Node => ({
   },
 });
 
-interface Image {
+export interface Checkpoint {
   process: string;
   generation: number;
   carried: number;
@@ -31,11 +32,11 @@ interface Image {
 export interface NodeState {
   name: string;
   staged: Map<string, Staged>;
-  images: Map<string, Image>;
-  cuts: Map<string, Image & { pod: string }>;
+  images: Map<string, Checkpoint>;
+  cuts: Map<string, Checkpoint & { pod: string }>;
 }
 
-type Call = {
+export type Call = {
   claim: string;
   pod: { uid: string };
   copy: { name: string; uid: string };
@@ -44,6 +45,8 @@ type Call = {
   fence?: boolean;
   forwards: readonly unknown[];
   target: { node: string };
+  image: Image;
+  digest?: string;
 };
 const NODE = {
   arch: 'x64',
@@ -85,6 +88,7 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
     sidecar.thaw = freezeGeneration;
     return { bytes: 1000, pausedAt: '', pauseMs: 5, dumpMs: 5 };
   },
+  ...REGISTRY_RULES,
   arm: () => ({}),
   precopy: () => ({ bytes: 0, ms: 0 }),
   send: (world, node, { claim, target }) => {

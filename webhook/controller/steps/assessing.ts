@@ -30,6 +30,7 @@ import {
   rehearse,
   reportOf,
 } from './inspection.ts';
+import { transferAspects } from './transfer-aspect.ts';
 
 type Looked<T> = { value: T; error?: undefined } | { value?: undefined; error: ShadowError };
 /** Throws what may be otherwise the next time, while there is time for one. */
@@ -282,6 +283,7 @@ export const assess = async (
       processesAspect(processes, session),
       strategy,
       nodes,
+      ...(await transferAspects(ctx, migration, { source: pod.spec?.nodeName ?? '', target: targetNode }, patient)),
       await admissionAspect(ctx, migration, pod, owner, targetNode, look),
     ],
     { ...chosen, sourceNode: pod.spec?.nodeName ?? '', ...(targetNode === undefined ? {} : { targetNode }), fitNodes },

@@ -10,7 +10,9 @@ import type { Owner } from '../preflight/owner.ts';
 import { checkPod, pinnedImages } from '../preflight/pod.ts';
 import { checkBusy } from '../preflight/set.ts';
 import { chooseStrategy, type Effects, modeOf } from '../preflight/strategy.ts';
+import { checkTransfer, modeOfTransfer, transferReason } from '../preflight/transfer.ts';
 import { firstAttempt } from '../transition.ts';
+import { tryRegistry } from './checkpoint-image.ts';
 import {
   askProcesses,
   askSession,
@@ -118,18 +120,22 @@ const versionsOf = (ctx: Context, { pod, sourceNode, source }: Findings, target:
 
 /** What the record begins with. Throws the refusal. */
 export const preflight = async (ctx: Context, migration: StatefulMigration): Promise<Partial<MigrationStatus>> => {
+  checkTransfer(migration.spec);
   const found = await observe(ctx, migration);
   const { pod, owner, sourceNode } = found;
   const chosen = chooseStrategy(migration.spec, pod, owner.kind, found.effects);
   const wanted = migration.spec.targetNode;
   const target = wanted ? await namedTarget(ctx, found, wanted) : await chosenTarget(ctx, found);
   const targetNode = target.name;
+  if (modeOfTransfer(migration.spec) === 'Registry') await tryRegistry(ctx, migration, sourceNode, [targetNode]);
   const copyName = copyNameOf(owner, pod, migration.metadata.uid);
   await rehearse(ctx, migration, pod, copyName, targetNode);
   const source = { name: pod.metadata?.name ?? '', uid: uidOf(pod), node: sourceNode, ip: pod.status?.podIP ?? '' };
   const copy = { name: copyName, node: targetNode };
+  const transfer = transferReason(migration.spec, targetNode, target.report.containerd);
   return {
     ...chosen,
+    ...(transfer === undefined ? {} : { transferReason: transfer }),
     ...recordOf(owner),
     sourceNode,
     targetNode,

@@ -1,8 +1,12 @@
-/** The checkpoint goes from agent to agent. */
+/** The checkpoint goes from agent to agent, or by an image. */
 import { podId } from '../pods.ts';
+import { travelsBy } from '../preflight/transfer.ts';
+import { byRegistry } from './checkpoint-image.ts';
 import { enterStep, type StepFunction } from './step.ts';
 
-export const transferring: StepFunction = async (ctx, migration, { claim, source, copy }) => {
+export const transferring: StepFunction = async (ctx, migration, handoff) => {
+  if (travelsBy(migration.spec, handoff) === 'Registry') return byRegistry(ctx, migration, handoff);
+  const { claim, source, copy } = handoff;
   await ctx.agents.of(source.node).send({
     claim,
     epoch: ctx.epoch,
