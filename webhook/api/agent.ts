@@ -156,6 +156,13 @@ export const AGENT_CALLS = {
     request: z.object({ ...claimed, image: Image, digest: Digest.optional() }),
     response: z.object({ left: z.string() }),
   },
+  /** transferMode Direct, before anything is touched: can the image store of this node be reached? SHADOW_E_NODE_UNFIT. */
+  tryImageStore: { request: z.object({}), response: z.object({}) },
+  /** Source: the checkpoint of the claim as an image into the target's image store (by its agent), and from there as after `send`. */
+  sendImage: {
+    request: z.object({ ...claimed, container: z.string(), target: z.object({ url: z.string(), node: z.string() }) }),
+    response: z.object({ bytes: z.number(), files: z.number(), ms: z.number() }),
+  },
   /** Target: emptyDirs into the copy's volumes, then READY: the handler restores. Waits (≤ timeoutMs) for all containers, thaws. */
   restore: {
     request: z.object({

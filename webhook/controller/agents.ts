@@ -19,6 +19,8 @@ const TIMEOUT_MS: Partial<Record<AgentCall, number>> = {
   push: 120_000,
   pull: 120_000,
   unpush: 12_000,
+  sendImage: 120_000,
+  tryImageStore: 15_000,
   restore: 30_000,
   inspect: 15_000,
   examine: 25_000,

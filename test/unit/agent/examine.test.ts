@@ -30,6 +30,9 @@ const nodeWith = (answers: Answers): Node => ({
     if (answer instanceof Error) throw answer;
     return answer;
   },
+  flow: (command) => {
+    throw new CommandError(command, null, `spawn ${command} ENOENT`);
+  },
   canHurry: async () => false,
 });
 const DUMP = "[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.shadow]\n";

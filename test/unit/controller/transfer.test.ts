@@ -10,7 +10,10 @@ import { POD, World } from './world.ts';
 const STOP: Way = { kind: 'StatefulSet', strategy: 'StopAndCopy', transferMode: 'Registry' };
 const REPLAY: Way = { kind: 'Deployment', strategy: 'ShadowPod', transferMode: 'Registry' };
 
+const DIRECT: Way = { kind: 'StatefulSet', strategy: 'ShadowPodSwap', transferMode: 'Direct' };
+
 describeRigour(STOP);
+describeRigour(DIRECT);
 describeRigour(REPLAY);
 
 const secretOf = (auths: Record<string, object>): V1Secret => ({
@@ -75,6 +78,15 @@ describe('a checkpoint by a registry', () => {
     expect(world.get()?.status?.error?.code).toBe('SHADOW_E_REGISTRY_ACCESS');
     expect(survivor(world).pod?.spec?.nodeName).toBe('one');
   });
+});
+
+it('goes straight into the image store of the target, and on one node nowhere', async () => {
+  const world = begun(DIRECT);
+  await world.run();
+  expectCompleted(world);
+  const travelled = world.log.filter((call) => /^agent\.(send|sendImage|push|precopy)$/.test(call));
+  expect(travelled).toEqual(['agent.sendImage', 'agent.send']);
+  expect(world.get()?.status?.transferReason).toMatch(/^by an image in the image store of the node, restored by our/);
 });
 
 describe('preflight refuses, by name and untouched,', () => {
@@ -164,6 +176,18 @@ describe('preflight refuses, by name and untouched,', () => {
       if (dryRun)
         expect(assessment?.find(({ aspect }) => aspect === 'Transfer')).toMatchObject({ verdict: 'Unfit', code });
     }
+  });
+
+  it('a target whose image store is out of reach, where it is to take the checkpoint', async () => {
+    const world = begun(DIRECT);
+    world.nodes.two!.storeless = true;
+    await world.run();
+    expect(world.get()?.status?.error).toMatchObject({ code: 'SHADOW_E_NODE_UNFIT' });
+    expect(world.log.filter((call) => /prepare|deletePod|mute/.test(call))).toEqual([]);
+    const other = begun(STOP);
+    other.nodes.two!.storeless = true;
+    await other.run();
+    expectCompleted(other);
   });
 
   it('nothing of a registry that fits: a Secret by another name that the controller was let read', async () => {

@@ -32,6 +32,8 @@ export interface Checkpoint {
 export interface NodeState {
   name: string;
   staged: Map<string, Staged>;
+  /** Its image store is out of reach. */
+  storeless?: boolean;
   images: Map<string, Checkpoint>;
   cuts: Map<string, Checkpoint & { pod: string }>;
 }
@@ -92,6 +94,16 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
   arm: () => ({}),
   precopy: () => ({ bytes: 0, ms: 0 }),
   send: (world, node, { claim, target }) => {
+    const cut = node.cuts.get(claim);
+    if (cut === undefined) throw new ShadowError('SHADOW_E_TRANSFER', 'nothing to send');
+    world.nodes[target.node]?.images.set(claim, cut);
+    return { bytes: 1000, files: 1, ms: 1 };
+  },
+  tryImageStore: (_world, node) => {
+    if (node.storeless) throw new ShadowError('SHADOW_E_NODE_UNFIT', 'its image store: no such socket');
+    return {};
+  },
+  sendImage: (world, node, { claim, target }) => {
     const cut = node.cuts.get(claim);
     if (cut === undefined) throw new ShadowError('SHADOW_E_TRANSFER', 'nothing to send');
     world.nodes[target.node]?.images.set(claim, cut);

@@ -6,13 +6,9 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asShadowError, ShadowError } from '../../api/errors.ts';
+import type { Blob } from '../image.ts';
 import type { Answer } from './exchange.ts';
 import { drain, type Session } from './session.ts';
-
-export interface Blob {
-  digest: string;
-  size: number;
-}
 
 /** Above the least that registries ask for (5 MiB), and little enough to be kept until it has arrived. */
 const PIECE = 8 << 20;
@@ -21,8 +17,6 @@ const PIECE_LIMIT = 64 << 20;
 const PIECE_TRIES = 4;
 const TRIES = 3;
 const PAUSE_MS = 250;
-
-export const sha256 = (bytes: Buffer): string => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 
 /** Chunks of any size as pieces of the same size, the last but one at least. */
 export async function* piecesOf(chunks: AsyncIterable<Buffer>, size: number): AsyncGenerator<Buffer> {

@@ -1,5 +1,4 @@
 /** How the checkpoint travels, and who restores it. Pure. */
-import { ShadowError } from '../../api/errors.ts';
 import { parseRepository } from '../../api/image.ts';
 import type { Handoff, MigrationSpec, TransferMode } from '../../api/migration.ts';
 
@@ -9,15 +8,9 @@ export const modeOfTransfer = ({ transferMode }: MigrationSpec): TransferMode =>
 export const travelsBy = (spec: MigrationSpec, { source, copy }: Pick<Handoff, 'source' | 'copy'>): TransferMode =>
   source.node === copy.node ? 'Agent' : modeOfTransfer(spec);
 
-/** What can be said without asking anybody. Throws SHADOW_E_REPOSITORY, SHADOW_E_UNSUPPORTED. */
+/** What can be said without asking anybody. Throws SHADOW_E_REPOSITORY. */
 export const checkTransfer = (spec: MigrationSpec): void => {
-  const mode = modeOfTransfer(spec);
-  if (mode === 'Registry') parseRepository(spec.checkpointImageRepository);
-  if (mode === 'Direct')
-    throw new ShadowError(
-      'SHADOW_E_UNSUPPORTED',
-      'transferMode Direct is not implemented in this release; use Agent or Registry',
-    );
+  if (modeOfTransfer(spec) === 'Registry') parseRepository(spec.checkpointImageRepository);
 };
 
 /**

@@ -5,7 +5,7 @@ import { CHECKPOINT_TAG, imageName, type Login, loginFor, parseRepository, type 
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
 import { ANNOTATION, REGISTRY } from '../../api/names.ts';
 import type { Context } from '../context.ts';
-import { travelsBy } from '../preflight/transfer.ts';
+import { modeOfTransfer, travelsBy } from '../preflight/transfer.ts';
 import { isStatus } from '../rest.ts';
 import { enterStep, type StepFunction, wait } from './step.ts';
 
@@ -55,17 +55,28 @@ export const imageOf = async (ctx: Context, migration: StatefulMigration): Promi
   return { scheme, host, name, tag: CHECKPOINT_TAG, ...login, ...(ca === undefined ? {} : { ca }) };
 };
 
-/** Both nodes must be able to do their part. Throws what keeps one from it. */
-export const tryRegistry = async (
+/** Whether the checkpoint can go as it is asked for, before anything is touched. Throws what keeps a node from it. */
+export const tryTransfer = async (
   ctx: Context,
   migration: StatefulMigration,
   sourceNode: string,
-  targetNodes: readonly string[],
+  targetNode: string,
+): Promise<void> => {
+  const mode = modeOfTransfer(migration.spec);
+  if (mode === 'Registry') await tryRegistry(ctx, migration, sourceNode, targetNode);
+  if (mode === 'Direct') await ctx.agents.of(targetNode).tryImageStore({});
+};
+
+const tryRegistry = async (
+  ctx: Context,
+  migration: StatefulMigration,
+  sourceNode: string,
+  targetNode: string,
 ): Promise<void> => {
   const image = await imageOf(ctx, migration);
   await Promise.all([
     ctx.agents.of(sourceNode).tryRegistry({ image, push: true }),
-    ...targetNodes.map((node) => ctx.agents.of(node).tryRegistry({ image, push: false })),
+    ctx.agents.of(targetNode).tryRegistry({ image, push: false }),
   ]);
 };
 

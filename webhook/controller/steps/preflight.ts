@@ -10,9 +10,9 @@ import type { Owner } from '../preflight/owner.ts';
 import { checkPod, pinnedImages } from '../preflight/pod.ts';
 import { checkBusy } from '../preflight/set.ts';
 import { chooseStrategy, type Effects, modeOf } from '../preflight/strategy.ts';
-import { checkTransfer, modeOfTransfer, transferReason } from '../preflight/transfer.ts';
+import { checkTransfer, transferReason } from '../preflight/transfer.ts';
 import { firstAttempt } from '../transition.ts';
-import { tryRegistry } from './checkpoint-image.ts';
+import { tryTransfer } from './checkpoint-image.ts';
 import {
   askProcesses,
   askSession,
@@ -127,7 +127,7 @@ export const preflight = async (ctx: Context, migration: StatefulMigration): Pro
   const wanted = migration.spec.targetNode;
   const target = wanted ? await namedTarget(ctx, found, wanted) : await chosenTarget(ctx, found);
   const targetNode = target.name;
-  if (modeOfTransfer(migration.spec) === 'Registry') await tryRegistry(ctx, migration, sourceNode, [targetNode]);
+  await tryTransfer(ctx, migration, sourceNode, targetNode);
   const copyName = copyNameOf(owner, pod, migration.metadata.uid);
   await rehearse(ctx, migration, pod, copyName, targetNode);
   const source = { name: pod.metadata?.name ?? '', uid: uidOf(pod), node: sourceNode, ip: pod.status?.podIP ?? '' };

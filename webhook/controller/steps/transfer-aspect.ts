@@ -4,7 +4,7 @@ import type { Aspect, StatefulMigration } from '../../api/migration.ts';
 import type { Context } from '../context.ts';
 import { checkTransfer, modeOfTransfer } from '../preflight/transfer.ts';
 import { apiFailure } from '../rest.ts';
-import { tryRegistry } from './checkpoint-image.ts';
+import { tryTransfer } from './checkpoint-image.ts';
 
 const unfit = ({ code, message }: ShadowError): Aspect => ({
   aspect: 'Transfer',
@@ -29,9 +29,13 @@ export const transferAspects = async (
     const { source, target } = nodes;
     if (source === '' || target === undefined)
       return [{ aspect: 'Transfer', verdict: 'Unknown', findings: ['there are no two nodes to try it between'] }];
-    await tryRegistry(ctx, migration, source, [target]);
+    await tryTransfer(ctx, migration, source, target);
     const place = migration.spec.checkpointImageRepository;
-    return [{ aspect: 'Transfer', verdict: 'Fit', findings: [`${source} may push to ${place}, ${target} may pull`] }];
+    const found =
+      mode === 'Registry'
+        ? `${source} may push to ${place}, ${target} may pull`
+        : `the image store of ${target} can be reached`;
+    return [{ aspect: 'Transfer', verdict: 'Fit', findings: [found] }];
   } catch (thrown) {
     const error = apiFailure(thrown);
     if (patient && error.retryable) throw error;
