@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { apply, getPod, listMigrations, otherNode } from '../../scripts/demonstration/kube.ts';
 import { until } from '../../scripts/demonstration/until.ts';
-import { ADDRESS } from '../../scripts/playground/layout.ts';
+import { ADDRESS, NODES, type NodeName } from '../../scripts/playground/layout.ts';
+import { nodeExec } from '../../scripts/playground/lib.ts';
 import { API_VERSION, isEnded, KIND, type MigrationSpec, type StatefulMigration } from '../../webhook/api/migration.ts';
 import { REGISTRY } from '../../webhook/api/names.ts';
 import { LOGIN, openRegistry, type Registry } from '../node/registry.ts';
@@ -112,6 +113,25 @@ describe('by a registry', () => {
     await expect(migrated({ transferMode: 'Registry' })).rejects.toThrow(
       /SHADOW_E_REPOSITORY|checkpointImageRepository/,
     );
+  });
+});
+
+describe('by the image store of the target', () => {
+  const imagesOn = async (node: NodeName): Promise<string[]> =>
+    (await nodeExec(node, ['ctr', '-n', 'k8s.io', 'images', 'ls', '-q'])).stdout
+      .split('\n')
+      .filter((name) => name.includes('shadow-checkpoint'));
+
+  it.each(['ShadowPodSwap', 'StopAndCopy'] as const)('the pod moves with its memory: %s', async (migrationStrategy) => {
+    const from = await nodeOf(bed, POD);
+    const { status } = await migrated({ transferMode: 'Direct', migrationStrategy });
+    expect({ phase: status?.phase, error: status?.error }).toEqual({ phase: 'Completed', error: undefined });
+    expect(await nodeOf(bed, POD)).not.toBe(from);
+    expect(await instances(bed, SPEC)).toEqual(before);
+    expect(status?.transferReason).toMatch(/^by an image in the image store of the node, restored by our/);
+    expect(await settledLeftovers(bed)).toEqual([]);
+    expect((await Promise.all(NODES.map(imagesOn))).flat()).toEqual([]);
+    await load.flowing();
   });
 });
 
