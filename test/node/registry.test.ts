@@ -241,7 +241,7 @@ describe('an upload that is interrupted', () => {
 
   test('by what is read, is called off', async () => {
     const { host, uploads } = await open();
-    const session = new Session(imageAt(host), []);
+    const session = new Session(imageAt(host), { scheme: 'http', ca: [] });
     const broken = async function* (): AsyncGenerator<Buffer> {
       yield randomBytes(10 << 20);
       expect(uploads()).toHaveLength(1);

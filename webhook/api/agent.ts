@@ -13,7 +13,8 @@ const Container = z.object({ name: z.string(), sidecar: z.boolean() });
 
 /** Where a checkpoint's image is put, and how to get there. `name`: the repository on that host; `ca`: PEM, trusted too. */
 const Image = z.object({
-  scheme: z.enum(['https', 'http']),
+  /** Absent: https, unless the node's administrator has said otherwise of the host. */
+  scheme: z.enum(['https', 'http']).optional(),
   host: z.string(),
   name: z.string(),
   tag: z.string(),

@@ -5,8 +5,8 @@
 import { ShadowError } from './errors.ts';
 
 export interface Repository {
-  /** Plain HTTP only where the repository says so: a checkpoint is memory, and it is never sent in the clear by default. */
-  scheme: 'https' | 'http';
+  /** As far as the repository says it. A checkpoint is memory: it never goes in the clear unless somebody has said so. */
+  scheme?: 'https' | 'http';
   /** With the port, if one is named. */
   host: string;
   path: string;
@@ -38,13 +38,17 @@ const HUB_HOST = 'registry-1.docker.io';
 export const parseRepository = (text: string | undefined): Repository => {
   const refused = (why: string) => new ShadowError('SHADOW_E_REPOSITORY', why);
   if (!text) throw refused('it is empty, and transferMode Registry needs it');
-  const [, scheme = 'https', rest = ''] = /^(?:(https?):\/\/)?(.*?)\/*$/s.exec(text) ?? [];
+  const [, scheme, rest = ''] = /^(?:(https?):\/\/)?(.*?)\/*$/s.exec(text) ?? [];
   const slash = rest.indexOf('/');
   const [host, path] = slash < 0 ? [rest, ''] : [rest.slice(0, slash), rest.slice(slash + 1)];
   if (!isHost(host)) throw refused(`"${text}" begins with no host`);
   if (path === '') throw refused(`"${text}" has no path behind the host`);
   if (!NAME.test(path)) throw refused(`"${path}" is no path of a repository (lower case, no tag, no digest)`);
-  return { scheme: scheme === 'http' ? 'http' : 'https', host: host === HUB ? HUB_HOST : host, path };
+  return {
+    ...(scheme === 'http' || scheme === 'https' ? { scheme } : {}),
+    host: host === HUB ? HUB_HOST : host,
+    path,
+  };
 };
 
 /** The repository of one pod's checkpoints. Throws SHADOW_E_REPOSITORY. */

@@ -1,11 +1,16 @@
 /** What a real registry can't be made to do, by a scripted one; and how repositories and credentials are read. */
 import { createHash, randomBytes } from 'node:crypto';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
+import { LAYOUT, nodeOf } from '../../../webhook/agent/node.ts';
 import { challengeOf, Session } from '../../../webhook/agent/registry/session.ts';
+import { hostsOf, roadTo } from '../../../webhook/agent/registry/trust.ts';
 import { piecesOf, upload } from '../../../webhook/agent/registry/upload.ts';
 import type { Image } from '../../../webhook/api/agent.ts';
 import { imageName, loginFor, parseRepository } from '../../../webhook/api/image.ts';
@@ -24,7 +29,7 @@ const serve = async (answer: RequestListener): Promise<string> => {
   return `127.0.0.1:${(server.address() as AddressInfo).port}`;
 };
 const sessionAt = (host: string, more: Partial<Image> = {}): Session =>
-  new Session({ scheme: 'http', host, name: 'a/b', tag: 'checkpoint', ...more }, []);
+  new Session({ host, name: 'a/b', tag: 'checkpoint', ...more }, { scheme: 'http', ca: [] });
 
 /** An upload as the specification has it, that keeps what arrives of a piece which is cut: `cuts` pieces are, after `after` bytes. */
 class Script {
@@ -205,12 +210,12 @@ test('an endless redirect, and an answer that is no blob but a book, end', async
 
 describe('a repository', () => {
   test.each([
-    ['registry.example/team/checkpoints', 'https', 'registry.example', 'team/checkpoints'],
+    ['registry.example/team/checkpoints', undefined, 'registry.example', 'team/checkpoints'],
     ['https://registry.example:5000/c/', 'https', 'registry.example:5000', 'c'],
     ['http://10.0.0.1:5000/c', 'http', '10.0.0.1:5000', 'c'],
-    ['[fd00::1]:5000/c', 'https', '[fd00::1]:5000', 'c'],
-    ['localhost/c', 'https', 'localhost', 'c'],
-    ['docker.io/team/c', 'https', 'registry-1.docker.io', 'team/c'],
+    ['[fd00::1]:5000/c', undefined, '[fd00::1]:5000', 'c'],
+    ['localhost/c', undefined, 'localhost', 'c'],
+    ['docker.io/team/c', undefined, 'registry-1.docker.io', 'team/c'],
   ])('%s', (text, scheme, host, path) => {
     expect(parseRepository(text)).toEqual({ scheme, host, path });
   });
@@ -238,6 +243,51 @@ describe('a repository', () => {
     const { path, ...rest } = parseRepository('registry.example/c');
     expect(imageName({ path, ...rest }, 'consumer-0')).toBe('c/consumer-0');
     expect(() => imageName({ path, ...rest }, 'x'.repeat(254))).toThrow(/longer than/);
+  });
+});
+
+describe('what a node says of a registry', () => {
+  const HOST = 'registry.example:5000';
+  const of = (toml: string) => hostsOf(toml, HOST);
+
+  test('counts for the very host: that it has no TLS, and whose certificates are good', () => {
+    expect(of('server = "http://registry.example:5000"')).toEqual({ plain: true, authorities: [] });
+    expect(of('[host."http://registry.example:5000"]\ncapabilities = ["pull"]').plain).toBe(true);
+    const secure =
+      'ca = "a.crt"\nserver = "https://registry.example:5000"\n[host."https://registry.example:5000"]\nca = ["/b.crt"]';
+    expect(of(secure)).toEqual({ plain: false, authorities: ['a.crt', '/b.crt'] });
+  });
+
+  test('does not count of mirrors, nor that nothing is to be verified', () => {
+    const mirror =
+      'server = "https://registry.example:5000"\n[host."http://mirror.example"]\nca = "m.crt"\nskip_verify = true';
+    expect(of(mirror)).toEqual({ plain: false, authorities: [] });
+    expect(() => of('server = [')).toThrow();
+  });
+
+  test('is read from where containerd reads it', async () => {
+    const root = mkdtempSync(join(tmpdir(), 'shadow-hosts-'));
+    try {
+      const put = (directory: string, name: string, text: string): void => {
+        mkdirSync(join(root, directory), { recursive: true });
+        writeFileSync(join(root, directory, name), text);
+      };
+      const node = nodeOf('n', { ...LAYOUT, root }, []);
+      const image = { host: HOST, name: 'a', tag: 't', ca: 'of the user' };
+      const before = await roadTo(node, image);
+      expect([before.scheme, before.ca.slice(-1)]).toEqual(['https', ['of the user']]);
+      put('etc/ssl/certs', 'ca-certificates.crt', 'of the node');
+      put(`etc/containerd/certs.d/${HOST}`, 'ca.crt', 'of the registry');
+      put(`etc/containerd/certs.d/${HOST}`, 'hosts.toml', `ca = "ca.crt"\nserver = "http://${HOST}"`);
+      const after = await roadTo(node, image);
+      expect([after.scheme, after.ca.slice(-3)]).toEqual(['http', ['of the node', 'of the registry', 'of the user']]);
+      expect((await roadTo(node, { ...image, scheme: 'https' })).scheme).toBe('https');
+      expect((await roadTo(node, { ...image, host: 'registry.example' })).scheme).toBe('https');
+      put(`etc/containerd/certs.d/${HOST}`, 'hosts.toml', 'server = [');
+      await expect(roadTo(node, image)).rejects.toMatchObject({ code: 'SHADOW_E_REGISTRY' });
+    } finally {
+      rmSync(root, { recursive: true, force: true });
+    }
   });
 });
 

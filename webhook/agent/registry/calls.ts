@@ -13,11 +13,11 @@ import { type Node, textOf } from '../node.ts';
 import { receive } from '../transfer.ts';
 import { hasImage, pullLayer, pushImage, removeImage } from './image.ts';
 import { drain, Session } from './session.ts';
-import { trusted } from './trust.ts';
+import { roadTo } from './trust.ts';
 import { beginUpload } from './upload.ts';
 
 const within = async <T>(node: Node, image: Image, work: (session: Session) => Promise<T>): Promise<T> => {
-  const session = new Session(image, await trusted(node, image.ca));
+  const session = new Session(image, await roadTo(node, image));
   try {
     return await work(session);
   } finally {

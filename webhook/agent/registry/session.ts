@@ -5,6 +5,7 @@
 import type { Image } from '../../api/agent.ts';
 import { ShadowError } from '../../api/errors.ts';
 import { type Answer, type Ask, bytesOf, Line, refuseDowngrade } from './exchange.ts';
+import type { Road } from './trust.ts';
 
 export type Action = 'pull' | 'push' | 'delete';
 
@@ -43,10 +44,10 @@ export class Session {
   /** Tokens by scope; of a registry that asks for Basic the same for all. */
   private readonly proofs = new Map<string, string>();
 
-  constructor(image: Image, ca: readonly string[]) {
+  constructor(image: Image, { scheme, ca }: Road) {
     this.image = image;
     this.line = new Line(ca);
-    this.base = new URL(`${image.scheme}://${image.host}/v2/${image.name}/`);
+    this.base = new URL(`${scheme}://${image.host}/v2/${image.name}/`);
   }
 
   close(): void {

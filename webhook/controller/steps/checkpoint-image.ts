@@ -51,8 +51,8 @@ export const imageOf = async (ctx: Context, migration: StatefulMigration): Promi
     ctx.cluster.readConfigMap(migration.metadata.namespace, REGISTRY.ca),
   ]);
   const ca = trust?.data?.['ca.crt'];
-  const { scheme, host } = repository;
-  return { scheme, host, name, tag: CHECKPOINT_TAG, ...login, ...(ca === undefined ? {} : { ca }) };
+  const { path: _path, ...place } = repository;
+  return { ...place, name, tag: CHECKPOINT_TAG, ...login, ...(ca === undefined ? {} : { ca }) };
 };
 
 /** Whether the checkpoint can go as it is asked for, before anything is touched. Throws what keeps a node from it. */
