@@ -33,7 +33,7 @@ const MORE: Partial<Record<ErrorCode, string>> = {
   SHADOW_E_CHECKPOINT:
     "Nothing was given up: the source was resumed with its connections. The message ends with the line of CRIU's log that names the cause.",
   SHADOW_E_REPOSITORY:
-    'transferMode Registry puts checkpoints at `<checkpointImageRepository>/<pod>:checkpoint`. The host must be named (also `docker.io`); `http://` before it is the only way to speak to it without TLS. See [transfers.md](transfers.md).',
+    'transferMode Registry puts checkpoints at `<checkpointImageRepository>/<pod>:checkpoint`. The host must be named (also `docker.io`); TLS is spoken unless `http://` stands before it, or the `hosts.toml` of the node has it so. See [transfers.md](transfers.md).',
   SHADOW_E_REGISTRY:
     'The message names node and registry and says how it failed: no answer, a certificate that nobody trusts, or what the registry itself says. Both nodes must reach it: before anything is touched, the source begins an upload and calls it off, the target asks for an image. The CA of a private registry goes into ConfigMap `shadow-registry-ca`, key `ca.crt`, beside the migration. See [transfers.md](transfers.md).',
   SHADOW_E_REGISTRY_ACCESS:
