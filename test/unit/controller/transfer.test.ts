@@ -190,6 +190,16 @@ describe('preflight refuses, by name and untouched,', () => {
     expectCompleted(other);
   });
 
+  it('a target without room for the checkpoint once more, where it is to be in the image store as well', async () => {
+    const [direct, agent] = [begun(DIRECT), begun({ ...STOP, transferMode: 'Agent' })];
+    // Of a checkpoint of 1 GB.
+    for (const world of [direct, agent]) world.freeBytes = 2.8e9;
+    await direct.run();
+    await agent.run();
+    expect(direct.get()?.status?.error?.code).toBe('SHADOW_E_NODE_UNFIT');
+    expectCompleted(agent);
+  });
+
   it('nothing of a registry that fits: a Secret by another name that the controller was let read', async () => {
     const world = begun(STOP);
     world.registry.password = 'right';

@@ -64,9 +64,9 @@ const NODE = {
 const restoredContainers = { containers: [{ name: 'app', id: 'c1' }], ms: 1 };
 
 const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => unknown> = {
-  node: (_world, node) => ({ node: node.name, ...NODE }),
+  node: (world, node) => ({ node: node.name, ...NODE, freeBytes: world.freeBytes }),
   examine: (world, node) => ({ node: node.name, ...NODE, criuCheck: '', checkpointApi: '', now: world.time }),
-  inspect: (world) => ({ hazards: world.processHazards, peers: world.peers, estimatedBytes: 1000 }),
+  inspect: (world) => ({ hazards: world.processHazards, peers: world.peers, estimatedBytes: 1e9 }),
   prepare: (_world, node, { claim, copy, fence = true }) => {
     if (!node.staged.has(claim)) node.staged.set(claim, { copy: copy.name, cancelled: false, restored: false, fence });
     return {};

@@ -83,6 +83,8 @@ export class World {
   readonly secrets = new Map<string, V1Secret>();
   readonly configMaps = new Map<string, V1ConfigMap>();
   readonly readable: string[] = [REGISTRY.secret];
+  /** Of each node. */
+  freeBytes = 1e12;
   readonly events: string[] = [];
   registry: Registry = { images: new Map(), deletes: true };
   restoreConfig: V1MutatingWebhookConfiguration | undefined;

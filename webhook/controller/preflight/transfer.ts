@@ -13,6 +13,10 @@ export const checkTransfer = (spec: MigrationSpec): void => {
   if (modeOfTransfer(spec) === 'Registry') parseRepository(spec.checkpointImageRepository);
 };
 
+/** What a node is to have twice (preflight/node.ts) for a checkpoint of so many bytes: Direct needs it once more, in the image store. */
+export const roomFor = (spec: MigrationSpec, bytes: number): number =>
+  modeOfTransfer(spec) === 'Direct' ? 1.5 * bytes : bytes;
+
 /**
  * Whether this containerd restores a container that the CRI asks for by a checkpoint's image: off by default from 2.2.7 and 2.3.4
  * on (a checkpoint could name what the pod may not have), gone in 2.4.

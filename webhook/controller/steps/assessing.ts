@@ -13,6 +13,7 @@ import type { Owner } from '../preflight/owner.ts';
 import { cutShort, isInjected, stateRefusals, unsupported } from '../preflight/pod.ts';
 import { checkBusy } from '../preflight/set.ts';
 import { checkStrategy, chooseStrategy, doubtOf, otherPeers } from '../preflight/strategy.ts';
+import { roomFor } from '../preflight/transfer.ts';
 import { apiFailure } from '../rest.ts';
 import { stamp } from '../transition.ts';
 import {
@@ -268,7 +269,7 @@ export const assess = async (
     migration,
     pod,
     owner,
-    processes?.value?.estimatedBytes ?? 0,
+    roomFor(migration.spec, processes?.value?.estimatedBytes ?? 0),
     look,
   );
   const [targetNode] = fitNodes;

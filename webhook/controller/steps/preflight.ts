@@ -10,7 +10,7 @@ import type { Owner } from '../preflight/owner.ts';
 import { checkPod, pinnedImages } from '../preflight/pod.ts';
 import { checkBusy } from '../preflight/set.ts';
 import { chooseStrategy, type Effects, modeOf } from '../preflight/strategy.ts';
-import { checkTransfer, transferReason } from '../preflight/transfer.ts';
+import { checkTransfer, roomFor, transferReason } from '../preflight/transfer.ts';
 import { firstAttempt } from '../transition.ts';
 import { tryTransfer } from './checkpoint-image.ts';
 import {
@@ -67,7 +67,8 @@ const observe = async (ctx: Context, migration: StatefulMigration): Promise<Find
     reportOf(ctx, sourceNode),
     inspect(ctx, migration.metadata.namespace, pod),
   ]);
-  return { pod, owner, kind: owner.kind, sourceNode, nodes, pods, source, ...inside };
+  const estimatedBytes = roomFor(migration.spec, inside.estimatedBytes);
+  return { pod, owner, kind: owner.kind, sourceNode, nodes, pods, source, ...inside, estimatedBytes };
 };
 
 interface Target {
