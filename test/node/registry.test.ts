@@ -6,7 +6,7 @@ import { createServer as createHttpServer, type Server as HttpServer } from 'nod
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type KeyPair, selfSigned } from '../../webhook/admission/ca/authority.ts';
 import { type Calls, calls } from '../../webhook/agent/calls.ts';
 import type { Driver } from '../../webhook/agent/drivers.ts';
@@ -14,7 +14,7 @@ import { LAYOUT, nodeOf } from '../../webhook/agent/node.ts';
 import { Session } from '../../webhook/agent/registry/session.ts';
 import { upload } from '../../webhook/agent/registry/upload.ts';
 import type { Image } from '../../webhook/api/agent.ts';
-import { LOGIN, openRegistry, type Registry, type RegistryOptions } from './registry.ts';
+import { LOGIN, openRegistry, type Registry, type RegistryOptions, registryProgram } from './registry.ts';
 
 const CLAIM = 'abc-0';
 const claimed = { claim: CLAIM, epoch: 1 };
@@ -44,6 +44,9 @@ const agentIn = (name: string): Calls => {
   });
 };
 
+beforeAll(async () => {
+  await registryProgram();
+}, 1_200_000);
 beforeEach(async () => {
   base = mkdtempSync(join(tmpdir(), 'shadow-registry-test-'));
   source = agentIn('source');

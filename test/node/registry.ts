@@ -26,6 +26,9 @@ const registryRecipe = (): Recipe => ({
   },
 });
 
+/** Built the first time, which takes minutes. */
+export const registryProgram = async (): Promise<string> => join(await obtainPart(registryRecipe(), say), 'registry');
+
 export const LOGIN = { username: 'pusher', password: 'secret of a test' } as const;
 /** Of LOGIN, by bcrypt: the registry takes no other. */
 const HTPASSWD = 'pusher:$2b$05$abcdefghijklmnopqrstuuE8BMH0mGK5QAQR5ieaOcTaB7AB7Bq4y\n';
@@ -104,7 +107,7 @@ const filesBelow = (dir: string): string[] =>
   existsSync(dir) ? (readdirSync(dir, { recursive: true }) as string[]) : [];
 
 export const openRegistry = async (options: RegistryOptions = {}): Promise<Registry> => {
-  const program = join(await obtainPart(registryRecipe(), say), 'registry');
+  const program = await registryProgram();
   const dir = mkdtempSync(join(tmpdir(), 'shadow-registry-'));
   const address = options.address ?? '127.0.0.1';
   const host = `${address}:${await freePort(address)}`;
