@@ -175,6 +175,23 @@ export const PAGE: Record<ErrorCode, Page> = {
     putBack: `${UNDONE} Nothing of the copy went out.`,
     more: '`--on-divergence Report` lets the word of the source stand and counts the differences instead; StopAndCopy does not compare.',
   },
+  SHADOW_E_REPOSITORY: {
+    happened:
+      'transferMode Registry puts checkpoints at `<checkpointImageRepository>/<pod>:checkpoint`. The host must be named (also `docker.io`); TLS is spoken unless `http://` stands before it, or the `hosts.toml` of the node has it so.',
+    putBack: NOT_BEGUN,
+    more: 'See [transfers.md](transfers.md).',
+  },
+  SHADOW_E_REGISTRY: {
+    happened:
+      'The message names node and registry and says how it failed: no answer, a certificate that nobody trusts, or what the registry itself says. Both nodes must reach it: before anything is touched, the source begins an upload and calls it off, the target asks for an image.',
+    putBack: `In preflight: nothing had to be. Later: ${UNDONE[0]!.toLowerCase()}${UNDONE.slice(1)}`,
+    more: 'The CA of a private registry goes into ConfigMap `shadow-registry-ca`, key `ca.crt`, beside the migration. See [transfers.md](transfers.md).',
+  },
+  SHADOW_E_REGISTRY_ACCESS: {
+    happened: 'The registry answered 401 or 403, or the credentials could not be read.',
+    putBack: `In preflight: nothing had to be. Later: ${UNDONE[0]!.toLowerCase()}${UNDONE.slice(1)}`,
+    more: 'They must allow pull and push in the repository, and delete if the image is to be removed afterwards. A Secret of another name is named by the annotation `shadow.ms2m.io/registry-secret` of the migration, and the controller must be given the right to read it: see [transfers.md](transfers.md).',
+  },
   SHADOW_E_REHEARSAL: {
     happened:
       'A rehearsal runs a copy beside its source, fenced off from the network ([check.md](check.md#rehearsal)). The fence does not hold volumes: where the app may write to one that others see, the copy would write there too.',

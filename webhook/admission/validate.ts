@@ -1,6 +1,7 @@
 /** StatefulMigrations at admission: what no schema can say. Pure. The controller's preflight looks at the cluster. */
 import { isDeepStrictEqual } from 'node:util';
 import { ShadowError } from '../api/errors.ts';
+import { parseRepository } from '../api/image.ts';
 import { isEnded, type MigrationSpec, type StatefulMigration } from '../api/migration.ts';
 
 /** A DNS-1123 subdomain, as names of pods and nodes are. */
@@ -19,6 +20,7 @@ const checkSpec = (spec: MigrationSpec): void => {
   if (spec.targetNode && !NAME.test(spec.targetNode)) {
     throw invalid(`spec.targetNode: "${spec.targetNode}" is no name of a node; leave it empty to have one chosen`);
   }
+  if (spec.transferMode === 'Registry') parseRepository(spec.checkpointImageRepository);
 };
 
 const FIELDS = [
@@ -53,7 +55,7 @@ const checkUpdate = (now: StatefulMigration, old: StatefulMigration): void => {
   }
 };
 
-/** Throws SHADOW_E_INVALID, SHADOW_E_FINISHED or SHADOW_E_COMMITTED; `old` on updates. */
+/** Throws SHADOW_E_INVALID, SHADOW_E_REPOSITORY, SHADOW_E_FINISHED or SHADOW_E_COMMITTED; `old` on updates. */
 export const checkMigration = (now: StatefulMigration, old?: StatefulMigration): void => {
   // Taking a finalizer away must always be possible.
   if (now.metadata.deletionTimestamp) return;

@@ -110,6 +110,9 @@ const gather = (): Transform => {
 
 type Entry = Manifest['files'][number];
 
+/** The same bytes whenever it is packed: an image is told by its digest. */
+const MTIME = new Date(0);
+
 export interface PackOptions {
   /** Pages that the receiver has already. */
   base?: Base | undefined;
@@ -126,12 +129,12 @@ const digestOf = (content: Buffer): Omit<Entry, 'path'> => ({
 });
 
 const packSmall = (archive: Pack, content: Buffer, path: string): Entry => {
-  archive.entry({ name: path, mode: 0o600 }, content);
+  archive.entry({ name: path, mode: 0o600, mtime: MTIME }, content);
   return { path, ...digestOf(content) };
 };
 
 const packWhole = async (archive: Pack, file: string, { path, size }: FileEntry): Promise<Entry> => {
-  const entry = archive.entry({ name: path, size, mode: 0o600 });
+  const entry = archive.entry({ name: path, size, mode: 0o600, mtime: MTIME });
   const { through, digest } = hashing();
   await pipeline(createReadStream(file, { highWaterMark: CHUNK }), through, entry);
   return { path, ...digest() };
@@ -173,7 +176,7 @@ export const packed = (directory: string, files: readonly FileEntry[], options: 
       manifest.files.push(await entry);
       if (!paged) entered(file.size);
     }
-    archive.entry({ name: MANIFEST }, JSON.stringify(manifest));
+    archive.entry({ name: MANIFEST, mtime: MTIME }, JSON.stringify(manifest));
     archive.finalize();
   };
   fill().catch((error: unknown) => archive.destroy(error instanceof Error ? error : new Error(String(error))));

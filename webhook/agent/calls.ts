@@ -6,15 +6,18 @@ import type { Driver as DriverName } from '../api/migration.ts';
 import { filesIn, packed, Received } from './archive.ts';
 import { Armoury, imagesOf } from './arming.ts';
 import { cancel, checkEpoch, isWaiting, prepare } from './claims.ts';
-import { type AgentTarget, putBase, putCheckpoint } from './client.ts';
+import { type AgentTarget, putBase, putCheckpoint, putImage } from './client.ts';
 import { cut, fenceSource, forwardSource, isCut, killApp, resumeSource } from './cut.ts';
+import { imageArchive, receiveImage, tryImageStore } from './direct.ts';
 import type { Driver } from './drivers.ts';
 import { examine } from './examine.ts';
 import { facts } from './facts.ts';
+import type { Blob } from './image.ts';
 import { inspect } from './inspect.ts';
 import { PAGE } from './memory.ts';
 import type { Node } from './node.ts';
 import { type Base, baseStream, keepBase, newBase } from './precopy.ts';
+import { pull, push, tryRegistry, unpush } from './registry/calls.ts';
 import { clean, restore, unfence } from './restore.ts';
 import type { Credentials } from './tls.ts';
 import { moveHere, receive, requirePrepared } from './transfer.ts';
@@ -30,6 +33,7 @@ export interface Context {
 
 export type Calls = { [C in AgentCall]: (request: AgentRequest<C>) => Promise<AgentResponse<C>> } & {
   receive: (claim: string, epoch: number, input: Readable) => Promise<Received>;
+  image: (claim: string, epoch: number, layer: Blob, input: Readable) => Promise<Received>;
   base: (claim: string, epoch: number, id: string, input: Readable) => Promise<Record<string, never>>;
 };
 
@@ -106,6 +110,20 @@ const send = async (
   }
 };
 
+const sendImage = async (
+  { node, credentials }: Context,
+  { claim, epoch, container, target: { url } }: AgentRequest<'sendImage'>,
+): Promise<AgentResponse<'sendImage'>> => {
+  const start = performance.now();
+  const { layer, archive } = await imageArchive(node, claim, container);
+  try {
+    const answer = await putImage({ url, credentials }, claim, epoch, layer, archive);
+    return { ...Received.parse(JSON.parse(answer)), ms: Math.round(performance.now() - start) };
+  } catch (error) {
+    throw asTransferError(error);
+  }
+};
+
 export const calls = (context: Context): Calls => {
   const { node, drivers, warn } = context;
   const serially = serializer();
@@ -147,6 +165,12 @@ export const calls = (context: Context): Calls => {
         bases.delete(request.claim);
         return send(context, base, request);
       }),
+    tryImageStore: () => done(tryImageStore(node)),
+    sendImage: (request) => guarded(request, 'send', () => sendImage(context, request)),
+    tryRegistry: (request) => done(tryRegistry(node, request)),
+    push: (request) => guarded(request, 'send', () => push(node, request)),
+    pull: (request) => guarded(request, 'send', () => pull(node, request)),
+    unpush: (request) => guarded(request, 'send', () => unpush(node, request)),
     restore: (request) => guarded(request, 'target', () => restore(node, request)),
     cancel: (request) => guarded(request, 'now', () => done(cancel(node, request.claim))),
     unfence: (request) => guarded(request, 'now', () => done(unfence(node, request.pod.uid))),
@@ -165,6 +189,8 @@ export const calls = (context: Context): Calls => {
         return done(clean(node, request.claim));
       }),
     receive: (claim, epoch, input) => guarded({ claim, epoch }, 'send', () => receive(node, claim, input)),
+    image: (claim, epoch, layer, input) =>
+      guarded({ claim, epoch }, 'send', () => receiveImage(node, claim, layer, input)),
     base: (claim, epoch, id, input) =>
       guarded({ claim, epoch }, 'send', async () => {
         await requirePrepared(node, claim);

@@ -8,8 +8,14 @@ import { STAGED } from '../api/staging.ts';
 import { namesIn, removeTree, writeWhole } from './files.ts';
 import { isMissing, type Node, textOf } from './node.ts';
 
-/** Beyond STAGED; the handler checks both. `attempt`: nonce of one `prepare`. `copy`: uid of the only pod that may take it. */
-export const CLAIM_FILE = { attempt: 'attempt', copy: 'copy', received: 'received', fenced: 'fenced' } as const;
+/** Beyond STAGED; the handler checks both. `attempt`: nonce of one `prepare`. `copy`: uid of the only pod that may take it. `imported`: an image of it is, or was to be, in the image store. */
+export const CLAIM_FILE = {
+  attempt: 'attempt',
+  copy: 'copy',
+  received: 'received',
+  fenced: 'fenced',
+  imported: 'imported',
+} as const;
 
 const isClaim = (claim: string): boolean => /^[0-9a-f][0-9a-f-]{0,80}$/.test(claim);
 

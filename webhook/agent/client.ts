@@ -69,6 +69,15 @@ const PUT_TIMEOUT_MS = 600_000;
 export const putCheckpoint = (target: AgentTarget, claim: string, epoch: number, archive: Readable): Promise<string> =>
   put(target, `/v1/receive/${claim}?epoch=${epoch}`, archive);
 
+/** Streams an image with this layer into another agent, for its node's image store; its answer as text. */
+export const putImage = (
+  target: AgentTarget,
+  claim: string,
+  epoch: number,
+  { digest, size }: { digest: string; size: number },
+  archive: Readable,
+): Promise<string> => put(target, `/v1/image/${claim}?epoch=${epoch}&digest=${digest}&size=${size}`, archive);
+
 /** Streams the pages of a base (see precopy.ts) into another agent. */
 export const putBase = (
   target: AgentTarget,

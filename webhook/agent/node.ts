@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pipeline, type Readable } from 'node:stream';
 import { NODE_DIR } from '../api/names.ts';
 
 export interface Layout {
@@ -41,10 +42,18 @@ export const LAYOUT: Layout = {
   runc: 'runc',
 };
 
+/** A tool's output as it comes. */
+export interface Flow {
+  readonly output: Readable;
+  /** Rejects with CommandError. */
+  readonly ended: Promise<void>;
+}
+
 export interface RunOptions {
   /** Path (on the node) of the network namespace to run in. */
   netns?: string;
-  input?: string | Uint8Array;
+  /** A stream that breaks ends the tool, and the call rejects with what broke it. */
+  input?: string | Uint8Array | Readable;
   timeoutMs?: number;
   /** Directory (on the node) in which programs are looked for first. */
   before?: string;
@@ -60,6 +69,8 @@ export interface Node {
   at(path: string): string;
   /** Runs a tool of the node; stdout. Rejects with CommandError. */
   run(command: string, args: readonly string[], options?: RunOptions): Promise<string>;
+  /** Runs a tool of the node for its output, which is to be read. */
+  flow(command: string, args: readonly string[], options?: Pick<RunOptions, 'timeoutMs'>): Flow;
   /** Whether the node lets us be urgent; looked at once. Ask before an app stands still. */
   canHurry(): Promise<boolean>;
 }
@@ -95,14 +106,50 @@ const execute = (argv: readonly string[], options: RunOptions, path: string): Pr
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       err = (err + text).slice(-8192);
     });
+    let broken: Error | undefined;
     child.on('error', (error) => reject(new CommandError(file, null, error.message)));
     child.on('close', (status) => {
-      if (status === 0) resolve(out);
+      if (broken !== undefined) reject(broken);
+      else if (status === 0) resolve(out);
       else reject(new CommandError(argv.slice(0, 8).join(' '), status, err));
     });
     // A tool that does not read its input closes the pipe: its exit status tells, not EPIPE.
-    child.stdin.on('error', () => undefined).end(options.input ?? '');
+    child.stdin.on('error', () => undefined);
+    const { input = '' } = options;
+    if (typeof input === 'string' || input instanceof Uint8Array) child.stdin.end(input);
+    else {
+      input.once('error', (error) => {
+        broken = error;
+        child.kill('SIGKILL');
+      });
+      pipeline(input, child.stdin, () => undefined);
+    }
   });
+
+const flowing = (argv: readonly string[], timeoutMs: number, path: string): Flow => {
+  const [file = '', ...args] = argv;
+  const child = spawn(file, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { PATH: path },
+    timeout: timeoutMs,
+    killSignal: 'SIGKILL',
+  });
+  let err = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    err = (err + text).slice(-8192);
+  });
+  const ended = new Promise<void>((resolve, reject) => {
+    child.on('error', (error) => reject(new CommandError(file, null, error.message)));
+    child.on('close', (status) => {
+      if (status === 0) resolve();
+      else reject(new CommandError(argv.slice(0, 8).join(' '), status, err));
+    });
+  });
+  // Whoever gives up reading stops the tool.
+  child.stdout.on('close', () => child.kill('SIGKILL'));
+  ended.catch(() => undefined);
+  return { output: child.stdout, ended };
+};
 
 /**
  * Real-time, and out of the agent's own cgroup: its share of the processor is small, and a kernel with a group scheduler for
@@ -131,6 +178,7 @@ export const nodeOf = (name: string, layout: Layout, prefix: readonly string[], 
     layout,
     canHurry,
     at: (file) => (layout.root === '' ? file : join(layout.root, file)),
+    flow: (command, args, options = {}) => flowing([...prefix, command, ...args], options.timeoutMs ?? 60_000, path),
     run: async (command, args, options = {}) =>
       execute(
         [

@@ -7,6 +7,7 @@ import { asShadowError, ShadowError } from '../api/errors.ts';
 import { NFT, STAGED } from '../api/staging.ts';
 import { CLAIM_FILE, checkpoint, staged } from './claims.ts';
 import { containersOf } from './containers.ts';
+import { dropImported } from './direct.ts';
 import { namesIn, removeTree, writeWhole } from './files.ts';
 import { removeTable } from './network.ts';
 import { CommandError, type Node, textOf } from './node.ts';
@@ -125,6 +126,7 @@ export const clean = async (node: Node, claim: string): Promise<void> => {
     await mkdir(directory, { recursive: true });
     await writeFile(join(directory, STAGED.cancel), '');
   }
+  await dropImported(node, claim);
   await removeTree(directory);
   await removeTree(node.at(checkpoint(node, claim)));
   await removeTree(node.at(join(node.layout.epochs, claim)));

@@ -1,4 +1,4 @@
-/** HTTPS with mTLS: POST /v1/<call>, PUT /v1/receive/<claim>, PUT /v1/base/<claim>. Callers are told apart by the CN of their certificate. */
+/** HTTPS with mTLS: POST /v1/<call>, PUT /v1/{receive,image,base}/<claim>. Callers are told apart by the CN of their certificate. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { TLSSocket } from 'node:tls';
@@ -6,6 +6,7 @@ import { ZodError } from 'zod';
 import { AGENT_CALLS, type AgentCall } from '../api/agent.ts';
 import { asShadowError, type ErrorCode, ShadowError } from '../api/errors.ts';
 import type { Calls } from './calls.ts';
+import type { Blob } from './image.ts';
 import { CALLERS, type Credentials } from './tls.ts';
 
 const BODY_LIMIT = 1 << 20;
@@ -50,14 +51,24 @@ const perform = async (calls: Calls, name: AgentCall, body: unknown): Promise<un
   return (calls[name] as (request: unknown) => Promise<unknown>)(request);
 };
 
+const STREAMED: readonly string[] = ['receive', 'base', 'image'];
+
+const layerOf = ({ searchParams }: URL): Blob => {
+  const [digest, size] = [searchParams.get('digest') ?? '', Number(searchParams.get('size') ?? Number.NaN)];
+  if (!/^sha256:[0-9a-f]{64}$/.test(digest) || !Number.isSafeInteger(size))
+    throw new ShadowError('SHADOW_E_INVALID', 'no layer');
+  return { digest, size };
+};
+
 const route = async (calls: Calls, request: IncomingMessage): Promise<unknown> => {
   const url = new URL(request.url ?? '/', 'https://shadow-agent');
   const [, version, name = '', claim = ''] = url.pathname.split('/');
   if (version === 'v1' && request.method === 'POST' && isCall(name)) return perform(calls, name, await bodyOf(request));
-  if (version === 'v1' && request.method === 'PUT' && (name === 'receive' || name === 'base')) {
+  if (version === 'v1' && request.method === 'PUT' && STREAMED.includes(name)) {
     const epoch = Number(url.searchParams.get('epoch') ?? Number.NaN);
     if (!Number.isInteger(epoch)) throw new ShadowError('SHADOW_E_INVALID', 'no epoch');
     if (name === 'receive') return calls.receive(claim, epoch, request);
+    if (name === 'image') return calls.image(claim, epoch, layerOf(url), request);
     const id = url.searchParams.get('id') ?? '';
     if (!/^[0-9a-f]{16}$/.test(id)) throw new ShadowError('SHADOW_E_INVALID', 'no id');
     return calls.base(claim, epoch, id, request);

@@ -1,9 +1,10 @@
 /** What the agent does once at its start: the handler and CRIU's settings on the node, and what earlier lives left behind. */
 import { randomBytes } from 'node:crypto';
 import { chmod, copyFile, mkdir, rename, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { CLAIM_FILE } from './claims.ts';
 import { checkpointed } from './cut.ts';
+import { dropImported } from './direct.ts';
 import { namesIn, removeTree, writeWhole } from './files.ts';
 import { GATE_BIN } from './gate.ts';
 import { type Node, textOf } from './node.ts';
@@ -86,6 +87,10 @@ export const collectGarbage = async (node: Node, now = Date.now()): Promise<stri
       if (copy === undefined || !pods.has(copy)) doomed.push(path);
     }
   }
-  for (const path of doomed) await removeTree(node.at(path));
+  for (const path of doomed) {
+    // Of what stays in the image store after all the kubelet's own sweep knows.
+    if (dirname(path) === staged) await dropImported(node, basename(path)).catch(() => undefined);
+    await removeTree(node.at(path));
+  }
   return doomed;
 };

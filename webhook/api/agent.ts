@@ -11,6 +11,21 @@ export type PodId = z.infer<typeof PodId>;
 /** `sidecar` marks ours; `restored` ones are cloned, others (mesh) are left alone. In start order. */
 const Container = z.object({ name: z.string(), sidecar: z.boolean() });
 
+/** Where a checkpoint's image is put, and how to get there. `name`: the repository on that host; `ca`: PEM, trusted too. */
+const Image = z.object({
+  /** Absent: https, unless the node's administrator has said otherwise of the host. */
+  scheme: z.enum(['https', 'http']).optional(),
+  host: z.string(),
+  name: z.string(),
+  tag: z.string(),
+  /** Both or none. */
+  username: z.string().optional(),
+  password: z.string().optional(),
+  ca: z.string().optional(),
+});
+export type Image = z.infer<typeof Image>;
+const Digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
+
 const claimed = { claim: z.string(), epoch: z.number().int() };
 
 const NodeFacts = z.object({
@@ -118,6 +133,36 @@ export const AGENT_CALLS = {
   send: {
     request: z.object({ ...claimed, pod: PodId, target: z.object({ url: z.string(), node: z.string() }) }),
     response: z.object({ bytes: z.number(), sent: z.number(), files: z.number(), ms: z.number() }),
+  },
+  /**
+   * transferMode Registry, before anything is touched: could this node push (an upload is begun and called off), or pull?
+   * SHADOW_E_REGISTRY, SHADOW_E_REGISTRY_ACCESS.
+   */
+  tryRegistry: {
+    request: z.object({ image: Image, push: z.boolean() }),
+    response: z.object({}),
+  },
+  /** Source: the checkpoint of the claim as an image; asked again, the one that is there already. `digest`: of its manifest. */
+  push: {
+    request: z.object({ ...claimed, image: Image, container: z.string() }),
+    response: z.object({ digest: Digest, bytes: z.number(), ms: z.number() }),
+  },
+  /** Target: by digest from the registry, verified, then staged as after `send`. */
+  pull: {
+    request: z.object({ ...claimed, image: Image, digest: Digest }),
+    response: z.object({ bytes: z.number(), files: z.number(), ms: z.number() }),
+  },
+  /** Either: out of the registry again. `digest` absent: whatever `push` of the claim has left. `left`: why it is still there; empty: it is not. */
+  unpush: {
+    request: z.object({ ...claimed, image: Image, digest: Digest.optional() }),
+    response: z.object({ left: z.string() }),
+  },
+  /** transferMode Direct, before anything is touched: can the image store of this node be reached? SHADOW_E_NODE_UNFIT. */
+  tryImageStore: { request: z.object({}), response: z.object({}) },
+  /** Source: the checkpoint of the claim as an image into the target's image store (by its agent), and from there as after `send`. */
+  sendImage: {
+    request: z.object({ ...claimed, container: z.string(), target: z.object({ url: z.string(), node: z.string() }) }),
+    response: z.object({ bytes: z.number(), files: z.number(), ms: z.number() }),
   },
   /** Target: emptyDirs into the copy's volumes, then READY: the handler restores. Waits (≤ timeoutMs) for all containers, thaws. */
   restore: {

@@ -103,6 +103,18 @@ export const CATALOGUE = {
     message: 'the checkpoint could not be moved to the target node',
     hint: 'the source goes on; check the network between the agents',
   },
+  SHADOW_E_REPOSITORY: {
+    message: 'spec.checkpointImageRepository names no repository that could be used',
+    hint: 'name it as [http://]HOST[:PORT]/PATH, without tag or digest',
+  },
+  SHADOW_E_REGISTRY: {
+    message: 'the registry for checkpoint images cannot be used',
+    hint: 'check its address, its certificate and the network between nodes and registry; or take transferMode Agent',
+  },
+  SHADOW_E_REGISTRY_ACCESS: {
+    message: 'the registry refused access to the repository for checkpoint images',
+    hint: 'put credentials that may pull and push into Secret shadow-registry (type kubernetes.io/dockerconfigjson) beside the migration',
+  },
   SHADOW_E_RESTORE: { message: 'the restore failed', hint: 'the source goes on; the CRIU log line names the cause' },
   SHADOW_E_ATTACH: {
     message: 'the copy could not attach to the broker',

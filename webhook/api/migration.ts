@@ -15,6 +15,8 @@ export type Strategy = (typeof STRATEGIES)[number];
 export const IMPLEMENTED: readonly Strategy[] = ['Auto', 'StopAndCopy', 'ShadowPodSwap', 'ShadowPod'];
 export const DRIVERS = ['runc', 'kubelet'] as const;
 export type Driver = (typeof DRIVERS)[number];
+export const TRANSFER_MODES = ['Registry', 'Direct', 'Agent'] as const;
+export type TransferMode = (typeof TRANSFER_MODES)[number];
 export const ON_DIVERGENCE = ['Abort', 'Report'] as const;
 export type OnDivergence = (typeof ON_DIVERGENCE)[number];
 
@@ -43,10 +45,12 @@ export interface MigrationSpec {
   containerName?: string;
   /** Empty: the controller chooses another node. */
   targetNode?: string;
+  /** Where transferMode Registry puts checkpoints: [http://|https://]HOST[:PORT]/PATH (webhook/api/image.ts). */
   checkpointImageRepository?: string;
   replayCutoffSeconds?: number;
   replayMode?: 'Cutoff' | 'Drain';
-  transferMode?: 'Registry' | 'Direct' | 'Agent';
+  /** Empty: Agent. */
+  transferMode?: TransferMode | '';
   identitySwapMode?: 'None' | 'Cutoff' | 'ExchangeFence';
   /** Empty: Auto. */
   migrationStrategy?: Strategy | '';
@@ -186,6 +190,8 @@ export interface Handoff {
   carried?: number;
   /** Bytes of the checkpoint, all containers. */
   bytes?: number;
+  /** The image it travels by; `left`: why it is still in its registry or image store after the handoff. */
+  image?: { reference: string; left?: string };
   /** Milliseconds the app was paused by the cut until the copy's restore, as seen by the agents. */
   pausedMs?: number;
   /** Of a rehearsal: when the copy had first caught up, and a migration would have gone on. RFC 3339 with milliseconds. */
@@ -212,10 +218,20 @@ export interface Condition {
 
 /**
  * What a dry run looks at. Pod: is it there, injected, running and ready. Spec: what of its containers and volumes can't be
- * moved. Owner: who makes it again. Session: its AMQP connections. Processes: what they hold. Strategy, Nodes. Admission:
- * would the API server take the copy.
+ * moved. Owner: who makes it again. Session: its AMQP connections. Processes: what they hold. Strategy, Nodes. Transfer: could
+ * the checkpoint go as it is asked for (absent in mode Agent). Admission: would the API server take the copy.
  */
-export const ASPECTS = ['Pod', 'Spec', 'Owner', 'Session', 'Processes', 'Strategy', 'Nodes', 'Admission'] as const;
+export const ASPECTS = [
+  'Pod',
+  'Spec',
+  'Owner',
+  'Session',
+  'Processes',
+  'Strategy',
+  'Nodes',
+  'Transfer',
+  'Admission',
+] as const;
 export type AspectName = (typeof ASPECTS)[number];
 /** Warning: it would be migrated, and something is lost by it or may come otherwise. Unknown: it could not be looked at. */
 export const VERDICTS = ['Fit', 'Warning', 'Unfit', 'Unknown'] as const;
@@ -241,6 +257,8 @@ export interface MigrationStatus {
   strategy?: Strategy;
   /** Why the strategy was chosen, one line. */
   strategyReason?: string;
+  /** How the checkpoint travels, who restores it, and why; one line. Absent: from agent to agent. */
+  transferReason?: string;
   conditions?: Condition[];
   startTime?: string;
   completionTime?: string;

@@ -54,6 +54,8 @@ export const ANNOTATION = {
   commit: `${DOMAIN}/commit`,
   /** On the dry-run pod that proves the restore webhook live. */
   probe: `${DOMAIN}/probe`,
+  /** User, on a migration: the Secret with credentials for its registry, in its namespace; default REGISTRY.secret. */
+  registrySecret: `${DOMAIN}/registry-secret`,
   /** Kubernetes: of two pods a ReplicaSet drops the one with the lower number. */
   deletionCost: 'controller.kubernetes.io/pod-deletion-cost',
 } as const;
@@ -81,6 +83,11 @@ export const serviceHost = (service: string, namespace: string): string => `${se
 export const LEASE = 'shadow-controller';
 /** ConfigMap in our namespace: what the controller has heard of every node (node-reports.ts). */
 export const NODE_REPORTS = 'shadow-nodes';
+/**
+ * Beside a migration with transferMode Registry, both optional: a Secret of type kubernetes.io/dockerconfigjson, and a ConfigMap
+ * whose `ca.crt` (PEM) is trusted too. RBAC lets the controller read these names in every namespace, and no others.
+ */
+export const REGISTRY = { secret: 'shadow-registry', ca: 'shadow-registry-ca' } as const;
 export const INJECT_WEBHOOK_CONFIG = 'shadow-inject';
 export const RESTORE_WEBHOOK_CONFIG = 'shadow-restore';
 export const VALIDATE_WEBHOOK_CONFIG = 'shadow-validate';

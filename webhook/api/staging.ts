@@ -8,6 +8,7 @@
  *   open                    the copy is not to be fenced: its app's calls to the outside are idempotent
  *   attempt                 nonce of this `prepare`: a handler that waited for an earlier one refuses
  *   received                written when the manifest agreed: the checkpoint is all here
+ *   imported                the checkpoint is, or was to be, in containerd's image store as well (transferMode Direct)
  *   copy                    uid of the only pod that may take it
  *   fenced, locked          written by the handler: the pod's network has these rules
  *   oldip                   IP of the source pod at the cut

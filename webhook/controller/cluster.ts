@@ -7,6 +7,7 @@ import type {
   V1Node,
   V1Pod,
   V1ReplicaSet,
+  V1Secret,
   V1Service,
   V1StatefulSet,
 } from '@kubernetes/client-node';
@@ -143,6 +144,11 @@ export const createCluster = (
       ).items,
     nodes: async () =>
       (await rest.call<List<V1Node>>('GET', '/api/v1/nodes', { query: { resourceVersion: '0' } })).items,
+
+    readSecret: (namespace, name) =>
+      rest.call<V1Secret>('GET', `/api/v1/namespaces/${namespace}/secrets/${name}`).catch(unless404),
+    readConfigMap: (namespace, name) =>
+      rest.call<V1ConfigMap>('GET', `/api/v1/namespaces/${namespace}/configmaps/${name}`).catch(unless404),
 
     caBundle: async () => {
       const map = await rest.call<V1ConfigMap>('GET', `/api/v1/namespaces/${home}/configmaps/${CA}`);

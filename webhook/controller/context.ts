@@ -3,12 +3,14 @@
  * Every method but the ones marked "as watched" is I/O.
  */
 import type {
+  V1ConfigMap,
   V1Deployment,
   V1EndpointSlice,
   V1MutatingWebhookConfiguration,
   V1Node,
   V1Pod,
   V1ReplicaSet,
+  V1Secret,
   V1Service,
   V1StatefulSet,
 } from '@kubernetes/client-node';
@@ -84,6 +86,10 @@ export interface Cluster {
   listPods(namespace: string): Promise<V1Pod[]>;
   listAllPods(): Promise<V1Pod[]>;
   nodes(): Promise<V1Node[]>;
+
+  /** Those of REGISTRY (names.ts), and what users have given the controller a Role for; an ApiError 403 for others. */
+  readSecret(namespace: string, name: string): Promise<V1Secret | undefined>;
+  readConfigMap(namespace: string, name: string): Promise<V1ConfigMap | undefined>;
 
   /** PEM of our CA. */
   caBundle(): Promise<string>;

@@ -6,6 +6,7 @@
 import { type ErrorCode, isErrorCode, ShadowError } from '../api/errors.ts';
 import { type Handoff, isEnded, type MigrationStatus, type StatefulMigration, type Step } from '../api/migration.ts';
 import { FINALIZER } from '../api/names.ts';
+import { boundOf } from './bounds.ts';
 import type { Context } from './context.ts';
 import { derived, type Note } from './derive.ts';
 import { isLeaving, serves } from './pods.ts';
@@ -44,32 +45,6 @@ const STEP: Record<Exclude<Step, 'Done'>, StepFunction> = {
   Aborting: aborting,
   Aborted: aborted,
 };
-
-interface Bound {
-  ms: number;
-  code: ErrorCode;
-  text: string;
-}
-
-/** Longest stay in a step before the commit, milliseconds, and what it is called when it is over. */
-const BOUND: Partial<Record<Step, Bound>> = {
-  Warming: { ms: 60_000, code: 'SHADOW_E_RESTORE', text: "the copy's pod did not come up in 60 s" },
-  Muting: { ms: 10_000, code: 'SHADOW_E_MUTE', text: 'no answer in 10 s' },
-  Cutting: { ms: 20_000, code: 'SHADOW_E_CHECKPOINT', text: 'not done in 20 s' },
-  Transferring: { ms: 60_000, code: 'SHADOW_E_TRANSFER', text: 'not done in 60 s' },
-  Restoring: { ms: 30_000, code: 'SHADOW_E_RESTORE', text: 'not done in 30 s' },
-  Attaching: { ms: 15_000, code: 'SHADOW_E_ATTACH', text: 'the sidecar of the copy did not attach in 15 s' },
-  Replaying: { ms: 120_000, code: 'SHADOW_E_RECORD', text: 'the copy did not catch up in 120 s' },
-};
-/** The source is mute and users wait: what the copy had nearly done before must not take long now. */
-const LAST_OF_RECORD: Bound = {
-  ms: 10_000,
-  code: 'SHADOW_E_RECORD',
-  text: 'the copy had not played all up to the end in 10 s',
-};
-
-const boundOf = ({ step, mode }: Handoff): Bound | undefined =>
-  step === 'Attaching' && mode === 'replay' ? LAST_OF_RECORD : BOUND[step];
 
 const TELL_AFTER_MS = 5_000;
 const RETRY_MS = 50;
@@ -114,7 +89,7 @@ const undoReason = async (
     return new ShadowError('SHADOW_E_SOURCE_LOST', `pod ${handoff.source.name} is gone or going`);
   const loss = lossOf(ctx, handoff);
   if (loss !== undefined) return loss;
-  const bound = boundOf(handoff);
+  const bound = boundOf(migration, handoff);
   if (bound !== undefined && sinceEntered(ctx, handoff) > bound.ms) return new ShadowError(bound.code, bound.text);
   return undefined;
 };
@@ -160,7 +135,7 @@ const handoffTurn = async (ctx: Context, migration: StatefulMigration, handoff: 
   } catch (thrown) {
     if (isStatus(thrown, 409)) throw thrown;
     const error = apiFailure(thrown);
-    const bound = boundOf(handoff)?.ms ?? Number.POSITIVE_INFINITY;
+    const bound = boundOf(migration, handoff)?.ms ?? Number.POSITIVE_INFINITY;
     ctx.log({ err: error, claim: handoff.claim, step: handoff.step }, 'step failed');
     if (undoable && (!error.retryable || sinceEntered(ctx, handoff) > bound))
       return undo(ctx, migration, handoff, error);

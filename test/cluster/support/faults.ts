@@ -40,7 +40,7 @@ const POLICY = 'shadow_test_policy';
  * Stands in for a NetworkPolicy that forbids pods to talk to each other (the playground's network enforces none): between the
  * pods of different nodes only our own components are reached. Until undone.
  */
-export const forbidPodToPod = async (): Promise<() => Promise<void>> => {
+export const forbidPodToPod = (): Promise<() => Promise<void>> => {
   const ports = `${PORT.webhook}, ${PORT.controller}, ${PORT.agent}`;
   const rules = `table inet ${POLICY} {
     chain forward {
@@ -48,6 +48,24 @@ export const forbidPodToPod = async (): Promise<() => Promise<void>> => {
       ip saddr ${CLUSTER_CIDR} ip daddr ${CLUSTER_CIDR} tcp dport != { ${ports} } ct state new drop
     }
   }`;
+  return ruled(rules);
+};
+
+/** The agents hear the controller, but not each other. Until undone. */
+export const forbidAgentToAgent = async ({ kube }: Bed): Promise<() => Promise<void>> => {
+  const labelSelector = 'app.kubernetes.io/component=agent';
+  const { items } = await kube.core.listNamespacedPod({ namespace: NAMESPACE, labelSelector });
+  const agents = items.flatMap(({ status }) => status?.podIP ?? []).join(', ');
+  return ruled(`table inet ${POLICY} {
+    chain forward {
+      type filter hook forward priority -10; policy accept;
+      ip saddr { ${agents} } ip daddr { ${agents} } tcp dport ${PORT.agent} drop
+    }
+  }`);
+};
+
+/** On every node; what undoes it. */
+const ruled = async (rules: string): Promise<() => Promise<void>> => {
   const everywhere = async (argv: string[]): Promise<void> => {
     for (const node of NODES) {
       const { code, stderr } = await nodeExec(node, argv);

@@ -82,13 +82,17 @@ test('all pods but the agent meet PodSecurity restricted; ports are those of the
   });
 });
 
-test("no role reads Secrets but the CA's own, by name; no role has wildcards", () => {
+test("no role reads Secrets but the CA's own and those for registries, by name; no role has wildcards", () => {
   const rules = objects
     .filter(({ kind }) => /Role$/.test(kind))
     .flatMap((role) => role.rules.map((rule: Any) => ({ role, ...rule })));
   for (const { role, apiGroups, resources, verbs, resourceNames } of rules) {
     expect([...apiGroups, ...resources, ...verbs].join()).not.toContain('*');
     if (!resources.includes('secrets') || verbs.join() === 'create') continue;
+    if (role.kind === 'ClusterRole' && role.metadata.name === names.CONTROLLER) {
+      expect([resourceNames, verbs]).toEqual([[names.REGISTRY.secret], ['get']]);
+      continue;
+    }
     expect(role.kind).toBe('Role');
     expect(resourceNames).toEqual([names.CA, ...Object.values(names.TLS_SECRET)]);
   }

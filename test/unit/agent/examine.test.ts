@@ -45,6 +45,9 @@ const nodeWith = (answers: Answers): Node => ({
     if (answer instanceof Error) throw answer;
     return answer;
   },
+  flow: (command) => {
+    throw new CommandError(command, null, `spawn ${command} ENOENT`);
+  },
   canHurry: async () => false,
 });
 const ASK = '/usr/bin/containerd --config /etc/own.toml config dump';

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ShadowError } from '../../../webhook/api/errors.ts';
-import type { Strategy } from '../../../webhook/api/migration.ts';
+import type { Strategy, TransferMode } from '../../../webhook/api/migration.ts';
 import { ANNOTATION, FINALIZER, LABEL } from '../../../webhook/api/names.ts';
 import { Crash, type Hook, World } from './world.ts';
 import type { OwnerKind } from './world-owners.ts';
@@ -10,12 +10,14 @@ import type { OwnerKind } from './world-owners.ts';
 export interface Way {
   kind: OwnerKind;
   strategy: Strategy;
+  transferMode?: TransferMode;
 }
 
-export const begun = ({ kind, strategy }: Way): World => {
+export const begun = ({ kind, strategy, transferMode }: Way): World => {
   const world = new World(kind);
   world.served = strategy !== 'StopAndCopy';
-  world.migrate('m1', { migrationStrategy: strategy });
+  const transfer = transferMode && { transferMode, checkpointImageRepository: 'registry.example/checkpoints' };
+  world.migrate('m1', { migrationStrategy: strategy, ...transfer });
   return world;
 };
 
@@ -34,6 +36,8 @@ export const expectClean = (world: World): void => {
   expect([...world.memory.keys()]).toEqual([]);
   for (const node of Object.values(world.nodes))
     expect([node.name, ...node.staged.keys(), ...node.images.keys(), ...node.cuts.keys()]).toEqual([node.name]);
+  // What could not be removed from a registry is told.
+  if (!world.events.includes('CheckpointImageLeft')) expect([...world.registry.images.keys()]).toEqual([]);
   const { pod, sidecar } = survivor(world);
   expect(sidecar).toMatchObject({ state: 'idle', app: 'running', fenced: false });
   expect(pod?.metadata?.ownerReferences).toHaveLength(1);
@@ -117,7 +121,8 @@ export const schedule = (world: World, faults: readonly Fault[]): Hook => {
 };
 
 export const describeRigour = (way: Way): void => {
-  describe(`a migration of a ${way.kind}'s pod by ${way.strategy}`, { timeout: 120_000 }, () => {
+  const by = [way.strategy, way.transferMode].filter(Boolean).join(' and ');
+  describe(`a migration of a ${way.kind}'s pod by ${by}`, { timeout: 120_000 }, () => {
     it('outlives a crash of the controller before and after every single call', async () => {
       const count = (await happyCalls(way)).length;
       for (const when of ['before', 'after'] as const)

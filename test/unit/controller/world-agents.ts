@@ -1,8 +1,9 @@
 import type { V1Node } from '@kubernetes/client-node';
-import type { AgentCall, AgentClient } from '../../../webhook/api/agent.ts';
+import type { AgentCall, AgentClient, Image } from '../../../webhook/api/agent.ts';
 import { ShadowError } from '../../../webhook/api/errors.ts';
 import type { Agents } from '../../../webhook/controller/context.ts';
 import type { World } from './world.ts';
+import { REGISTRY_RULES } from './world-registry.ts';
 import { copySettles } from './world-rules.ts';
 
 export interface Staged {
@@ -21,7 +22,7 @@ export const nodeOf = (name: string): V1Node => ({
   },
 });
 
-interface Image {
+export interface Checkpoint {
   process: string;
   generation: number;
   carried: number;
@@ -31,11 +32,13 @@ interface Image {
 export interface NodeState {
   name: string;
   staged: Map<string, Staged>;
-  images: Map<string, Image>;
-  cuts: Map<string, Image & { pod: string }>;
+  /** Its image store is out of reach. */
+  storeless?: boolean;
+  images: Map<string, Checkpoint>;
+  cuts: Map<string, Checkpoint & { pod: string }>;
 }
 
-type Call = {
+export type Call = {
   claim: string;
   pod: { uid: string };
   copy: { name: string; uid: string };
@@ -44,6 +47,8 @@ type Call = {
   fence?: boolean;
   forwards: readonly unknown[];
   target: { node: string };
+  image: Image;
+  digest?: string;
 };
 const NODE = {
   arch: 'x64',
@@ -59,9 +64,9 @@ const NODE = {
 const restoredContainers = { containers: [{ name: 'app', id: 'c1' }], ms: 1 };
 
 const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => unknown> = {
-  node: (_world, node) => ({ node: node.name, ...NODE }),
+  node: (world, node) => ({ node: node.name, ...NODE, freeBytes: world.freeBytes }),
   examine: (world, node) => ({ node: node.name, ...NODE, criuCheck: '', checkpointApi: '', now: world.time }),
-  inspect: (world) => ({ hazards: world.processHazards, peers: world.peers, estimatedBytes: 1000 }),
+  inspect: (world) => ({ hazards: world.processHazards, peers: world.peers, estimatedBytes: 1e9 }),
   prepare: (_world, node, { claim, copy, fence = true }) => {
     if (!node.staged.has(claim)) node.staged.set(claim, { copy: copy.name, cancelled: false, restored: false, fence });
     return {};
@@ -85,9 +90,20 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
     sidecar.thaw = freezeGeneration;
     return { bytes: 1000, pausedAt: '', pauseMs: 5, dumpMs: 5 };
   },
+  ...REGISTRY_RULES,
   arm: () => ({}),
   precopy: () => ({ bytes: 0, ms: 0 }),
   send: (world, node, { claim, target }) => {
+    const cut = node.cuts.get(claim);
+    if (cut === undefined) throw new ShadowError('SHADOW_E_TRANSFER', 'nothing to send');
+    world.nodes[target.node]?.images.set(claim, cut);
+    return { bytes: 1000, files: 1, ms: 1 };
+  },
+  tryImageStore: (_world, node) => {
+    if (node.storeless) throw new ShadowError('SHADOW_E_NODE_UNFIT', 'its image store: no such socket');
+    return {};
+  },
+  sendImage: (world, node, { claim, target }) => {
     const cut = node.cuts.get(claim);
     if (cut === undefined) throw new ShadowError('SHADOW_E_TRANSFER', 'nothing to send');
     world.nodes[target.node]?.images.set(claim, cut);

@@ -121,6 +121,11 @@ export const createApi = (world: World): Cluster => {
     listPods: api('listPods', () => [...world.pods.values()]),
     listAllPods: api('listAllPods', () => [...world.pods.values()]),
     nodes: api('nodes', () => world.kubeNodes),
+    readSecret: api('readSecret', (_ns: string, name: string) => {
+      if (!world.readable.includes(name)) throw new ApiError(403, 'Forbidden', `secrets "${name}" is forbidden`);
+      return world.secrets.get(name);
+    }),
+    readConfigMap: api('readConfigMap', (_ns: string, name: string) => world.configMaps.get(name)),
     caBundle: api('caBundle', () => 'ca'),
     restoreConfig: api('restoreConfig', () => world.restoreConfig),
     writeRestoreConfig: api('writeRestoreConfig', (config: V1MutatingWebhookConfiguration) => {
@@ -134,6 +139,8 @@ export const createApi = (world: World): Cluster => {
       if (config.metadata?.resourceVersion !== world.restoreConfig?.metadata?.resourceVersion) throw conflict();
       world.restoreConfig = undefined;
     }),
-    event: () => {},
+    event: (_about, _type, reason) => {
+      world.events.push(reason);
+    },
   };
 };

@@ -3,11 +3,11 @@
  * sidecars and agents as state machines that check their own rules. Time is the world's own. Every call may be cut short before or after it
  * took effect.
  */
-import type { V1MutatingWebhookConfiguration, V1Pod } from '@kubernetes/client-node';
+import type { V1ConfigMap, V1MutatingWebhookConfiguration, V1Pod, V1Secret } from '@kubernetes/client-node';
 import packageJson from '../../../package.json' with { type: 'json' };
 import { type ErrorCode, ShadowError } from '../../../webhook/api/errors.ts';
 import type { Handoff, StatefulMigration } from '../../../webhook/api/migration.ts';
-import { ANNOTATION } from '../../../webhook/api/names.ts';
+import { ANNOTATION, REGISTRY } from '../../../webhook/api/names.ts';
 import type { Context } from '../../../webhook/controller/context.ts';
 import { reconcile } from '../../../webhook/controller/reconcile.ts';
 import { ApiError } from '../../../webhook/controller/rest.ts';
@@ -15,6 +15,7 @@ import { Trace } from '../../../webhook/controller/trace.ts';
 import { createAgentsOf, type NodeState, nodeOf } from './world-agents.ts';
 import { createApi } from './world-api.ts';
 import { NS, type OwnerKind, POD, podSpec, type Replicas, replicaSet, statefulSet } from './world-owners.ts';
+import type { Registry } from './world-registry.ts';
 import { checkServed, checkVoice, sendTo } from './world-rules.ts';
 import { createSidecars, play, type Sidecar, settle } from './world-sidecars.ts';
 import { look } from './world-trace.ts';
@@ -83,6 +84,14 @@ export class World {
   lingering = 0;
   /** To be checked: that the Service is never without anybody. */
   served = false;
+  /** Beside the migrations; of the Secrets the controller may read only some. */
+  readonly secrets = new Map<string, V1Secret>();
+  readonly configMaps = new Map<string, V1ConfigMap>();
+  readonly readable: string[] = [REGISTRY.secret];
+  /** Of each node. */
+  freeBytes = 1e12;
+  readonly events: string[] = [];
+  registry: Registry = { images: new Map(), deletes: true };
   restoreConfig: V1MutatingWebhookConfiguration | undefined;
   /** Pods that restore nothing and start with empty memory. */
   fresh = 0;

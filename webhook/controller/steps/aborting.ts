@@ -9,6 +9,7 @@ import type { Context } from '../context.ts';
 import { clonedContainers, isLeaving, podId, serves, uidOf } from '../pods.ts';
 import { writeRestoreConfig } from '../restore-config.ts';
 import { isRehearsal, isUnreplayable, nextAttempt, touchedSource } from '../transition.ts';
+import { removeImage } from './checkpoint-image.ts';
 import { isCopyDead } from './dead.ts';
 import { clean } from './retiring.ts';
 import {
@@ -122,9 +123,10 @@ export const aborting: StepFunction = async (ctx, migration, handoff) => {
   // The entry goes first: a pod made in place of the dropped one is to start as any other.
   await all([release(), writeRestoreConfig(ctx, migration).then(drop)]);
   if (!gone) return wait(500);
+  const image = await removeImage(ctx, migration, handoff);
   await clean(ctx, migration, handoff);
   ctx.sidecars.unroute(handoff.claim);
-  return retriesByStop(migration, handoff) ? stopInstead(ctx, migration, handoff) : enterStep('Aborted');
+  return retriesByStop(migration, handoff) ? stopInstead(ctx, migration, handoff) : enterStep('Aborted', image);
 };
 
 /** Handoff 1 between two attempts. */

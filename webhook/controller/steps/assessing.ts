@@ -13,6 +13,7 @@ import type { Owner } from '../preflight/owner.ts';
 import { cutShort, isInjected, stateRefusals, unsupported } from '../preflight/pod.ts';
 import { checkBusy } from '../preflight/set.ts';
 import { checkStrategy, chooseStrategy, doubtOf, otherPeers } from '../preflight/strategy.ts';
+import { roomFor } from '../preflight/transfer.ts';
 import { apiFailure } from '../rest.ts';
 import { stamp } from '../transition.ts';
 import {
@@ -31,6 +32,7 @@ import {
   reportOf,
   tryAdmission,
 } from './inspection.ts';
+import { transferAspects } from './transfer-aspect.ts';
 
 type Looked<T> = { value: T; error?: undefined } | { value?: undefined; error: ShadowError };
 /** Throws what may be otherwise the next time, while there is time for one. */
@@ -270,7 +272,7 @@ export const assess = async (
     migration,
     pod,
     owner,
-    processes?.value?.estimatedBytes ?? 0,
+    roomFor(migration.spec, processes?.value?.estimatedBytes ?? 0),
     look,
   );
   const [targetNode] = fitNodes;
@@ -285,6 +287,7 @@ export const assess = async (
       processesAspect(processes, session),
       strategy,
       nodes,
+      ...(await transferAspects(ctx, migration, { source: pod.spec?.nodeName ?? '', target: targetNode }, patient)),
       await admissionAspect(ctx, migration, pod, owner, targetNode, look),
     ],
     { ...chosen, sourceNode: pod.spec?.nodeName ?? '', ...(targetNode === undefined ? {} : { targetNode }), fitNodes },

@@ -10,7 +10,9 @@ import type { Owner } from '../preflight/owner.ts';
 import { checkPod, pinnedImages } from '../preflight/pod.ts';
 import { checkBusy } from '../preflight/set.ts';
 import { checkRehearsal, chooseStrategy, type Effects, modeOf } from '../preflight/strategy.ts';
+import { checkTransfer, roomFor, transferReason } from '../preflight/transfer.ts';
 import { firstAttempt, isRehearsal } from '../transition.ts';
+import { tryTransfer } from './checkpoint-image.ts';
 import {
   askProcesses,
   askSession,
@@ -65,7 +67,8 @@ const observe = async (ctx: Context, migration: StatefulMigration): Promise<Find
     reportOf(ctx, sourceNode),
     inspect(ctx, migration.metadata.namespace, pod),
   ]);
-  return { pod, owner, kind: owner.kind, sourceNode, nodes, pods, source, ...inside };
+  const estimatedBytes = roomFor(migration.spec, inside.estimatedBytes);
+  return { pod, owner, kind: owner.kind, sourceNode, nodes, pods, source, ...inside, estimatedBytes };
 };
 
 interface Target {
@@ -118,6 +121,7 @@ const versionsOf = (ctx: Context, { pod, sourceNode, source }: Findings, target:
 
 /** What the record begins with. Throws the refusal. */
 export const preflight = async (ctx: Context, migration: StatefulMigration): Promise<Partial<MigrationStatus>> => {
+  checkTransfer(migration.spec);
   const found = await observe(ctx, migration);
   const { pod, owner, sourceNode } = found;
   const chosen = chooseStrategy(migration.spec, pod, owner.kind, found.effects);
@@ -126,12 +130,15 @@ export const preflight = async (ctx: Context, migration: StatefulMigration): Pro
   const wanted = migration.spec.targetNode;
   const target = wanted ? await namedTarget(ctx, found, wanted) : await chosenTarget(ctx, found);
   const targetNode = target.name;
+  await tryTransfer(ctx, migration, sourceNode, targetNode);
   const copyName = copyNameOf(owner, pod, migration.metadata.uid);
   await tryAdmission(ctx, migration, pod, copyName, targetNode);
   const source = { name: pod.metadata?.name ?? '', uid: uidOf(pod), node: sourceNode, ip: pod.status?.podIP ?? '' };
   const copy = { name: copyName, node: targetNode };
+  const transfer = transferReason(migration.spec, targetNode, target.report.containerd);
   return {
     ...chosen,
+    ...(transfer === undefined ? {} : { transferReason: transfer }),
     ...recordOf(owner),
     sourceNode,
     targetNode,

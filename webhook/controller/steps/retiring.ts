@@ -7,6 +7,7 @@ import { attemptsOf, clonedContainers, isLeaving, podId, uidOf } from '../pods.t
 import { proveRestoreWebhook, writeRestoreConfig } from '../restore-config.ts';
 import { stamp } from '../transition.ts';
 import { adopting } from './adopting.ts';
+import { removeImage } from './checkpoint-image.ts';
 import { isSourceDead } from './dead.ts';
 import { LINGER_GRACE_S, unfinished } from './forward.ts';
 import { forget } from './memory.ts';
@@ -78,8 +79,9 @@ export const retiring: StepFunction = async (ctx, migration, handoff) => {
   const left = pod === undefined ? 0 : unfinished(ctx, handoff);
   if (left > 0) return wait(left);
   if (pod !== undefined) return sendAway(ctx, migration, handoff, pod);
+  const image = await removeImage(ctx, migration, handoff);
   await clean(ctx, migration, handoff);
   // Its bound counts from when the name is free.
   const others = next === undefined ? [] : [{ ...next, entered: { Warming: stamp(ctx.now()) } }];
-  return enterStep('Done', {}, { others });
+  return enterStep('Done', image, { others });
 };

@@ -35,10 +35,11 @@ export const enterStep = (
   rest: { status?: Partial<MigrationStatus>; others?: readonly Handoff[] } = {},
 ): StepResult => ({ kind: 'enter', step, patch, ...rest });
 
-export const wait = (ms: number, note?: Note): StepResult => ({
+export const wait = (ms: number, note?: Note, seen?: Partial<Handoff>): StepResult => ({
   kind: 'wait',
   ms,
   ...(note === undefined ? {} : { note }),
+  ...(seen === undefined ? {} : { seen }),
 });
 
 export const sinceEntered = (ctx: Context, handoff: Handoff): number =>

@@ -10,6 +10,7 @@ import { ANNOTATION, LABEL } from '../../api/names.ts';
 import type { Context } from '../context.ts';
 import { clonedContainers, imagesOf, isLeaving, isOver, podId, refOf, serves, uidOf } from '../pods.ts';
 import { isFenced } from '../preflight/strategy.ts';
+import { travelsBy } from '../preflight/transfer.ts';
 import { proveRestoreWebhook } from '../restore-config.ts';
 import { arm, enterCutting } from './cutting.ts';
 import { isSettling } from './muting.ts';
@@ -78,6 +79,8 @@ const warmShadow: StepFunction = async (ctx, migration, handoff) => {
   const shadow = shadowOf(source, migration, handoff);
   await all([prepare(ctx, migration, handoff, shadow), proveRestoreWebhook(ctx, migration)]);
   await ctx.cluster.createPod(shadow);
+  // Nodes that share a registry need not reach each other; preflight has tried that road.
+  if (travelsBy(migration.spec, handoff) !== 'Agent') return wait(POLL_MS);
   // While the kubelet makes the sandbox.
   const target = { url: ctx.agents.url(handoff.copy.node), node: handoff.copy.node };
   await ctx.agents.of(handoff.source.node).precopy({

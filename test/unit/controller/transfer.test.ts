@@ -1,0 +1,226 @@
+/** transferMode Registry: what is refused, what is left, and that it keeps every rule the other way keeps. */
+import type { V1Secret } from '@kubernetes/client-node';
+import { describe, expect, it } from 'vitest';
+import type { MigrationSpec } from '../../../webhook/api/migration.ts';
+import { ANNOTATION, REGISTRY } from '../../../webhook/api/names.ts';
+import { criRestore } from '../../../webhook/controller/preflight/transfer.ts';
+import { begun, describeRigour, expectCompleted, expectKept, survivor, type Way } from './rigour.ts';
+import { POD, World } from './world.ts';
+
+const STOP: Way = { kind: 'StatefulSet', strategy: 'StopAndCopy', transferMode: 'Registry' };
+const REPLAY: Way = { kind: 'Deployment', strategy: 'ShadowPod', transferMode: 'Registry' };
+
+const DIRECT: Way = { kind: 'StatefulSet', strategy: 'ShadowPodSwap', transferMode: 'Direct' };
+
+describeRigour(STOP);
+describeRigour(DIRECT);
+describeRigour(REPLAY);
+
+const secretOf = (auths: Record<string, object>): V1Secret => ({
+  type: 'kubernetes.io/dockerconfigjson',
+  data: { '.dockerconfigjson': Buffer.from(JSON.stringify({ auths })).toString('base64') },
+});
+const LOGIN = { 'registry.example': { username: 'u', password: 'right' } };
+
+describe('a checkpoint by a registry', () => {
+  it.each([STOP, REPLAY])('is pushed once, pulled by digest, and removed: $strategy', async (way) => {
+    const world = begun(way);
+    world.registry.password = 'right';
+    world.secrets.set(REGISTRY.secret, secretOf(LOGIN));
+    await world.run();
+    expectCompleted(world);
+    const count = (call: string) => world.log.filter((one) => one === call).length;
+    // On the one node of the second handoff nothing has to travel.
+    expect([count('agent.push'), count('agent.pull'), count('agent.unpush')]).toEqual([1, 1, 1]);
+    expect([count('agent.send'), count('agent.precopy')]).toEqual([way === STOP ? 1 : 0, 0]);
+    const { handoffs, transferReason } = world.get()!.status!;
+    expect(handoffs?.[0]?.image?.reference).toMatch(
+      new RegExp(`^registry\\.example/checkpoints/${world.pod}@sha256:[0-9a-f]{64}$`),
+    );
+    expect(handoffs?.[0]?.image?.left).toBeUndefined();
+    expect(handoffs?.[1]?.image).toBeUndefined();
+    expect(transferReason).toMatch(/restored by our runtime handler: containerd 2\.3\.7 on two .* off by default/);
+    expect(JSON.stringify(world.get())).not.toContain('right');
+  });
+
+  it('stays where a registry lets nobody delete, and that is said', async () => {
+    const world = begun(STOP);
+    world.registry.deletes = false;
+    await world.run();
+    expectCompleted(world);
+    expect(world.get()?.status?.handoffs?.[0]?.image).toMatchObject({ left: 'answered 405' });
+    expect(world.events).toContain('CheckpointImageLeft');
+  });
+
+  it('is removed by the target, too, when the source is gone with its node', async () => {
+    const world = begun(REPLAY);
+    world.served = false;
+    world.hook = (name, when) => {
+      if (name === 'agent.unpush' && when === 'before') {
+        world.hook = () => {};
+        world.registry.unreachableFrom = ['one'];
+      }
+    };
+    await world.run();
+    expect(world.get()?.status?.phase).toBe('Completed');
+    expect(world.registry.images.size).toBe(0);
+    expect(world.events).not.toContain('CheckpointImageLeft');
+  });
+
+  it.each(['push', 'pull'] as const)('that the registry fails in %s is undone, and nothing stays', async (call) => {
+    const world = begun(STOP);
+    world.hook = (name, when) => {
+      if (name === `agent.${call}` && when === 'before') world.registry.password = 'changed';
+      if (name === 'agent.unpush' && when === 'before') delete world.registry.password;
+    };
+    await world.run();
+    expectKept(world);
+    expect(world.get()?.status?.error?.code).toBe('SHADOW_E_REGISTRY_ACCESS');
+    expect(survivor(world).pod?.spec?.nodeName).toBe('one');
+  });
+});
+
+it('goes straight into the image store of the target, and on one node nowhere', async () => {
+  const world = begun(DIRECT);
+  await world.run();
+  expectCompleted(world);
+  const travelled = world.log.filter((call) => /^agent\.(send|sendImage|push|precopy)$/.test(call));
+  expect(travelled).toEqual(['agent.sendImage', 'agent.send']);
+  expect(world.get()?.status?.transferReason).toMatch(/^by an image in the image store of the node, restored by our/);
+});
+
+describe('preflight refuses, by name and untouched,', () => {
+  const REGISTRY_SPEC = {
+    transferMode: 'Registry',
+    checkpointImageRepository: 'registry.example/checkpoints',
+  } as const;
+  const named = (world: World, name: string): void => {
+    world.get()!.metadata.annotations = { [ANNOTATION.registrySecret]: name };
+  };
+
+  it.each<[string, string, RegExp, MigrationSpec, ((world: World) => void)?]>([
+    ['no repository', 'SHADOW_E_REPOSITORY', /empty/, { transferMode: 'Registry' }],
+    [
+      'a repository without a host',
+      'SHADOW_E_REPOSITORY',
+      /no host/,
+      { ...REGISTRY_SPEC, checkpointImageRepository: 'team/checkpoints' },
+    ],
+    [
+      'a registry that the source does not reach',
+      'SHADOW_E_REGISTRY',
+      /no answer/,
+      REGISTRY_SPEC,
+      (world) => Object.assign(world.registry, { unreachableFrom: ['one'] }),
+    ],
+    [
+      'a registry that the target does not reach',
+      'SHADOW_E_REGISTRY',
+      /no answer/,
+      REGISTRY_SPEC,
+      (world) => Object.assign(world.registry, { unreachableFrom: ['two'] }),
+    ],
+    [
+      'no credentials where some are wanted',
+      'SHADOW_E_REGISTRY_ACCESS',
+      /401/,
+      REGISTRY_SPEC,
+      (world) => Object.assign(world.registry, { password: 'right' }),
+    ],
+    [
+      'credentials of another registry',
+      'SHADOW_E_REGISTRY_ACCESS',
+      /401/,
+      REGISTRY_SPEC,
+      (world) => {
+        world.registry.password = 'right';
+        world.secrets.set(REGISTRY.secret, secretOf({ 'registry.example:5000': LOGIN['registry.example'] }));
+      },
+    ],
+    [
+      'a Secret of another kind',
+      'SHADOW_E_REGISTRY_ACCESS',
+      /has no \.dockerconfigjson/,
+      REGISTRY_SPEC,
+      (world) => world.secrets.set(REGISTRY.secret, { data: { password: 'cmlnaHQ=' } }),
+    ],
+    [
+      'a Secret that the controller may not read',
+      'SHADOW_E_REGISTRY_ACCESS',
+      /may not read Secret pull/,
+      REGISTRY_SPEC,
+      (world) => named(world, 'pull'),
+    ],
+    [
+      'a Secret that is named and not there',
+      'SHADOW_E_REGISTRY_ACCESS',
+      /no Secret pull/,
+      REGISTRY_SPEC,
+      (world) => {
+        named(world, 'pull');
+        world.readable.push('pull');
+      },
+    ],
+  ])('%s', async (_, code, message, spec, prepare = () => {}) => {
+    for (const dryRun of [false, true]) {
+      const world = new World();
+      world.migrate('m1', { sourcePod: POD, targetNode: 'two', dryRun, ...spec });
+      prepare(world);
+      await world.run();
+      const { error, phase, assessment } = world.get()?.status ?? {};
+      expect([error?.code, phase]).toEqual([code, dryRun ? 'Checked' : 'Failed']);
+      expect(error?.message).toMatch(message);
+      expect(error?.message).not.toContain('right');
+      expect(world.log.filter((call) => /prepare|deletePod|mute|writeRestore|push/.test(call))).toEqual([]);
+      expect([...world.pods.keys()]).toEqual([POD]);
+      if (dryRun)
+        expect(assessment?.find(({ aspect }) => aspect === 'Transfer')).toMatchObject({ verdict: 'Unfit', code });
+    }
+  });
+
+  it('a target whose image store is out of reach, where it is to take the checkpoint', async () => {
+    const world = begun(DIRECT);
+    world.nodes.two!.storeless = true;
+    await world.run();
+    expect(world.get()?.status?.error).toMatchObject({ code: 'SHADOW_E_NODE_UNFIT' });
+    expect(world.log.filter((call) => /prepare|deletePod|mute/.test(call))).toEqual([]);
+    const other = begun(STOP);
+    other.nodes.two!.storeless = true;
+    await other.run();
+    expectCompleted(other);
+  });
+
+  it('a target without room for the checkpoint once more, where it is to be in the image store as well', async () => {
+    const [direct, agent] = [begun(DIRECT), begun({ ...STOP, transferMode: 'Agent' })];
+    // Of a checkpoint of 1 GB.
+    for (const world of [direct, agent]) world.freeBytes = 2.8e9;
+    await direct.run();
+    await agent.run();
+    expect(direct.get()?.status?.error?.code).toBe('SHADOW_E_NODE_UNFIT');
+    expectCompleted(agent);
+  });
+
+  it('nothing of a registry that fits: a Secret by another name that the controller was let read', async () => {
+    const world = begun(STOP);
+    world.registry.password = 'right';
+    world.readable.push('pull');
+    world.secrets.set('pull', secretOf({ 'https://registry.example/checkpoints/': { auth: btoa('u:right') } }));
+    named(world, 'pull');
+    await world.run();
+    expectCompleted(world);
+  });
+});
+
+it.each([
+  ['2.0.5', 'allowed'],
+  ['2.2.6', 'allowed'],
+  ['2.2.7', 'off'],
+  ['v2.3.3', 'allowed'],
+  ['2.3.4', 'off'],
+  ['2.3.10', 'off'],
+  ['2.4.0', 'gone'],
+  ['2.4.0-rc.1', 'gone'],
+  ['3.0.0', 'gone'],
+])('containerd %s: restore through the CRI %s', (version, answer) => {
+  expect(criRestore(version)).toBe(answer);
+});
