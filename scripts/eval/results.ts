@@ -18,7 +18,7 @@ export interface RunKey {
   readonly run: number;
 }
 
-/** The same, before and during the migration: what the load alone does, and what the migration adds. */
+/** Before the migration: what the load alone does. */
 export interface Quiet {
   readonly failedProbes: number;
   readonly gapMs: number;
@@ -48,7 +48,7 @@ export interface Measured {
   readonly reordered: number;
   readonly outputsLost: number;
   readonly outputsDuplicated: number;
-  /** Count and hash of the app's memory follow from the messages it says it has applied. */
+  /** Count and hash of the app's memory follow from what it says it applied, and every output from that. */
   readonly stateMatches: boolean;
   /** Connections of the app beyond the first. */
   readonly reconnects: number;

@@ -1,22 +1,17 @@
 /** One run: the app from nothing, load, one migration under it, drain, verdict. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ChannelModel, connect } from 'amqplib';
-import type { Event } from '../../manifests/examples/broker.ts';
 import { Producer } from '../../manifests/examples/producer/producer.ts';
 import { type Kube, otherNode } from '../demonstration/kube.ts';
-import { phaseSeconds, totalSeconds } from '../demonstration/migrate.ts';
-import { judge, longestGapMs as longestSilenceMs, type SeenOutput } from '../demonstration/oracle.ts';
 import { collectOutputs } from '../demonstration/outputs.ts';
-import { type Probe, probeReport, startProber } from '../demonstration/prober.ts';
+import { startProber } from '../demonstration/prober.ts';
 import { until } from '../demonstration/until.ts';
 import { specOf } from './configurations.ts';
+import { type Load, measuredOf, type Nodes, STEADY_MS } from './measure.ts';
 import { type Migrated, migrate } from './migration.ts';
-import { longestGapMs } from './processing.ts';
 import type { Measured, Outcome, RunKey } from './results.ts';
 import { type AppState, clear, deploy, migrationName, probedAddress, readStates } from './workload.ts';
 
-/** Load before the migration and after it: three bursts. */
-const STEADY_MS = 3000;
 const MIGRATION_MS = 240_000;
 /** The backlog of a consumer that is slower than its producer. */
 const DRAIN_MS = 180_000;
@@ -30,20 +25,10 @@ export interface Site {
   readonly signal: AbortSignal;
 }
 
-type Nodes = Pick<Measured, 'from' | 'to'>;
-
-interface Load {
-  readonly producer: Producer;
-  readonly outputs: readonly SeenOutput[];
-  readonly probes: readonly Probe[];
-  /** Of performance.now(), when it began. */
-  readonly since: number;
-}
-
-const isDrained = ({ producer, outputs }: Load, states: readonly AppState[]): boolean => {
+const isDrained = ({ confirmed, outputs }: Load, states: readonly AppState[]): boolean => {
   const applied = new Set(states.flatMap(({ list }) => list));
   const told = new Set(outputs.map(({ seq }) => seq));
-  return [...producer.confirmed].every((seq) => applied.has(seq) && told.has(seq));
+  return [...confirmed].every((seq) => applied.has(seq) && told.has(seq));
 };
 
 /** Resolves when all is applied, or nothing moves any more: then what is missing is lost. */
@@ -51,7 +36,7 @@ const drain = async (site: Site, load: Load): Promise<AppState[]> => {
   let before = '';
   let moved = performance.now();
   await until('the backlog to be worked off', DRAIN_MS, async () => {
-    site.signal.throwIfAborted();
+    if (site.signal.aborted) return true;
     const states = await readStates(site.kube);
     if (isDrained(load, states)) return true;
     const now = [...states.map(({ instance, count }) => `${instance} ${count}`), load.outputs.length].join();
@@ -59,51 +44,10 @@ const drain = async (site: Site, load: Load): Promise<AppState[]> => {
     before = now;
     return performance.now() - moved > REST_MS;
   });
+  site.signal.throwIfAborted();
   // What comes twice has its time.
   await sleep(1000);
   return readStates(site.kube);
-};
-
-/** When each message was sent, on the clock of performance.now(). */
-const sentTimes = ({ producer }: Load): Map<number, number> =>
-  new Map(
-    [...producer.confirmed].map((seq) => {
-      const { sentAt } = JSON.parse(String(producer.bodies.get(seq))) as Event;
-      return [seq, Date.parse(sentAt) - performance.timeOrigin];
-    }),
-  );
-
-const measuredOf = (
-  load: Load,
-  migrated: Migrated,
-  nodes: Pick<Measured, 'from' | 'to'>,
-  states: AppState[],
-): Measured => {
-  const { producer, outputs, probes, since } = load;
-  const { from, migration } = migrated;
-  const end = migrated.to + STEADY_MS;
-  const sent = sentTimes(load);
-  const verdict = judge({ sent: producer.bodies, confirmed: producer.confirmed, replicas: states, outputs });
-  const { probes: sum, failed, longestFailureMs } = probeReport(probes, from, end);
-  const consumer = outputs[0]?.consumer ?? '';
-  const { lost, duplicated, reordered, outputsLost, outputsDuplicated, stateMatches, confirmed } = verdict;
-  return {
-    ...nodes,
-    strategy: migration?.status?.strategy ?? '',
-    totalSeconds: totalSeconds(migration) ?? (migrated.to - from) / 1000,
-    phaseSeconds: phaseSeconds(migration),
-    ...{ probes: sum, failedProbes: failed, downtimeMs: Math.round(longestFailureMs) },
-    gapMs: Math.round(longestGapMs(sent, outputs, from, end)),
-    silenceMs: Math.round(longestSilenceMs(outputs, consumer, from, end)),
-    before: {
-      failedProbes: probeReport(probes, since, from).failed,
-      gapMs: Math.round(longestGapMs(sent, outputs, since, from - 1)),
-    },
-    ...{ confirmed, lost, duplicated, reordered, outputsLost, outputsDuplicated, stateMatches },
-    reconnects: states.reduce((most, { connections }) => Math.max(most, connections - 1), 0),
-    pods: states.length,
-    bytes: (migration?.status?.handoffs ?? []).reduce((all, { bytes = 0 }) => all + bytes, 0),
-  };
 };
 
 const outcomeOf = ({ end }: Migrated, measured: Measured): Outcome =>
@@ -146,7 +90,8 @@ const underLoad = async (
     await prober.stop();
     producer.stop();
     await producing;
-    return await judged(site, { producer, outputs, probes: prober.probes, since }, migrated, nodes);
+    const load: Load = { sent: producer.bodies, confirmed: producer.confirmed, outputs, probes: prober.probes, since };
+    return await judged(site, load, migrated, nodes);
   } finally {
     producer.stop();
     await prober.stop();
