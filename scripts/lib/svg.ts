@@ -11,15 +11,21 @@ export interface Entry {
   readonly colour: string;
 }
 
-/** `pitch`: pixels from one entry to the next. */
-export const legend = (entries: readonly Entry[], left: number, top: number, pitch: number): string[] =>
-  entries.flatMap(({ label, colour }, index) => {
-    const x = left + index * pitch;
+/** About what a letter of class l takes. */
+const LETTER = 7.6;
+
+/** `pitch`: pixels from one entry to the next; without it each takes what its label needs. */
+export const legend = (entries: readonly Entry[], left: number, top: number, pitch?: number): string[] => {
+  let x = left;
+  return entries.flatMap(({ label, colour }) => {
+    const here = x;
+    x += pitch ?? Math.round(label.length * LETTER) + 42;
     return [
-      `<rect x="${x}" y="${top}" width="14" height="14" fill="${colour}"/>`,
-      `<text class="l" x="${x + 20}" y="${top + 12}">${escaped(label)}</text>`,
+      `<rect x="${here}" y="${top}" width="14" height="14" fill="${colour}"/>`,
+      `<text class="l" x="${here + 20}" y="${top + 12}">${escaped(label)}</text>`,
     ];
   });
+};
 
 export interface Sheet {
   readonly width: number;

@@ -19,22 +19,24 @@ export interface Chart {
   readonly title: string;
   readonly rates: readonly number[];
   readonly lines: readonly Line[];
-  /** The foot of the scale, above 0; what is less is drawn there, and the foot is labelled 0. */
+  /** The foot of the scale, a power of ten; what is less is drawn there, and the foot is labelled 0 then. */
   readonly foot: number;
 }
 
 export const CHART = { width: 960, height: 400, left: 64, right: 24, top: 36, bottom: 44 } as const;
 
-/** Powers of ten from the foot to at least the greatest value. */
-const ticksOf = ({ lines, foot }: Chart): number[] => {
-  const most = Math.max(foot * 10, ...lines.flatMap(({ points }) => points.map(({ value }) => value)));
-  const from = Math.floor(Math.log10(foot));
-  const to = Math.ceil(Math.log10(most) - 1e-9);
-  return Array.from({ length: to - from + 1 }, (_, index) => 10 ** (from + index));
+const valuesOf = ({ lines }: Chart): number[] => lines.flatMap(({ points }) => points.map(({ value }) => value));
+
+/** 1, 2, 5, 10 … times the foot, up to at least the greatest value. */
+const ticksOf = (chart: Chart): number[] => {
+  const most = Math.max(chart.foot * 10, ...valuesOf(chart));
+  const ticks: number[] = [];
+  for (let power = chart.foot; (ticks.at(-1) ?? 0) < most; power *= 10) ticks.push(power, 2 * power, 5 * power);
+  return ticks.slice(0, ticks.findIndex((tick) => tick >= most) + 1 || undefined);
 };
 
-const labelOf = (tick: number): string =>
-  tick >= 1000 ? tick.toLocaleString('en') : String(Number(tick.toPrecision(1)));
+/** Pixels between lines at one rate, so that none hides another. */
+const DODGE = 5;
 
 /** At `top` of its sheet, CHART.height high. */
 export const drawChart = (chart: Chart, top: number): string[] => {
@@ -47,20 +49,23 @@ export const drawChart = (chart: Chart, top: number): string[] => {
   const x = (rate: number): number => CHART.left + (chart.rates.indexOf(rate) + 0.5) * step;
   const y = (value: number): number =>
     base - (Math.log(Math.max(value, least) / least) / Math.log(most / least)) * high;
+  const labelOf = (tick: number): string =>
+    tick === least && valuesOf(chart).some((value) => value < least) ? '0' : tick.toLocaleString('en');
   const grid = ticks.flatMap((tick, index) => [
     `<path class="${index === 0 ? 'axis' : 'grid'}" d="M${CHART.left} ${at(y(tick))}H${right}"/>`,
-    `<text class="t" x="${CHART.left - 8}" y="${at(y(tick) + 4)}">${index === 0 ? 0 : labelOf(tick)}</text>`,
+    `<text class="t" x="${CHART.left - 8}" y="${at(y(tick) + 4)}">${labelOf(tick)}</text>`,
   ]);
   const rates = chart.rates.map((rate) => `<text class="g" x="${at(x(rate))}" y="${base + 18}">${rate}</text>`);
-  const lines = chart.lines.flatMap(({ colour, dashed, points }) => [
+  const dodged = (index: number): number => (index - (chart.lines.length - 1) / 2) * DODGE;
+  const lines = chart.lines.flatMap(({ colour, dashed, points }, index) => [
     ...(points.length > 1
       ? [
-          `<polyline points="${points.map(({ rate, value }) => `${at(x(rate))},${at(y(value))}`).join(' ')}" fill="none" stroke="${colour}" stroke-width="${dashed ? 1.5 : 2.5}"${dashed ? ' stroke-dasharray="5 4"' : ''}/>`,
+          `<polyline points="${points.map(({ rate, value }) => `${at(x(rate) + dodged(index))},${at(y(value))}`).join(' ')}" fill="none" stroke="${colour}" stroke-width="${dashed ? 1.5 : 2.5}"${dashed ? ' stroke-dasharray="5 4"' : ''}/>`,
         ]
       : []),
     ...points.map(
       ({ rate, value, told }) =>
-        `<circle cx="${at(x(rate))}" cy="${at(y(value))}" r="${dashed ? 3 : 4}" fill="${dashed ? '#ffffff' : colour}" stroke="${colour}" stroke-width="1.5"><title>${escaped(told)}</title></circle>`,
+        `<circle cx="${at(x(rate) + dodged(index))}" cy="${at(y(value))}" r="${dashed ? 3 : 4}" fill="${dashed ? '#ffffff' : colour}" stroke="${colour}" stroke-width="1.5"><title>${escaped(told)}</title></circle>`,
     ),
   ]);
   return [

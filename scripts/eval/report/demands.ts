@@ -1,6 +1,6 @@
 /** What is demanded of the results, and whether it is met. Pure. */
-import type { Configuration } from '../configurations.ts';
-import { paperBest } from '../paper.ts';
+import { CONFIGURATIONS, type Configuration } from '../configurations.ts';
+import { paperBest, RATES } from '../paper.ts';
 import type { MeasuredResult } from '../results.ts';
 import { cellOf, figureOf, sumOf, type Variant } from './summary.ts';
 
@@ -64,7 +64,22 @@ const none = (
 const EXACT: readonly Configuration[] = ['ShadowPodSwap', 'StopAndCopy', 'ExchangeFence'];
 const SEAMLESS: readonly Configuration[] = ['ShadowPodSwap', 'ExchangeFence'];
 
+const RUNS = 3;
+
+const often = (variant: Variant): Demand => {
+  const least = Math.min(
+    ...CONFIGURATIONS.flatMap((config) => RATES.map((rate) => cellOf(variant, config, rate).measured.length)),
+  );
+  return {
+    what: 'runs of each configuration at each rate',
+    demanded: `≥ ${RUNS}`,
+    measured: least === 0 ? undefined : String(least),
+    met: least === 0 ? undefined : least >= RUNS,
+  };
+};
+
 export const demandsOf = (variant: Variant): Demand[] => [
+  often(variant),
   evenness(variant),
   speed(variant, SLOW, 2),
   speed(variant, FAST, 15),

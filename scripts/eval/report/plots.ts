@@ -67,7 +67,6 @@ const keysOf = (configs: readonly Configuration[]): string[] =>
     configs.map((config) => ({ label: SHAPE[config].title, colour: COLOUR[config] })),
     24,
     LEGEND_TOP,
-    156,
   );
 
 const sheet = (label: string, keys: readonly string[], charts: readonly Chart[]): string =>
@@ -84,6 +83,9 @@ export const totalPlot = (variant: Variant): string => {
   return sheet('Time of a whole migration by rate', keysOf(configs), [{ title, rates: variant.rates, lines, foot: 1 }]);
 };
 
+/** Less is not told apart. */
+const PROBE_MS = 10;
+
 export const gapPlot = (variant: Variant): string => {
   const configs = drawn(variant);
   const linesOf = (value: (result: MeasuredResult) => number): Line[] =>
@@ -92,11 +94,11 @@ export const gapPlot = (variant: Variant): string => {
   return sheet('Gaps in processing and downtime by rate', keysOf(configs), [
     {
       title: 'Longest time in which a message waited and none was done, ms: the worst run',
-      ...{ rates, lines: linesOf(({ gapMs }) => gapMs), foot: 1 },
+      ...{ rates, lines: linesOf(({ gapMs }) => gapMs), foot: PROBE_MS },
     },
     {
       title: 'Downtime, ms: the longest streak of failed HTTP probes, the worst run',
-      ...{ rates, lines: linesOf(({ downtimeMs }) => downtimeMs), foot: 1 },
+      ...{ rates, lines: linesOf(({ downtimeMs }) => downtimeMs), foot: PROBE_MS },
     },
   ]);
 };
@@ -158,7 +160,6 @@ export const phasePlot = (variant: Variant): string => {
     TIMED.map((phase) => ({ label: phase, colour: PHASE_COLOUR[phase] })),
     24,
     LEGEND_TOP,
-    130,
   );
   const height = CHARTS_TOP + Math.ceil(configs.length / 2) * PANEL.height;
   return svgDocument({ width: CHART.width, height, label: 'Phases of a migration by rate, seconds' }, [
