@@ -122,6 +122,8 @@ describe.each(['node', 'python'] as const)('%s', (app) => {
     await sleep(300);
     expect((await state()).list).toEqual(span(1, 10));
     expect(await ready(EVENTS.queue)).toBe(10);
+    // Nor has it taken any for a moment.
+    expect(await channel.get(EVENTS.queue)).toMatchObject({ fields: { redelivered: false } });
   });
 
   it('connects again to the queue it was turned to, and takes nonsense for none', async () => {
