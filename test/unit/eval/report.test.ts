@@ -108,6 +108,20 @@ describe('the plots', () => {
     );
   });
 
+  test('draw the worst gap and the median total, as they say', () => {
+    const heightsOf = (svg: string): number[] =>
+      [...svg.matchAll(/<circle cx="[\d.]+" cy="([\d.]+)" r="4"/g)].map(([, y]) => Number(y));
+    const some = [100, 200, 5000].map((gapMs, index) =>
+      measured('StopAndCopy', 10, index + 1, { gapMs, seconds: gapMs }),
+    );
+    const worst = measured('StopAndCopy', 20, 1, { gapMs: 5000 });
+    const median = measured('StopAndCopy', 20, 1, { seconds: 200.1 });
+    const [gap, same] = heightsOf(gapPlot(variantOf([...some, worst])));
+    expect(gap).toBe(same);
+    const [total, alike] = heightsOf(totalPlot(variantOf([...some, median])));
+    expect(total).toBe(alike);
+  });
+
   test('leave out what was not measured, and are well-formed nonetheless', () => {
     const part = variantOf([measured('StopAndCopy', 10, 1), unsupported('Sequential')]);
     for (const plot of [totalPlot(part), phasePlot(part), gapPlot(part)]) {
