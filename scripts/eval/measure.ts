@@ -39,6 +39,20 @@ const sentTimes = ({ sent, confirmed }: Load): Map<number, number> =>
     }),
   );
 
+/** As far as it was to be seen at `from`: a gap that ends later is the migration's. */
+const gapBefore = (
+  sent: ReadonlyMap<number, number>,
+  outputs: readonly SeenOutput[],
+  since: number,
+  from: number,
+): number =>
+  longestGapMs(
+    new Map([...sent].filter(([, at]) => at < from)),
+    outputs.filter(({ at }) => at < from),
+    since,
+    from,
+  );
+
 /** To milliseconds, as far as the status tells. */
 const rounded = (seconds: number): number => Math.round(seconds * 1000) / 1000;
 
@@ -64,7 +78,7 @@ export const measuredOf = (load: Load, migrated: Migrated, nodes: Nodes, states:
     silenceMs: Math.round(longestSilenceMs(outputs, outputs[0]?.consumer ?? '', from, end)),
     before: {
       failedProbes: probeReport(probes, since, from).failed,
-      gapMs: Math.round(longestGapMs(times, outputs, since, from - 1)),
+      gapMs: Math.round(gapBefore(times, outputs, since, from)),
     },
     ...{ confirmed, lost, duplicated, reordered, outputsLost, outputsDuplicated, stateMatches },
     reconnects: states.reduce((most, { connections }) => Math.max(most, connections - 1), 0),

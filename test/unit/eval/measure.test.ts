@@ -124,6 +124,15 @@ describe('is seen, and nothing beside it:', () => {
     expect(measure({ load: { outputs: late } })).toMatchObject({ ...CLEAN, gapMs: 400 });
   });
 
+  test("a time that begins before the migration and ends in it is the migration's", () => {
+    const { outputs } = applied(all);
+    const [from, to] = [FROM - 960, FROM + 500];
+    const late = outputs.map((each) => (each.at > from && each.at <= to ? { ...each, at: to } : each));
+    // What was to be seen of it before.
+    const before = { failedProbes: 0, gapMs: 960 };
+    expect(measure({ load: { outputs: late } })).toMatchObject({ ...CLEAN, gapMs: 1460, before });
+  });
+
   test('the same before the migration, apart from its own', () => {
     const { outputs } = applied(all);
     const [from, to] = [START + 3000, START + 3300];
