@@ -1,5 +1,6 @@
 /** What a run has shown, from what was sent, seen and remembered. Shares nothing with the sidecar. Pure. */
 import type { Event } from '../../manifests/examples/broker.ts';
+import type { Handoff } from '../../webhook/api/migration.ts';
 import { phaseSeconds, totalSeconds } from '../demonstration/migrate.ts';
 import {
   judge,
@@ -59,6 +60,10 @@ const rounded = (seconds: number): number => Math.round(seconds * 1000) / 1000;
 const phasesOf = (migration: Migrated['migration']): Record<string, number> =>
   Object.fromEntries(Object.entries(phaseSeconds(migration)).map(([phase, seconds]) => [phase, rounded(seconds)]));
 
+/** A handoff from a shadow to its successor stays on its node. */
+const movedBytes = (handoffs: readonly Handoff[]): number =>
+  handoffs.reduce((all, { source, copy, bytes = 0 }) => (source.node === copy.node ? all : all + bytes), 0);
+
 /** `states`: of the pods that are left when all is done. */
 export const measuredOf = (load: Load, migrated: Migrated, nodes: Nodes, states: readonly State[]): Measured => {
   const { sent, outputs, probes, since } = load;
@@ -83,6 +88,6 @@ export const measuredOf = (load: Load, migrated: Migrated, nodes: Nodes, states:
     ...{ confirmed, lost, duplicated, reordered, outputsLost, outputsDuplicated, stateMatches },
     reconnects: states.reduce((most, { connections }) => Math.max(most, connections - 1), 0),
     pods: states.length,
-    bytes: (migration?.status?.handoffs ?? []).reduce((all, { bytes = 0 }) => all + bytes, 0),
+    bytes: movedBytes(migration?.status?.handoffs ?? []),
   };
 };

@@ -45,7 +45,12 @@ const migration = {
     startTime: '2026-11-30T01:00:00.250Z',
     completionTime: '2026-11-30T01:00:05.000Z',
     phaseTimings: { Checkpointing: '350ms', Replaying: '1m2.5s' },
-    handoffs: [{ bytes: 1000 }, { bytes: 500 }, {}],
+    handoffs: [
+      { source: { node: 'node-1' }, copy: { node: 'node-2' }, bytes: 1500 },
+      // From the shadow to its successor.
+      { source: { node: 'node-2' }, copy: { node: 'node-2' }, bytes: 2000 },
+      { source: { node: 'node-1' }, copy: { node: 'node-2' } },
+    ],
   },
 } as unknown as StatefulMigration;
 const migrated: Migrated = { end: { kind: 'completed' }, from: FROM, to: TO, migration };

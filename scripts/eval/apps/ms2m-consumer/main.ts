@@ -116,7 +116,11 @@ const begin = async (channel: Channel, desk: Desk): Promise<void> => {
   // A copy must not consume beside its source: what it was told comes before what it consumes.
   for (let told = await channel.get(control, { noAck: true }); told; told = await channel.get(control, { noAck: true }))
     note(told.content.toString());
-  await channel.consume(control, (message) => message && desk.obey(message.content), { noAck: true });
+  await channel.consume(control, (message) => {
+    if (!message) return;
+    channel.ack(message);
+    desk.obey(message.content);
+  });
   await desk.open();
 };
 

@@ -117,7 +117,12 @@ def session():
         note(body)
     orders = collections.deque()
     waiting = collections.deque()
-    channel.basic_consume(control, lambda _c, _m, _p, body: orders.append(body), auto_ack=True)
+
+    def obey(_channel, method, _properties, body):
+        channel.basic_ack(method.delivery_tag)
+        orders.append(body)
+
+    channel.basic_consume(control, obey)
 
     def consume():
         def take(_channel, method, _properties, body):
