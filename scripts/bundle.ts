@@ -6,8 +6,8 @@ import { type BuildFailure, type BuildOptions, build } from 'esbuild';
 
 const REPOSITORY = join(import.meta.dirname, '..');
 const DIST = join(REPOSITORY, 'dist');
-/** Apps: the examples, those of the cluster tests, and the workers of the client matrix. */
-const APPS: readonly string[] = ['manifests/examples', 'test/cluster/apps', 'test/clients'];
+/** Apps: the examples, the evaluation's, those of the cluster tests, and the workers of the client matrix. */
+const APPS: readonly string[] = ['manifests/examples', 'scripts/eval/apps', 'test/cluster/apps', 'test/clients'];
 
 const PARTS: Readonly<Record<string, string>> = {
   webhook: 'webhook/admission/main.ts',

@@ -1,8 +1,9 @@
 /** What the command line asks for. Pure. */
 import { parseArgs } from 'node:util';
+import { chosen, count, listed, orUsage, UsageError } from '../lib/arguments.ts';
 import { MODES, type Mode, ROWS, type Row } from './rows.ts';
 
-const listed = (names: readonly string[]): string => names.join(', ');
+export { UsageError };
 
 export const USAGE = `npm run bench:sidecar -- [options]
 
@@ -24,9 +25,6 @@ a broker, against a synthetic source and sink. Writes docs/bench-sidecar.md and 
 Ends with 0: all measured; 1: something could not be measured; 2: bad options; 3: --within was too short for all.
 Progress is told on standard error.
 `;
-
-/** Its message is for people. */
-export class UsageError extends Error {}
 
 export interface Options {
   readonly runs: number;
@@ -57,36 +55,9 @@ const known = {
   help: { type: 'boolean', short: 'h', default: false },
 } as const;
 
-const valuesOf = (args: string[]) => {
-  try {
-    return parseArgs({ args, options: known }).values;
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-    if (!code.startsWith('ERR_PARSE_ARGS')) throw error;
-    throw new UsageError((error as Error).message);
-  }
-};
-
-const count = (text: string, name: string, least: number, most: number): number => {
-  const value = Number(text);
-  if (!/^\d+$/.test(text) || value < least || value > most)
-    throw new UsageError(`--${name} ${text}: not a whole number from ${least} to ${most}`);
-  return value;
-};
-
-/** In the order of `all`, each once, however they were named. */
-const chosen = <T>(text: string | undefined, option: string, all: readonly T[], nameOf: (each: T) => string): T[] => {
-  if (text === undefined) return [...all];
-  const wanted = text.split(',').map((name) => name.trim());
-  for (const name of wanted)
-    if (!all.some((each) => nameOf(each) === name))
-      throw new UsageError(`--${option} ${name}: none of ${listed(all.map(nameOf))}`);
-  return all.filter((each) => wanted.includes(nameOf(each)));
-};
-
 /** undefined: the usage is asked for. Throws UsageError. */
 export const parse = (args: string[]): Options | undefined => {
-  const values = valuesOf(args);
+  const { values } = orUsage(() => parseArgs({ args, options: known }));
   if (values.help) return undefined;
   if (values['no-ceiling'] && values['only-ceiling'])
     throw new UsageError('--no-ceiling and --only-ceiling leave nothing to do');

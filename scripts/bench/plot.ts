@@ -1,4 +1,5 @@
 /** The report as a picture: throughput, added latency and CPU of each mode, by row. Pure. */
+import { at, escaped, legend, svgDocument } from '../lib/svg.ts';
 import type { Report } from './report.ts';
 import { MODES, type Mode, ROWS, type Row } from './rows.ts';
 import { added, MEASURE, ratio, typical } from './statistics.ts';
@@ -94,9 +95,6 @@ export const panelsOf = ({ samples }: Pick<Report, 'samples'>): Panel[] => {
   return panels.filter(({ groups }) => groups.length > 0);
 };
 
-const escaped = (text: string): string => text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');
-const at = (value: number): string => value.toFixed(1);
-
 const drawGroup = (group: Group, x: number, width: number, base: number, most: number): string[] => {
   const bar = Math.min(46, width / group.bars.length);
   const from = x + (width - bar * group.bars.length) / 2;
@@ -124,29 +122,22 @@ const drawPanel = (panel: Panel, top: number): string[] => {
   ];
 };
 
-const legend = (): string[] =>
-  MODES.flatMap((mode, index) => {
-    const x = LEFT + index * 180;
-    return [
-      `<rect x="${x}" y="18" width="14" height="14" fill="${COLOUR[mode]}"/>`,
-      `<text class="l" x="${x + 20}" y="30">${LABEL[mode]}</text>`,
-    ];
-  });
-
 export const plot = (report: Pick<Report, 'samples'>): string => {
   const panels = panelsOf(report);
-  const height = TOP + panels.length * PANEL_HEIGHT;
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="Helvetica, Arial, sans-serif" role="img" aria-label="What the sidecar costs, beside a bare pipe and toxiproxy">`,
-    '  <style>',
-    '    .h { fill: #1d2733; font-size: 15px; font-weight: bold } .l { fill: #1d2733; font-size: 13px }',
-    '    .g { fill: #1d2733; font-size: 13px; text-anchor: middle } .v { fill: #4a5a70; font-size: 11px; text-anchor: middle }',
-    '    .axis { stroke: #4a5a70; fill: none }',
-    '  </style>',
-    `  <rect width="${WIDTH}" height="${height}" fill="#ffffff"/>`,
-    ...legend().map((each) => `  ${each}`),
-    ...panels.flatMap((panel, index) => drawPanel(panel, TOP + index * PANEL_HEIGHT)).map((each) => `  ${each}`),
-    '</svg>',
-    '',
-  ].join('\n');
+  return svgDocument(
+    {
+      width: WIDTH,
+      height: TOP + panels.length * PANEL_HEIGHT,
+      label: 'What the sidecar costs, beside a bare pipe and toxiproxy',
+    },
+    [
+      ...legend(
+        MODES.map((mode) => ({ label: LABEL[mode], colour: COLOUR[mode] })),
+        LEFT,
+        18,
+        180,
+      ),
+      ...panels.flatMap((panel, index) => drawPanel(panel, TOP + index * PANEL_HEIGHT)),
+    ],
+  );
 };

@@ -6,7 +6,7 @@ import { installPackages } from '../../scripts/playground/build/debian.ts';
 import { TOOLCHAIN } from '../../scripts/playground/build/go.ts';
 import { goProgram, obtainPart } from '../../scripts/playground/build/parts.ts';
 import { cacheDir } from '../../scripts/playground/layout.ts';
-import { must, run } from '../../scripts/playground/run.ts';
+import { run } from '../../scripts/playground/run.ts';
 
 const sourceOf = (path: string): string => join(import.meta.dirname, path);
 
@@ -64,23 +64,3 @@ export const javaWorker = (): Promise<string> =>
       await step(['sh', '-c', JAVA_BUILD, 'sh', out]);
     },
   });
-
-const PIKA_FETCH = `set -e
-apt-get -q download python3-pika || { apt-get -q update; apt-get -q download python3-pika; }
-dpkg -x python3-pika_*.deb unpacked
-cp -r unpacked/usr/lib/python3/dist-packages/pika "$1/pika"`;
-
-/** Debian's package, unpacked: the directory that holds `pika`. */
-export const pikaPackage = (): Promise<string> =>
-  built({
-    name: 'pika',
-    version: '1',
-    recipe: PIKA_FETCH,
-    build: ({ out, step }) => step(['sh', '-c', PIKA_FETCH, 'sh', out]),
-  });
-
-/** The machine's own, as Debian has it. */
-export const PYTHON = '/usr/bin/python3';
-
-export const pythonLibrary = async (): Promise<string> =>
-  (await must([PYTHON, '-c', 'import sysconfig; print(sysconfig.get_path("stdlib"))'])).trim();

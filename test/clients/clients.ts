@@ -2,7 +2,8 @@
 import { join } from 'node:path';
 import type { BuiltImage } from '../../scripts/images/oci.ts';
 import { IMAGE } from '../../scripts/images/ours.ts';
-import { goWorker, javaWorker, PYTHON, pikaPackage } from './builds.ts';
+import { PYTHON, pikaPackage } from '../../scripts/images/python.ts';
+import { goWorker, javaWorker } from './builds.ts';
 import { CLIENT_IMAGE, goImage, javaImage, pikaImage } from './images.ts';
 
 export const CLIENTS = ['amqplib', 'rabbitmq-client', 'amqp-connection-manager', 'pika', 'java', 'go'] as const;

@@ -257,6 +257,14 @@ describe('what an app holds', () => {
     expect(isFull([])).toBe(false);
   });
 
+  it('is not judged by a consumer that has nothing to do, on a queue of commands say', () => {
+    expect(isFull([channelOf(50, 50), channelOf(50, 0)])).toBe(true);
+    expect(isFull([channelOf(50, 30), channelOf(50, 0)])).toBe(false);
+    expect(isFull([channelOf(50, 0)])).toBe(false);
+    // Of one that settles nothing it is not known.
+    expect(isFull([channelOf(50, 50), channelOf(50, 0, { noAck: true })])).toBe(false);
+  });
+
   it('is never all, without a limit or a settlement: it has been handed what there is', () => {
     expect(isFull([channelOf(0, 1000)])).toBe(false);
     expect(isFull([channelOf(1, 1, { noAck: true })])).toBe(false);

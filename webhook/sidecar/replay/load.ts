@@ -50,13 +50,17 @@ export class Load {
   }
 }
 
-/** All its consumers hold nearly all they may, and there are some. */
+/** With nothing to do, on a queue of commands say, it tells nothing of the others. */
+const isIdle = ({ noAck, held, withheld }: Consumer): boolean => !noAck && held + withheld === 0;
+
+/** All its consumers that are not idle hold nearly all they may, and there are some. */
 export const isFull = (sessions: Iterable<Session>): boolean => {
   let some = false;
   for (const { phase, wires } of sessions)
     if (phase === 'open')
       for (const channel of wires.openChannels())
         for (const consumer of channel.consumers.values()) {
+          if (isIdle(consumer)) continue;
           if (!consumerFull(channel, consumer)) return false;
           some = true;
         }
