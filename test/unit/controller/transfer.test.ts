@@ -1,6 +1,7 @@
 /** transferMode Registry: what is refused, what is left, and that it keeps every rule the other way keeps. */
 import type { V1Secret } from '@kubernetes/client-node';
 import { describe, expect, it } from 'vitest';
+import { ShadowError } from '../../../webhook/api/errors.ts';
 import type { MigrationSpec } from '../../../webhook/api/migration.ts';
 import { ANNOTATION, REGISTRY } from '../../../webhook/api/names.ts';
 import { criRestore } from '../../../webhook/controller/preflight/transfer.ts';
@@ -223,4 +224,32 @@ it.each([
   ['3.0.0', 'gone'],
 ])('containerd %s: restore through the CRI %s', (version, answer) => {
   expect(criRestore(version)).toBe(answer);
+});
+
+describe('a closed road between the nodes', () => {
+  it.each<Way>([
+    { kind: 'StatefulSet', strategy: 'StopAndCopy' },
+    { kind: 'Deployment', strategy: 'ShadowPod' },
+  ])('is found while nobody is paused: $strategy', async (way) => {
+    const world = begun(way);
+    world.hook = (name, when) => {
+      if (name === 'agent.precopy' && when === 'before')
+        throw new ShadowError('SHADOW_E_TRANSFER', 'no route to host', { retryable: true });
+    };
+    await world.run();
+    expectKept(world);
+    expect(world.get()?.status?.error?.code).toBe('SHADOW_E_TRANSFER');
+    expect(world.log.filter((call) => /mute|checkpoint|send/.test(call))).toEqual([]);
+  });
+
+  it('that opens again is taken', async () => {
+    const world = begun({ kind: 'StatefulSet', strategy: 'StopAndCopy' });
+    let closed = 3;
+    world.hook = (name, when) => {
+      if (name === 'agent.precopy' && when === 'before' && closed-- > 0)
+        throw new ShadowError('SHADOW_E_TRANSFER', 'no route to host', { retryable: true });
+    };
+    await world.run();
+    expectCompleted(world);
+  });
 });

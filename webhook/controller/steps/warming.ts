@@ -4,7 +4,7 @@
  */
 import type { V1Pod } from '@kubernetes/client-node';
 import { shadowPod } from '../../admission/restore.ts';
-import { ShadowError } from '../../api/errors.ts';
+import { asShadowError, ShadowError } from '../../api/errors.ts';
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
 import { ANNOTATION, LABEL } from '../../api/names.ts';
 import type { Context } from '../context.ts';
@@ -13,6 +13,7 @@ import { isFenced } from '../preflight/strategy.ts';
 import { travelsBy } from '../preflight/transfer.ts';
 import { proveRestoreWebhook } from '../restore-config.ts';
 import { arm, enterCutting } from './cutting.ts';
+import { once, sinceSeen } from './memory.ts';
 import { isSettling } from './muting.ts';
 import { all, enterStep, findPod, type StepFunction, type StepResult, wait } from './step.ts';
 
@@ -68,26 +69,51 @@ export const shadowOf = (source: V1Pod, migration: StatefulMigration, handoff: H
     images: Object.fromEntries((migration.status?.sourceContainers ?? []).map(({ name, image }) => [name, image])),
   });
 
+/** For so long a road between the nodes that is closed is tried again. */
+const ROAD_MS = 20_000;
+
+/**
+ * While the kubelet makes the sandbox the memory goes ahead. Until that has gone through once nobody is paused: the road between
+ * the nodes may be closed. Nodes that share a registry need not reach each other; preflight has tried that road.
+ */
+const sendAhead = async (
+  ctx: Context,
+  migration: StatefulMigration,
+  handoff: Handoff,
+  source: V1Pod,
+): Promise<void> => {
+  if (travelsBy(migration.spec, handoff) !== 'Agent') return;
+  const begun = ctx.now() - sinceSeen(ctx, handoff, 'road');
+  const call = () =>
+    ctx.agents.of(handoff.source.node).precopy({
+      ...{ claim: handoff.claim, epoch: ctx.epoch },
+      target: { url: ctx.agents.url(handoff.copy.node), node: handoff.copy.node },
+      pod: podId(migration.metadata.namespace, handoff.source),
+      containers: clonedContainers(source),
+    });
+  try {
+    await once(ctx, handoff, 'precopy', call);
+  } catch (error) {
+    const { code, message, retryable } = asShadowError(error);
+    throw new ShadowError(code, message, { cause: error, retryable: retryable && ctx.now() - begun < ROAD_MS });
+  }
+};
+
 /** Handoff 0: the shadow is ours to create. The way back to the name is proven in the same breath, while nothing is touched. */
 const warmShadow: StepFunction = async (ctx, migration, handoff) => {
   const { namespace, uid } = migration.metadata;
   const present = await findPod(ctx, namespace, handoff.copy);
   if (present !== undefined && present.metadata?.labels?.[LABEL.migration] !== uid)
     throw new ShadowError('SHADOW_E_BUSY', `a pod ${handoff.copy.name} of another migration exists`);
-  if (present !== undefined) return awaitHandler(ctx, migration, handoff, present);
   const source = await sourcePod(ctx, migration, handoff);
+  if (present !== undefined) {
+    await sendAhead(ctx, migration, handoff, source);
+    return awaitHandler(ctx, migration, handoff, present);
+  }
   const shadow = shadowOf(source, migration, handoff);
   await all([prepare(ctx, migration, handoff, shadow), proveRestoreWebhook(ctx, migration)]);
   await ctx.cluster.createPod(shadow);
-  // Nodes that share a registry need not reach each other; preflight has tried that road.
-  if (travelsBy(migration.spec, handoff) !== 'Agent') return wait(POLL_MS);
-  // While the kubelet makes the sandbox.
-  const target = { url: ctx.agents.url(handoff.copy.node), node: handoff.copy.node };
-  await ctx.agents.of(handoff.source.node).precopy({
-    ...{ claim: handoff.claim, epoch: ctx.epoch, target },
-    pod: podId(namespace, handoff.source),
-    containers: clonedContainers(source),
-  });
+  await sendAhead(ctx, migration, handoff, source);
   return wait(POLL_MS);
 };
 
