@@ -10,8 +10,11 @@ export const API_VERSION = `${GROUP}/${VERSION}`;
 /** `Auto`, `StopAndCopy`, `ShadowPodSwap` are ours; `ShadowPod` and `Sequential` are the paper's. */
 export const STRATEGIES = ['Auto', 'StopAndCopy', 'ShadowPodSwap', 'ShadowPod', 'Sequential'] as const;
 export type Strategy = (typeof STRATEGIES)[number];
-/** What this release can carry out; the rest is accepted by the schema and refused in preflight by name. */
-export const IMPLEMENTED: readonly Strategy[] = ['Auto', 'StopAndCopy', 'ShadowPodSwap', 'ShadowPod'];
+/** The reference's, of apps that are moved without the sidecar (docs/ms2m.md). Empty: Cutoff. */
+export const REPLAY_MODES = ['Cutoff', 'Drain'] as const;
+/** `Registry` and `Direct` are the reference's, `Agent` is ours. Empty: Agent. */
+export const TRANSFER_MODES = ['Registry', 'Direct', 'Agent'] as const;
+export const IDENTITY_SWAP_MODES = ['None', 'Cutoff', 'ExchangeFence'] as const;
 export const DRIVERS = ['runc', 'kubelet'] as const;
 export type Driver = (typeof DRIVERS)[number];
 export const ON_DIVERGENCE = ['Abort', 'Report'] as const;
@@ -36,15 +39,15 @@ export const ENDED: readonly Phase[] = ['Completed', 'Failed', 'Aborted', 'Check
 export interface MigrationSpec {
   /** The pod to migrate, in the migration's namespace. */
   sourcePod?: string;
-  /** The reference's field: accepted; with the sidecar all app containers move. */
+  /** The reference's field: must be one of the pod's; all its app containers move, whichever is named. */
   containerName?: string;
   /** Empty: the controller chooses another node. */
   targetNode?: string;
   checkpointImageRepository?: string;
   replayCutoffSeconds?: number;
-  replayMode?: 'Cutoff' | 'Drain';
-  transferMode?: 'Registry' | 'Direct' | 'Agent';
-  identitySwapMode?: 'None' | 'Cutoff' | 'ExchangeFence';
+  replayMode?: (typeof REPLAY_MODES)[number] | '';
+  transferMode?: (typeof TRANSFER_MODES)[number] | '';
+  identitySwapMode?: (typeof IDENTITY_SWAP_MODES)[number] | '';
   /** Empty: Auto. */
   migrationStrategy?: Strategy | '';
   messageQueueConfig?: { queueName?: string; brokerUrl?: string; exchangeName?: string; routingKey?: string };
@@ -146,6 +149,17 @@ export interface Series {
   copyGap: number[];
 }
 
+/** The reference's names for the way home of a StatefulSet's pod, in order. */
+export const SWAP_SUB_PHASES = [
+  'PrepareSwap',
+  'ReCheckpoint',
+  'SwapTransfer',
+  'CreateReplacement',
+  'MiniReplay',
+  'TrafficSwitch',
+] as const;
+export type SwapSubPhase = (typeof SWAP_SUB_PHASES)[number];
+
 /** What took part, as preflight found it. */
 export interface Versions {
   controller: string;
@@ -239,7 +253,8 @@ export interface MigrationStatus {
   originalReplicas?: number;
   sourcePodLabels?: Record<string, string>;
   sourceContainers?: { name: string; image: string }[];
-  swapSubPhase?: string;
+  /** For people, derived from the second handoff; absent before and after it. */
+  swapSubPhase?: SwapSubPhase;
   versions?: Versions;
   handoffs?: Handoff[];
   /** Code of the error that ended it; of a dry run the first that a migration would be refused by. */

@@ -152,6 +152,24 @@ describe('a StatefulMigration', () => {
     } as const;
     expect((await judge(made(old))).allowed).toBe(true);
   });
+  test('says what a pod, a registry and a broker can be called, and what to write instead', async () => {
+    const wrong: [MigrationSpec, RegExp][] = [
+      [{ containerName: 'My App' }, /spec\.containerName: "My App".*leave it empty/],
+      [{ checkpointImageRepository: 'https://r/x' }, /spec\.checkpointImageRepository: .*host\[:port\]\/path/],
+      [{ checkpointImageRepository: 'r:5000/x:tag' }, /without a tag/],
+      [{ transferMode: 'Registry' }, /spec\.checkpointImageRepository is empty.*or leave transferMode empty/],
+      [{ messageQueueConfig: { brokerUrl: 'rabbitmq:5672' } }, /brokerUrl begins with rabbitmq:.*write amqp:/],
+      [{ messageQueueConfig: { brokerUrl: '//mq' } }, /brokerUrl is no URL: write amqp:/],
+      [{ messageQueueConfig: { queueName: 'ä'.repeat(121) } }, /queueName is longer than 240 bytes/],
+    ];
+    for (const [spec, text] of wrong) await expect(judge(made({ sourcePod: 'c-0', ...spec }))).rejects.toThrow(text);
+    const right: MigrationSpec = {
+      checkpointImageRepository: 'registry.local:5000/team/check_points',
+      transferMode: 'Registry',
+      messageQueueConfig: { queueName: 'ä'.repeat(120), brokerUrl: 'amqps://u:p%2F@mq/v', exchangeName: 'e' },
+    };
+    expect((await judge(made({ sourcePod: 'c-0', ...right }))).allowed).toBe(true);
+  });
   test('does not change once begun, but for an abort before its commit', async () => {
     const begun = migration();
     const changed = (spec: MigrationSpec) => ({ ...begun, spec });

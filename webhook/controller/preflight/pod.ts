@@ -1,6 +1,7 @@
 /** What of a pod can't be moved, and why. Pure. */
 import type { V1Container, V1Pod, V1PodSpec, V1Volume } from '@kubernetes/client-node';
 import { ShadowError } from '../../api/errors.ts';
+import type { MigrationSpec } from '../../api/migration.ts';
 import { ANNOTATION, LABEL, RUNTIME_CLASS, SIDECAR } from '../../api/names.ts';
 import { appContainers, isLeaving, isOurSidecar, isReady } from '../pods.ts';
 
@@ -88,6 +89,16 @@ export const checkPod = (pod: V1Pod): void => {
   if (refusal !== undefined) throw refusal;
   const reasons = unsupported(pod);
   if (reasons.length > 0) throw new ShadowError('SHADOW_E_UNSUPPORTED', reasons.join('; '));
+};
+
+/** The reference moves one container, we move them all: but a name that is none of them was meant for another pod. */
+export const checkContainerName = ({ containerName }: MigrationSpec, pod: V1Pod): void => {
+  const names = appContainers(pod).map(({ name }) => name);
+  if (!containerName || names.includes(containerName)) return;
+  throw new ShadowError(
+    'SHADOW_E_INVALID',
+    `spec.containerName: ${pod.metadata?.name ?? ''} has no container "${containerName}"; it has ${names.join(', ')}, and all of them move (leave it empty)`,
+  );
 };
 
 /**

@@ -10,7 +10,7 @@ import type { Aspect, AspectName, MigrationStatus, StatefulMigration } from '../
 import type { Context } from '../context.ts';
 import { isLeaving } from '../pods.ts';
 import type { Owner } from '../preflight/owner.ts';
-import { cutShort, isInjected, stateRefusals, unsupported } from '../preflight/pod.ts';
+import { checkContainerName, cutShort, isInjected, stateRefusals, unsupported } from '../preflight/pod.ts';
 import { checkBusy } from '../preflight/set.ts';
 import { checkStrategy, chooseStrategy, doubtOf, otherPeers } from '../preflight/strategy.ts';
 import { apiFailure } from '../rest.ts';
@@ -92,7 +92,9 @@ const podAspect = (ctx: Context, migration: StatefulMigration, pod: V1Pod): Aspe
   return refusals.length > 0 ? unfit('Pod', refusals) : fine('Pod', [`runs on ${pod.spec?.nodeName ?? ''}`]);
 };
 
-const specAspect = (pod: V1Pod): Aspect => {
+const specAspect = ({ spec }: StatefulMigration, pod: V1Pod): Aspect => {
+  const misnamed = thrownBy(() => checkContainerName(spec, pod));
+  if (misnamed.length > 0) return unfit('Spec', misnamed);
   const [refused, told] = [unsupported(pod), cutShort(pod)];
   if (refused.length > 0) return hazardous('Spec', 'SHADOW_E_UNSUPPORTED', [...refused, ...told]);
   return told.length > 0 ? warning('Spec', told) : fine('Spec');
@@ -276,7 +278,7 @@ export const assess = async (
     ctx,
     [
       podAspect(ctx, migration, pod),
-      specAspect(pod),
+      specAspect(migration, pod),
       await ownerAspect(ctx, migration, pod, owned, look),
       sessionAspect(session),
       processesAspect(processes, session),

@@ -7,7 +7,7 @@ import type { Context } from '../context.ts';
 import { appContainers, uidOf } from '../pods.ts';
 import type { NodeReport } from '../preflight/node.ts';
 import type { Owner } from '../preflight/owner.ts';
-import { checkPod, pinnedImages } from '../preflight/pod.ts';
+import { checkContainerName, checkPod, pinnedImages } from '../preflight/pod.ts';
 import { checkBusy } from '../preflight/set.ts';
 import { chooseStrategy, type Effects, modeOf } from '../preflight/strategy.ts';
 import { firstAttempt } from '../transition.ts';
@@ -38,6 +38,7 @@ const findPodAndOwner = async (ctx: Context, migration: StatefulMigration) => {
   if (pod === undefined) throw new ShadowError('SHADOW_E_POD_NOT_FOUND', `${namespace}/${name}`);
   checkBusy(migration, ctx.cluster.migrations(), name, undefined);
   checkPod(pod);
+  checkContainerName(migration.spec, pod);
   return { pod, owner: await fitOwner(ctx, migration, pod) };
 };
 
