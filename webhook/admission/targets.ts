@@ -47,6 +47,7 @@ export const restoreTarget = (pod: V1Pod, migrations: readonly StatefulMigration
     claim: handoff.claim,
     node: handoff.copy.node,
     sidecarForm: handoff.sidecarForm ?? 'container',
+    bare: migration.status?.strategy === 'Sequential',
     images: Object.fromEntries((migration.status?.sourceContainers ?? []).map((c) => [c.name, c.image])),
   };
 };

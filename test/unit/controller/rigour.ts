@@ -6,6 +6,7 @@ import type { Strategy } from '../../../webhook/api/migration.ts';
 import { ANNOTATION, FINALIZER, LABEL } from '../../../webhook/api/names.ts';
 import { Crash, type Hook, World } from './world.ts';
 import type { OwnerKind } from './world-owners.ts';
+import { QUEUE_CONFIG } from './world-queues.ts';
 
 export interface Way {
   kind: OwnerKind;
@@ -13,9 +14,9 @@ export interface Way {
 }
 
 export const begun = ({ kind, strategy }: Way): World => {
-  const world = new World(kind);
-  world.served = strategy !== 'StopAndCopy';
-  world.migrate('m1', { migrationStrategy: strategy });
+  const world = new World(kind, strategy === 'Sequential');
+  world.served = !['StopAndCopy', 'Sequential'].includes(strategy);
+  world.migrate('m1', { migrationStrategy: strategy, ...(world.bare ? { messageQueueConfig: QUEUE_CONFIG } : {}) });
   return world;
 };
 
@@ -31,6 +32,7 @@ export const expectClean = (world: World): void => {
   expect(world.pods.size).toBe(1);
   if (world.kind === 'StatefulSet') expect([...world.pods.keys()]).toEqual([world.pod]);
   expect(world.restoreConfig).toBeUndefined();
+  expect(world.queues.left()).toEqual([]);
   expect([...world.memory.keys()]).toEqual([]);
   for (const node of Object.values(world.nodes))
     expect([node.name, ...node.staged.keys(), ...node.images.keys(), ...node.cuts.keys()]).toEqual([node.name]);

@@ -71,7 +71,7 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
     const sidecar = world.sidecars.get(pod.uid);
     if (sidecar === undefined) throw new ShadowError('SHADOW_E_CHECKPOINT', 'no such pod');
     if (node.cuts.get(claim)?.generation !== freezeGeneration) {
-      if (sidecar.frozen !== freezeGeneration) {
+      if (!world.bare && sidecar.frozen !== freezeGeneration) {
         // as long as it waits for the marker
         world.time += 3_000;
         throw new ShadowError('SHADOW_E_FREEZE', 'it was awake', { retryable: true });
@@ -101,7 +101,14 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
     if (image.generation !== freezeGeneration) world.violate('restored another generation');
     staged.restored = true;
     const { process, carried, record } = image;
-    world.sidecars.set(copy.uid, { state: 'copy', process, carried, app: 'running', fenced: staged.fence, record });
+    world.sidecars.set(copy.uid, {
+      state: world.bare ? 'mute' : 'copy',
+      process,
+      carried,
+      app: 'running',
+      fenced: staged.fence,
+      record,
+    });
     return restoredContainers;
   },
   cancel: (_world, node, { claim }) => {

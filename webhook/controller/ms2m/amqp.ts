@@ -25,7 +25,7 @@ const failed = (error: unknown): ShadowError => {
 };
 
 /** Throws SHADOW_E_QUEUE. The URL, which holds a password, is in no text. */
-export const connectBroker = async (url: string): Promise<Broker> => {
+export const connectBroker = async (url: string, onClose: () => void = () => undefined): Promise<Broker> => {
   let connection: ChannelModel;
   try {
     connection = await amqp.connect(url, {
@@ -37,6 +37,7 @@ export const connectBroker = async (url: string): Promise<Broker> => {
   }
   // What breaks is told by the call that was under way, or by the next one.
   connection.on('error', () => undefined);
+  connection.once('close', onClose);
 
   const on = async <T>(work: (channel: Channel) => Promise<T>): Promise<T> => {
     let channel: Channel | undefined;

@@ -205,9 +205,13 @@ const checking: StepFunction = async (scene) => {
   return (await depthOf(scene, buffer)).ready > 0 ? goto('Emptying') : DONE;
 };
 
+/** Told in any case, and heard: a command of before that it had not read would send it away again. */
 const arriving: StepFunction = async (scene) => {
   const { primary, park } = scene.queues;
-  return (await move(scene, survivorOf(scene), [park], primary)) ? DONE : WAIT;
+  const survivor = survivorOf(scene);
+  await tell(scene, survivor, primary);
+  const unread = (await depthOf(scene, controlQueueOf(survivor))).ready;
+  return unread === 0 && (await moved(scene, [park], primary)) ? DONE : WAIT;
 };
 
 const dismantling: StepFunction = async (scene) => {

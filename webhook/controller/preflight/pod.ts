@@ -71,11 +71,11 @@ const stateOf = (pod: V1Pod): string => {
   return pod.status?.phase === 'Running' ? 'not ready' : (pod.status?.phase ?? 'unknown');
 };
 
-/** What of a pod's state keeps it from being migrated now. */
-export const stateRefusals = (pod: V1Pod): ShadowError[] => {
+/** What of a pod's state keeps it from being migrated now. `bare`: without the sidecar. */
+export const stateRefusals = (pod: V1Pod, bare = false): ShadowError[] => {
   const name = pod.metadata?.name ?? '';
   return [
-    ...(isInjected(pod) ? [] : [new ShadowError('SHADOW_E_NOT_INJECTED', name)]),
+    ...(isInjected(pod) || bare ? [] : [new ShadowError('SHADOW_E_NOT_INJECTED', name)]),
     ...(pod.metadata?.labels?.[LABEL.migration] === undefined
       ? []
       : [new ShadowError('SHADOW_E_BUSY', `${name} is the shadow of a migration`)]),
@@ -83,9 +83,9 @@ export const stateRefusals = (pod: V1Pod): ShadowError[] => {
   ];
 };
 
-/** Throws by name what keeps this pod from being migrated now. */
-export const checkPod = (pod: V1Pod): void => {
-  const [refusal] = stateRefusals(pod);
+/** Throws by name what keeps this pod from being migrated now. `bare`: without the sidecar. */
+export const checkPod = (pod: V1Pod, bare = false): void => {
+  const [refusal] = stateRefusals(pod, bare);
   if (refusal !== undefined) throw refusal;
   const reasons = unsupported(pod);
   if (reasons.length > 0) throw new ShadowError('SHADOW_E_UNSUPPORTED', reasons.join('; '));

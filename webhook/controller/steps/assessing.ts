@@ -9,6 +9,7 @@ import { ShadowError } from '../../api/errors.ts';
 import type { Aspect, AspectName, MigrationStatus, StatefulMigration } from '../../api/migration.ts';
 import type { Context } from '../context.ts';
 import { isLeaving } from '../pods.ts';
+import { checkConfiguredQueue, chooseBare, isBareRequest } from '../preflight/ms2m.ts';
 import type { Owner } from '../preflight/owner.ts';
 import { checkContainerName, cutShort, isInjected, stateRefusals, unsupported } from '../preflight/pod.ts';
 import { checkBusy } from '../preflight/set.ts';
@@ -83,10 +84,10 @@ const thrownBy = (check: () => void): ShadowError[] => {
   }
 };
 
-const podAspect = (ctx: Context, migration: StatefulMigration, pod: V1Pod): Aspect => {
+const podAspect = (ctx: Context, migration: StatefulMigration, pod: V1Pod, bare: boolean): Aspect => {
   const name = pod.metadata?.name ?? '';
   const refusals = [
-    ...stateRefusals(pod),
+    ...stateRefusals(pod, bare),
     ...thrownBy(() => checkBusy(migration, ctx.cluster.migrations(), name, undefined)),
   ];
   return refusals.length > 0 ? unfit('Pod', refusals) : fine('Pod', [`runs on ${pod.spec?.nodeName ?? ''}`]);
@@ -130,6 +131,12 @@ const sessionAspect = (session: Session): Aspect => {
   return fine('Session', [`connections: ${connections.length}, channels: ${channels.length}, consumers: ${consumers}`]);
 };
 
+/** Of an app without the sidecar: the queue it works off. */
+const queueAspect = ({ error }: Looked<unknown>, { spec }: StatefulMigration): Aspect =>
+  error === undefined
+    ? fine('Session', [`no sidecar; the only consumer of ${spec.messageQueueConfig?.queueName}`])
+    : unfit('Session', [error]);
+
 /** `session`: of an app without one it is not known which of its peers is the broker. */
 const processesAspect = (processes: Processes, session: Session): Aspect => {
   if (processes === undefined) return unknown('Processes', 'the pod does not run');
@@ -156,6 +163,12 @@ const strategic = (
 ): Strategic => {
   if (owner === undefined) return { aspect: unknown('Strategy', 'it depends on what owns the pod') };
   const { spec } = migration;
+  if (isBareRequest(spec, pod)) {
+    const refused = thrownBy(() => chooseBare(spec, pod));
+    if (refused.length > 0) return { aspect: unfit('Strategy', refused) };
+    const bare = chooseBare(spec, pod);
+    return { aspect: fine('Strategy', [`${bare.strategy}: ${bare.strategyReason}`]), chosen: bare };
+  }
   const refusals = thrownBy(() => checkStrategy(spec, owner.kind));
   if (refusals.length > 0) return { aspect: unfit('Strategy', refusals) };
   if (session?.value === undefined || processes?.value === undefined)
@@ -224,7 +237,7 @@ const admissionAspect = async (
   node: string | undefined,
   look: Look,
 ): Promise<Aspect> => {
-  if (owner === undefined || node === undefined || !isInjected(pod))
+  if (owner === undefined || node === undefined || !(isInjected(pod) || isBareRequest(migration.spec, pod)))
     return unknown('Admission', 'no copy of the pod could be made yet');
   const name = copyNameOf(owner, pod, migration.metadata.uid);
   const { error } = await look(() => rehearse(ctx, migration, pod, name, node));
@@ -258,7 +271,9 @@ export const assess = async (
     return ended(ctx, [unfit('Pod', [new ShadowError('SHADOW_E_POD_NOT_FOUND', `${namespace}/${name}`)])]);
   const look = lookWhile(patient);
   const runs = pod.status?.phase === 'Running' && !isLeaving(pod);
-  const [owned, session, processes] = await Promise.all([
+  const bare = isBareRequest(migration.spec, pod);
+  const [queue, owned, session, processes] = await Promise.all([
+    bare ? look(() => checkConfiguredQueue(ctx.queueWork, migration.spec)) : undefined,
     look(() => findOwner(ctx, namespace, pod)),
     runs && isInjected(pod) ? look(() => askSession(ctx, pod)) : undefined,
     runs ? look(() => askProcesses(ctx, namespace, pod)) : undefined,
@@ -277,10 +292,10 @@ export const assess = async (
   return ended(
     ctx,
     [
-      podAspect(ctx, migration, pod),
+      podAspect(ctx, migration, pod, bare),
       specAspect(migration, pod),
       await ownerAspect(ctx, migration, pod, owned, look),
-      sessionAspect(session),
+      queue === undefined ? sessionAspect(session) : queueAspect(queue, migration),
       processesAspect(processes, session),
       strategy,
       nodes,

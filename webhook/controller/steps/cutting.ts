@@ -8,6 +8,7 @@ import type { V1Pod } from '@kubernetes/client-node';
 import { asShadowError, ShadowError } from '../../api/errors.ts';
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
 import type { Context } from '../context.ts';
+import { isBare } from '../ms2m/sequence.ts';
 import { clonedContainers, podId } from '../pods.ts';
 import { nextGeneration } from '../transition.ts';
 import { recall, remember } from './memory.ts';
@@ -45,13 +46,15 @@ const freezeAndCut = async (
   const { claim, source, mode = 'stop' } = handoff;
   const replay = mode === 'replay';
   await arm(ctx, migration, handoff, pod);
-  const freeze = ctx.sidecars.command(uidOfRef(source), {
-    type: 'freeze',
-    claim,
-    generation: freezeGeneration,
-    deadlineMs: FROZEN_MS[mode],
-    ...(replay ? { record: true } : {}),
-  });
+  const freeze = isBare(migration)
+    ? Promise.resolve()
+    : ctx.sidecars.command(uidOfRef(source), {
+        type: 'freeze',
+        claim,
+        generation: freezeGeneration,
+        deadlineMs: FROZEN_MS[mode],
+        ...(replay ? { record: true } : {}),
+      });
   // The agent waits for the marker: the sidecar stands still no longer than it has to.
   const cut = ctx.agents.of(source.node).cut({
     claim,

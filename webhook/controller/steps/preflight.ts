@@ -5,6 +5,7 @@ import { ShadowError } from '../../api/errors.ts';
 import type { MigrationStatus, StatefulMigration, Versions } from '../../api/migration.ts';
 import type { Context } from '../context.ts';
 import { appContainers, uidOf } from '../pods.ts';
+import { checkConfiguredQueue, chooseBare, isBareRequest } from '../preflight/ms2m.ts';
 import type { NodeReport } from '../preflight/node.ts';
 import type { Owner } from '../preflight/owner.ts';
 import { checkContainerName, checkPod, pinnedImages } from '../preflight/pod.ts';
@@ -27,6 +28,8 @@ import {
 } from './inspection.ts';
 
 interface Findings extends Placing {
+  /** Without the sidecar: by the control protocol. */
+  bare: boolean;
   owner: Owner;
   effects: Effects;
 }
@@ -37,9 +40,10 @@ const findPodAndOwner = async (ctx: Context, migration: StatefulMigration) => {
   const pod = await ctx.cluster.readPod(namespace, name);
   if (pod === undefined) throw new ShadowError('SHADOW_E_POD_NOT_FOUND', `${namespace}/${name}`);
   checkBusy(migration, ctx.cluster.migrations(), name, undefined);
-  checkPod(pod);
+  const bare = isBareRequest(migration.spec, pod);
+  checkPod(pod, bare);
   checkContainerName(migration.spec, pod);
-  return { pod, owner: await fitOwner(ctx, migration, pod) };
+  return { pod, bare, owner: await fitOwner(ctx, migration, pod) };
 };
 
 /** What only the running pod can tell: its AMQP session, its processes. */
@@ -57,16 +61,27 @@ const inspect = async (
   };
 };
 
+/** Of a pod without the sidecar: its processes, and the queue that the manifest names. */
+const inspectBare = async (ctx: Context, { metadata, spec }: StatefulMigration, pod: V1Pod) => {
+  chooseBare(spec, pod);
+  const [processes] = await Promise.all([
+    askProcesses(ctx, metadata.namespace, pod),
+    checkConfiguredQueue(ctx.queueWork, spec),
+  ]);
+  if (processes.hazards.length > 0) throw new ShadowError('SHADOW_E_UNSUPPORTED', processes.hazards.join('; '));
+  return { estimatedBytes: processes.estimatedBytes, effects: { peers: processes.peers, brokers: [] } };
+};
+
 const observe = async (ctx: Context, migration: StatefulMigration): Promise<Findings> => {
-  const { pod, owner } = await findPodAndOwner(ctx, migration);
+  const { pod, bare, owner } = await findPodAndOwner(ctx, migration);
   const sourceNode = pod.spec?.nodeName ?? '';
   const [nodes, pods, source, inside] = await Promise.all([
     ctx.cluster.nodes(),
     ctx.cluster.listAllPods(),
     reportOf(ctx, sourceNode),
-    inspect(ctx, migration.metadata.namespace, pod),
+    bare ? inspectBare(ctx, migration, pod) : inspect(ctx, migration.metadata.namespace, pod),
   ]);
-  return { pod, owner, kind: owner.kind, sourceNode, nodes, pods, source, ...inside };
+  return { pod, bare, owner, kind: owner.kind, sourceNode, nodes, pods, source, ...inside };
 };
 
 interface Target {
@@ -121,7 +136,9 @@ const versionsOf = (ctx: Context, { pod, sourceNode, source }: Findings, target:
 export const preflight = async (ctx: Context, migration: StatefulMigration): Promise<Partial<MigrationStatus>> => {
   const found = await observe(ctx, migration);
   const { pod, owner, sourceNode } = found;
-  const chosen = chooseStrategy(migration.spec, pod, owner.kind, found.effects);
+  const chosen = found.bare
+    ? chooseBare(migration.spec, pod)
+    : chooseStrategy(migration.spec, pod, owner.kind, found.effects);
   const wanted = migration.spec.targetNode;
   const target = wanted ? await namedTarget(ctx, found, wanted) : await chosenTarget(ctx, found);
   const targetNode = target.name;

@@ -8,6 +8,7 @@ import { ShadowError } from '../../api/errors.ts';
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
 import { ANNOTATION, LABEL } from '../../api/names.ts';
 import type { Context } from '../context.ts';
+import { isBare } from '../ms2m/sequence.ts';
 import { clonedContainers, imagesOf, isLeaving, isOver, podId, refOf, serves, uidOf } from '../pods.ts';
 import { isFenced } from '../preflight/strategy.ts';
 import { proveRestoreWebhook } from '../restore-config.ts';
@@ -64,6 +65,7 @@ export const shadowOf = (source: V1Pod, migration: StatefulMigration, handoff: H
     claim: handoff.claim,
     migrationUid: migration.metadata.uid,
     sidecarForm: handoff.sidecarForm ?? 'container',
+    bare: isBare(migration),
     images: Object.fromEntries((migration.status?.sourceContainers ?? []).map(({ name, image }) => [name, image])),
   });
 
