@@ -208,3 +208,36 @@ it('goes on only when what came to the queue in another way has been worked off'
   expect(state.violations).toEqual([]);
   expect(state.processed).toBe(total + besides);
 });
+
+it('a queue is poured into another as it is: order, properties, all of it', async () => {
+  const broker = await connectBroker(`amqp://guest:guest@127.0.0.1:${harness.broker.port}`);
+  const { primary, buffer } = queuesOf(QUEUE);
+  await broker.declareQueue(primary);
+  await broker.declareQueue(buffer);
+  const channel = await (await harness.outside()).createConfirmChannel();
+  for (let n = 1; n <= 20; n++)
+    channel.sendToQueue(buffer, Buffer.from(String(n)), { messageId: `m${n}`, headers: { n }, persistent: true });
+  await channel.waitForConfirms();
+  await broker.pour(buffer, primary);
+  expect(await broker.depth(buffer)).toEqual({ ready: 0, consumers: 0 });
+  for (let n = 1; n <= 20; n++) {
+    const message = await channel.get(primary, { noAck: true });
+    const properties = { messageId: `m${n}`, headers: { n }, deliveryMode: 2 };
+    expect(message).toMatchObject({ properties, content: Buffer.from(String(n)) });
+  }
+  await broker.close();
+});
+
+it('tells a quorum queue from others', async () => {
+  const broker = await connectBroker(`amqp://guest:guest@127.0.0.1:${harness.broker.port}`);
+  const channel = await (await harness.outside()).createChannel();
+  const { primary, buffer } = queuesOf(QUEUE);
+  await channel.assertQueue(primary, { arguments: { 'x-queue-type': 'quorum' } });
+  await broker.declareQueue(buffer);
+  expect([await broker.isQuorum(primary), await broker.isQuorum(buffer), await broker.isQuorum('none')]).toEqual([
+    true,
+    false,
+    false,
+  ]);
+  await broker.close();
+});

@@ -15,7 +15,7 @@ import {
 } from '../../webhook/api/migration.ts';
 import { LABEL } from '../../webhook/api/names.ts';
 import { connectBroker } from '../../webhook/controller/ms2m/amqp.ts';
-import { exchangesOf, queuesOf } from '../../webhook/controller/ms2m/queues.ts';
+import { queuesOf } from '../../webhook/controller/ms2m/queues.ts';
 import type { Ms2mState } from './apps/ms2m/app.ts';
 import { appSet, BROKER } from './support/apps.ts';
 import { type Bed, closeBed, nodeOf, openBed } from './support/bed.ts';
@@ -111,6 +111,14 @@ const expectMoved = async (name: string, spec: MigrationSpec, strategy: string):
   expect(await settledLeftovers(bed)).toEqual([]);
 };
 
+const expectNothingBeside = async (name: string): Promise<void> => {
+  const broker = await connectBroker(brokerUrl());
+  const { primary, ...beside } = queuesOf(name);
+  expect(await broker.depth(primary)).toMatchObject({ consumers: 1 });
+  for (const queue of Object.values(beside)) expect(await broker.depth(queue), queue).toBeUndefined();
+  await broker.close();
+};
+
 /** Deleted when it has ended: the pod stays what it is. */
 const expectKept = async (name: string): Promise<void> => {
   const uid = (await getPod(bed.kube, bed.namespace, `${name}-0`))?.metadata?.uid;
@@ -130,12 +138,7 @@ describe("the reference's manifest, applied as it is,", () => {
     await waitReady(bed.kube, bed.namespace, 'bare-0');
     expect((await getPod(bed.kube, bed.namespace, 'bare-0'))?.spec?.initContainers).toBeUndefined();
     await expectMoved('bare', await specFor('bare'), 'Sequential');
-    const broker = await connectBroker(brokerUrl());
-    const { primary, ...beside } = queuesOf('bare');
-    expect(await broker.depth(primary)).toMatchObject({ consumers: 1 });
-    for (const queue of Object.values(beside)) expect(await broker.depth(queue), queue).toBeUndefined();
-    for (const name of Object.values(exchangesOf('bare'))) await broker.deleteExchange(name);
-    await broker.close();
+    await expectNothingBeside('bare');
     await expectKept('bare');
   });
 
@@ -149,14 +152,17 @@ describe("the reference's manifest, applied as it is,", () => {
     expect(status).toMatchObject({ phase: 'Completed', strategy: 'ShadowPodSwap', replacementPod: 'with-0' });
   });
 
-  it('refuses by name what it can not do for a pod without the sidecar', async () => {
-    const { status } = await applied('refused', await specFor('bare', { migrationStrategy: 'ShadowPod' }));
-    expect(status?.error).toMatchObject({
-      code: 'SHADOW_E_UNSUPPORTED',
-      message: expect.stringContaining('Sequential'),
-    });
+  it('moves a pod without the sidecar by ShadowPod and ExchangeFence, while it serves, exactly', async () => {
+    const shadow = { migrationStrategy: 'ShadowPod', identitySwapMode: 'ExchangeFence' } as const;
+    await apply(bed.kube, [setOf('beside', false)]);
+    await waitReady(bed.kube, bed.namespace, 'beside-0');
+    await expectMoved('beside', await specFor('beside', shadow), 'ShadowPod');
+    await expectNothingBeside('beside');
+  });
+
+  it('refuses by name what is missing', async () => {
     const missing = { messageQueueConfig: { queueName: 'bare', brokerUrl: `${BROKER}/` } };
-    const { status: partial } = await applied('partial', await specFor('bare', missing));
-    expect(partial?.error?.message).toContain('spec.messageQueueConfig.exchangeName is empty');
+    const { status } = await applied('partial', await specFor('bare', missing));
+    expect(status?.error?.message).toContain('spec.messageQueueConfig.exchangeName is empty');
   });
 });

@@ -47,7 +47,7 @@ export const restoreTarget = (pod: V1Pod, migrations: readonly StatefulMigration
     claim: handoff.claim,
     node: handoff.copy.node,
     sidecarForm: handoff.sidecarForm ?? 'container',
-    bare: migration.status?.strategy === 'Sequential',
+    bare: migration.status?.strategy === 'Sequential' || handoff.queues !== undefined,
     images: Object.fromEntries((migration.status?.sourceContainers ?? []).map((c) => [c.name, c.image])),
   };
 };

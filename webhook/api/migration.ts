@@ -169,6 +169,16 @@ export interface Versions {
   nodes: { name: string; kernel: string; containerd: string; runc: string; criu: string }[];
 }
 
+/** Where the work on the queues of an app without the sidecar is. Steps: webhook/controller/ms2m/plan.ts. */
+export interface QueueProgress {
+  step: string;
+  /** When it was entered, RFC 3339 with milliseconds. */
+  at: string;
+  /** The source is to go on as if nothing had been. */
+  undoing?: boolean;
+  done?: boolean;
+}
+
 export interface Handoff {
   /** 0: pod → shadow (to the target node). 1: shadow → successor (on the target node). */
   index: number;
@@ -180,6 +190,8 @@ export interface Handoff {
   mode?: 'stop' | 'replay';
   /** Mode replay: as last seen. */
   replay?: Replay;
+  /** ShadowPod of a pod without the sidecar. */
+  queues?: QueueProgress;
   series?: Series;
   /** RFC 3339 with milliseconds, when each step was entered. */
   entered: Partial<Record<Step, string>>;

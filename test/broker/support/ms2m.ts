@@ -135,7 +135,7 @@ export class Handoff {
       exchanges: exchangesOf(QUEUE),
       binding: { exchange: EXCHANGE, key: '' },
       ...{ source: 'consumer-0', copy: 'consumer-0-shadow', undoing: this.progress?.undoing === true },
-      ...{ replayMode, cutoffMs, elapsedMs: Date.now() - this.entered, settleMs: 100 },
+      ...{ replayMode, cutoffMs, elapsedMs: Date.now() - this.entered, settleMs: 100, pause: sleep },
       ...{ now: Date.now, told: this.told },
     };
   }

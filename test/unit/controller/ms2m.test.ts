@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { digestOf } from '../../../webhook/controller/ms2m/broker.ts';
 import {
+  beforeStopping,
   FORK,
   following,
   forward,
@@ -36,6 +37,11 @@ describe.each(TAKE_OVERS)('the plan of %s', (takeOver) => {
       expect(isCommitted(step, takeOver)).toBe(back === undefined);
       if (back !== undefined) expect(pathFrom(back, takeOver).slice(-2)).toEqual(['Arriving', 'Dismantling']);
     }
+  });
+
+  it('is decided right before the source is stopped', () => {
+    const path = forward(takeOver);
+    expect(path[path.indexOf('Stopping') - 1]).toBe(beforeStopping(takeOver));
   });
 
   it('goes on undoing what is being undone, wherever that is', () => {

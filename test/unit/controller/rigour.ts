@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ShadowError } from '../../../webhook/api/errors.ts';
-import type { Strategy } from '../../../webhook/api/migration.ts';
+import type { MigrationSpec, Strategy } from '../../../webhook/api/migration.ts';
 import { ANNOTATION, FINALIZER, LABEL } from '../../../webhook/api/names.ts';
 import { Crash, type Hook, World } from './world.ts';
 import type { OwnerKind } from './world-owners.ts';
@@ -11,12 +11,16 @@ import { QUEUE_CONFIG } from './world-queues.ts';
 export interface Way {
   kind: OwnerKind;
   strategy: Strategy;
+  /** Pods without the sidecar. */
+  bare?: boolean;
+  spec?: MigrationSpec;
 }
 
-export const begun = ({ kind, strategy }: Way): World => {
-  const world = new World(kind, strategy === 'Sequential');
-  world.served = !['StopAndCopy', 'Sequential'].includes(strategy);
-  world.migrate('m1', { migrationStrategy: strategy, ...(world.bare ? { messageQueueConfig: QUEUE_CONFIG } : {}) });
+export const begun = ({ kind, strategy, bare = false, spec = {} }: Way): World => {
+  const world = new World(kind, bare);
+  world.served = strategy !== 'StopAndCopy' && !bare;
+  const messageQueueConfig = QUEUE_CONFIG;
+  world.migrate('m1', { migrationStrategy: strategy, ...(bare ? { messageQueueConfig } : {}), ...spec });
   return world;
 };
 
@@ -113,7 +117,8 @@ const schedule = (world: World, faults: readonly Fault[]): Hook => {
 };
 
 export const describeRigour = (way: Way): void => {
-  describe(`a migration of a ${way.kind}'s pod by ${way.strategy}`, { timeout: 120_000 }, () => {
+  const swap = way.spec?.identitySwapMode ?? '';
+  describe(`a migration of a ${way.kind}'s pod by ${way.strategy} ${swap}`, { timeout: 120_000 }, () => {
     it('outlives a crash of the controller before and after every single call', async () => {
       const count = (await happyCalls(way)).length;
       for (const when of ['before', 'after'] as const)

@@ -5,11 +5,14 @@ import { begun, describeRigour, expectCompleted, expectKept, survivor, type Way 
 import { World } from './world.ts';
 import { QUEUE_CONFIG } from './world-queues.ts';
 
-const SET: Way = { kind: 'StatefulSet', strategy: 'Sequential' };
-const REPLACED: Way = { kind: 'Deployment', strategy: 'Sequential' };
+const SET: Way = { kind: 'StatefulSet', strategy: 'Sequential', bare: true };
+const REPLACED: Way = { kind: 'Deployment', strategy: 'Sequential', bare: true };
 
 describeRigour(SET);
 describeRigour(REPLACED);
+describeRigour({ kind: 'Deployment', strategy: 'ShadowPod', bare: true });
+for (const identitySwapMode of ['Cutoff', 'ExchangeFence'] as const)
+  describeRigour({ kind: 'StatefulSet', strategy: 'ShadowPod', bare: true, spec: { identitySwapMode } });
 
 describe('a migration by Sequential', () => {
   it('parks the app before its checkpoint, and sends it back to its queue when it is where it belongs', async () => {
@@ -22,14 +25,17 @@ describe('a migration by Sequential', () => {
     expect(world.log.filter((call) => call.startsWith('sidecar.'))).toEqual([]);
   });
 
-  it('gives up on an app that does not follow the protocol, by name, and the app never notices', async () => {
-    const world = begun(SET);
-    world.queues.obeyed = false;
-    await world.run();
-    expectKept(world);
-    expect(world.get()?.status).toMatchObject({ phase: 'Failed', error: { code: 'SHADOW_E_CONTROL' } });
-    expect(survivor(world).pod?.spec?.nodeName).toBe('one');
-  });
+  it.each<Way>([SET, { ...SET, strategy: 'ShadowPod' }])(
+    'or $strategy gives up on an app that does not follow the protocol, by name, and the app never notices',
+    async (way) => {
+      const world = begun(way);
+      world.queues.obeyed = false;
+      await world.run();
+      expectKept(world);
+      expect(world.get()?.status).toMatchObject({ phase: 'Failed', error: { code: 'SHADOW_E_CONTROL' } });
+      expect(survivor(world).pod?.spec?.nodeName).toBe('one');
+    },
+  );
 });
 
 describe('a pod without the sidecar', () => {
@@ -74,12 +80,6 @@ describe('a pod without the sidecar', () => {
       { messageQueueConfig: { queueName: 'jobs', brokerUrl: 'amqp://mq' } },
       'SHADOW_E_INVALID',
       /spec\.messageQueueConfig\.exchangeName is empty/,
-    ],
-    [
-      'ShadowPod',
-      { messageQueueConfig: QUEUE_CONFIG, migrationStrategy: 'ShadowPod' },
-      'SHADOW_E_UNSUPPORTED',
-      /use Sequential, or give it the sidecar/,
     ],
     [
       'StopAndCopy',

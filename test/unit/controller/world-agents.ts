@@ -76,7 +76,7 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
         world.time += 3_000;
         throw new ShadowError('SHADOW_E_FREEZE', 'it was awake', { retryable: true });
       }
-      if (sidecar.state !== (resume ? 'recording' : 'mute')) world.violate(`cut while ${sidecar.state}`);
+      if (sidecar.state !== (resume && !world.bare ? 'recording' : 'mute')) world.violate(`cut while ${sidecar.state}`);
       const { process, carried, record } = sidecar;
       node.cuts.set(claim, { pod: pod.uid, process, generation: freezeGeneration, carried, record });
       if (!resume) Object.assign(sidecar, { app: 'paused', fenced: true });

@@ -88,7 +88,7 @@ export const replicaSet: Replicas = {
     mine.sort((a, b) => Number(isReady(a)) - Number(isReady(b)) || cost(a) - cost(b));
     const [dropped] = mine;
     const { state = '', process } = world.sidecars.get(dropped?.metadata?.uid ?? '') ?? {};
-    if (process === world.original && ![world.bare ? 'mute' : 'superseded', 'closed'].includes(state))
+    if (process === world.original && !world.bare && !['superseded', 'closed'].includes(state))
       world.violate(`the set drops a pod whose sidecar is ${state}`);
     checkLeaving(world, dropped?.metadata?.uid ?? '');
     if (dropped?.metadata !== undefined) dropped.metadata.deletionTimestamp = new Date(world.time);

@@ -288,7 +288,10 @@ export class World {
       cluster: createApi(this),
       agents: createAgentsOf(this),
       sidecars: createSidecars(this, this.routes),
-      queueWork: createQueueWork(async () => this.queues.broker()),
+      queueWork: createQueueWork(
+        async () => this.queues.broker(),
+        async () => undefined,
+      ),
       memory: this.memory,
       seen: (claim) => this.trace.looks(claim),
       log: () => {},

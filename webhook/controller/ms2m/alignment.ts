@@ -2,7 +2,6 @@
  * Two queues fed by one exchange, none of them consumed from: they differ by messages at the head of the longer one, and by
  * no others, and that number does not change while more is published.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { ShadowError } from '../../api/errors.ts';
 import type { Broker } from './broker.ts';
 
@@ -10,6 +9,11 @@ import type { Broker } from './broker.ts';
 const LOOK_MS = 15;
 const LOOKS = 4;
 const MOST_LOOKS = 400;
+
+export interface Looking {
+  broker: Broker;
+  pause(ms: number): Promise<unknown>;
+}
 
 const readyIn = async (broker: Broker, queue: string): Promise<number> => {
   const depth = await broker.depth(queue);
@@ -25,7 +29,7 @@ const readyIn = async (broker: Broker, queue: string): Promise<number> => {
  * By how much `one` is longer than `other`. While `one` is counted the other grows: the truth lies between the counts before
  * and after; looks are taken until all of them leave room for one number only.
  */
-export const difference = async (broker: Broker, one: string, other: string): Promise<number> => {
+const difference = async ({ broker, pause }: Looking, one: string, other: string): Promise<number> => {
   let [low, high, agreeing] = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, 0];
   for (let look = 0; look < MOST_LOOKS; look++) {
     const before = await readyIn(broker, other);
@@ -35,7 +39,7 @@ export const difference = async (broker: Broker, one: string, other: string): Pr
     if (from > to) [low, high, agreeing] = [ready - after, ready - before, 0];
     else [low, high, agreeing] = [from, to, agreeing + 1];
     if (low === high && agreeing >= LOOKS) return low;
-    await sleep(LOOK_MS);
+    await pause(LOOK_MS);
   }
   throw new ShadowError('SHADOW_E_QUEUE', `${one} and ${other} do not grow alike`, { retryable: true });
 };
@@ -57,13 +61,13 @@ const includesFirst = (one: readonly string[], other: readonly string[]): boolea
 };
 
 /** By content: what follows what is to be dropped is what the other queue has. A message on its way may be in one of them only. */
-const goesOnAlike = async (broker: Broker, long: string, short: string, skip: number): Promise<boolean> => {
+const goesOnAlike = async ({ broker, pause }: Looking, long: string, short: string, skip: number): Promise<boolean> => {
   for (let look = 0; look < LOOKS; look++) {
     const before = await broker.peek(long, skip, WINDOW);
     const other = await broker.peek(short, 0, WINDOW);
     const after = await broker.peek(long, skip, WINDOW);
     if (includesFirst(before, other) && includesFirst(other, after)) return true;
-    await sleep(LOOK_MS);
+    await pause(LOOK_MS);
   }
   return false;
 };
@@ -73,9 +77,9 @@ const goesOnAlike = async (broker: Broker, long: string, short: string, skip: nu
  * what they have is not the same: the queues are to be brought to another place first. Repeated after a crash it drops what
  * is left to be dropped.
  */
-export const align = async (broker: Broker, long: string, short: string): Promise<boolean> => {
-  const surplus = await difference(broker, long, short);
-  if (surplus < 0 || !(await goesOnAlike(broker, long, short, surplus))) return false;
-  await broker.drop(long, surplus);
+export const align = async (looking: Looking, long: string, short: string): Promise<boolean> => {
+  const surplus = await difference(looking, long, short);
+  if (surplus < 0 || !(await goesOnAlike(looking, long, short, surplus))) return false;
+  await looking.broker.drop(long, surplus);
   return true;
 };

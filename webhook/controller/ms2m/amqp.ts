@@ -1,5 +1,5 @@
 /** The broker over AMQP 0-9-1. A channel for each operation: one that fails takes no other with it. */
-import amqp, { type Channel, type ChannelModel, type GetMessage } from 'amqplib';
+import amqp, { type Channel, type ChannelModel, type GetMessage, type Options } from 'amqplib';
 import { ShadowError } from '../../api/errors.ts';
 import { type Broker, digestOf } from './broker.ts';
 
@@ -123,6 +123,20 @@ export const connectBroker = async (url: string, onClose: () => void = () => und
       }),
     drop: async (queue, count) => {
       for (let left = count; left > 0; left -= DROPPED_AT_ONCE) await take(queue, Math.min(left, DROPPED_AT_ONCE));
+    },
+    pour: async (from, into) => {
+      try {
+        const channel = await connection.createConfirmChannel();
+        channel.on('error', () => undefined);
+        for (let message = await channel.get(from, {}); message !== false; message = await channel.get(from, {})) {
+          channel.sendToQueue(into, message.content, message.properties as Options.Publish);
+          await channel.waitForConfirms();
+          channel.ack(message);
+        }
+        await channel.close();
+      } catch (error) {
+        throw failed(error);
+      }
     },
     purge: (queue) => done((channel) => channel.purgeQueue(queue)),
     deleteQueue: (queue) => done((channel) => channel.deleteQueue(queue)),

@@ -31,6 +31,8 @@ export interface Broker {
   peek(queue: string, skip: number, count: number): Promise<string[]>;
   /** Takes so many messages from the head, up to a thousand in one acknowledgement. Throws if there are fewer. */
   drop(queue: string, count: number): Promise<void>;
+  /** Message by message to the end of the other queue; at least once, should the broker or we die within. */
+  pour(from: string, into: string): Promise<void>;
   purge(queue: string): Promise<void>;
   deleteQueue(queue: string): Promise<void>;
   deleteExchange(exchange: string): Promise<void>;

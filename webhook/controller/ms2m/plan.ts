@@ -70,6 +70,10 @@ export const isCommitted = (step: Ms2mStep, takeOver: TakeOver): boolean => {
   return path.includes(step) && path.indexOf(step) >= path.indexOf('Stopping');
 };
 
+/** The last step that leaves the source what it was. */
+export const beforeStopping = (takeOver: TakeOver): Ms2mStep =>
+  takeOver === 'ExchangeFence' ? 'Standing' : 'CatchingUp';
+
 /** undefined: it can't be undone any more. */
 export const undoing = ({ step, undoing: already }: Progress, takeOver: TakeOver): Progress | undefined => {
   if (already) return { step, undoing: true };

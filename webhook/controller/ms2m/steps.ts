@@ -25,6 +25,8 @@ export interface Scene extends Telling {
   elapsedMs: number;
   /** So long a message that was routed before a change of routing may be on its way to its queue. */
   settleMs: number;
+  /** Between two looks of one step. */
+  pause(ms: number): Promise<unknown>;
 }
 
 export type Outcome = { kind: 'done' } | { kind: 'wait'; ms: number } | { kind: 'goto'; step: Ms2mStep };
@@ -73,7 +75,7 @@ const parking: StepFunction = async (scene) => {
 
 const aligning: StepFunction = async (scene) => {
   const { primary, replay } = scene.queues;
-  return (await align(scene.broker, replay, primary)) ? DONE : goto('Yielding');
+  return (await align(scene, replay, primary)) ? DONE : goto('Yielding');
 };
 
 /** What the app's queue had before the copy's was bound, or has from elsewhere, must be worked off first. */
@@ -172,7 +174,7 @@ const gathering: StepFunction = async (scene) =>
 
 const matching: StepFunction = async (scene) => {
   const { primary, replay } = scene.queues;
-  return (await align(scene.broker, primary, replay)) ? DONE : goto('Following');
+  return (await align(scene, primary, replay)) ? DONE : goto('Following');
 };
 
 const finishing: StepFunction = async (scene) => {

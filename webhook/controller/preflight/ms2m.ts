@@ -6,7 +6,7 @@ import type { Broker } from '../ms2m/broker.ts';
 import type { QueueConfig } from '../ms2m/queues.ts';
 import type { QueueWork } from '../ms2m/work.ts';
 import { isInjected } from './pod.ts';
-import type { Chosen } from './strategy.ts';
+import type { Chosen, OwnerKind } from './strategy.ts';
 
 /** The manifest says how its queue is reached, and there is no sidecar that would know better. */
 export const isBareRequest = ({ messageQueueConfig: config }: MigrationSpec, pod: V1Pod): boolean =>
@@ -28,19 +28,15 @@ export const queueConfigOf = ({ messageQueueConfig: config }: MigrationSpec): Qu
   return { ...complete, routingKey: config?.routingKey ?? '' };
 };
 
-/** The reference's default for a StatefulSet, and here for all. Throws SHADOW_E_UNSUPPORTED, SHADOW_E_NOT_INJECTED. */
-export const chooseBare = ({ migrationStrategy }: MigrationSpec, pod: V1Pod): Chosen => {
-  if (migrationStrategy === 'Sequential') return { strategy: 'Sequential', strategyReason: 'asked for' };
+/** As the reference has it: Sequential of a StatefulSet, ShadowPod of a Deployment, unless asked for. Throws SHADOW_E_NOT_INJECTED. */
+export const chooseBare = ({ migrationStrategy }: MigrationSpec, pod: V1Pod, kind: OwnerKind): Chosen => {
+  if (migrationStrategy === 'Sequential' || migrationStrategy === 'ShadowPod')
+    return { strategy: migrationStrategy, strategyReason: 'asked for' };
   if (!migrationStrategy || migrationStrategy === 'Auto')
     return {
-      strategy: 'Sequential',
+      strategy: kind === 'StatefulSet' ? 'Sequential' : 'ShadowPod',
       strategyReason: 'the pod has no sidecar: it is moved by the control protocol of messageQueueConfig',
     };
-  if (migrationStrategy === 'ShadowPod')
-    throw new ShadowError(
-      'SHADOW_E_UNSUPPORTED',
-      'strategy ShadowPod is not implemented in this release for a pod without the sidecar; use Sequential, or give it the sidecar',
-    );
   throw new ShadowError('SHADOW_E_NOT_INJECTED', `${pod.metadata?.name ?? ''}, and ${migrationStrategy} needs it`);
 };
 

@@ -6,7 +6,9 @@ import type { V1Pod } from '@kubernetes/client-node';
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
 import { ANNOTATION, claimOf, LABEL } from '../../api/names.ts';
 import type { Context } from '../context.ts';
-import { broughtHome, isBare } from '../ms2m/sequence.ts';
+import { undone } from '../ms2m/beside.ts';
+import { isBare } from '../ms2m/scene.ts';
+import { broughtHome } from '../ms2m/sequence.ts';
 import { clonedContainers, isLeaving, podId, serves, uidOf } from '../pods.ts';
 import { writeRestoreConfig } from '../restore-config.ts';
 import { isUnreplayable, nextAttempt, touchedSource } from '../transition.ts';
@@ -100,6 +102,7 @@ const stopInstead = (ctx: Context, migration: StatefulMigration, handoff: Handof
 /** An app without the sidecar consumes from its own queue again; of the shadow, too, until its next attempt. */
 const isHome = async (ctx: Context, migration: StatefulMigration, handoff: Handoff, alive: boolean): Promise<boolean> =>
   !isBare(migration) ||
+  handoff.queues !== undefined ||
   !touchedSource(handoff) ||
   broughtHome(ctx, migration, handoff, { undoing: true, alone: !alive });
 
@@ -111,6 +114,12 @@ export const aborting: StepFunction = async (ctx, migration, handoff) => {
     if (!alive) return lost(handoff);
     // The successor stays until the next attempt has its claim on record: one made meanwhile would not be ours to restore.
     await all([cancel(ctx, handoff), release()]);
+    if (handoff.queues !== undefined) {
+      // Its copy consumes, too: it must not outlive what it consumes from.
+      if (!(await dropCopy(ctx, migration, handoff))) return wait(200);
+      const undoing = await undone(ctx, migration, handoff, false);
+      if (undoing !== undefined) return undoing;
+    }
     if (!(await isHome(ctx, migration, handoff, alive))) return wait(100);
     ctx.sidecars.unroute(handoff.claim);
     return enterStep('Aborted');
@@ -123,6 +132,8 @@ export const aborting: StepFunction = async (ctx, migration, handoff) => {
   await all([release(), writeRestoreConfig(ctx, migration).then(drop)]);
   if (!(await isHome(ctx, migration, handoff, alive))) return wait(100);
   if (!gone) return wait(500);
+  const undoing = await undone(ctx, migration, handoff, !alive);
+  if (undoing !== undefined) return undoing;
   await clean(ctx, migration, handoff);
   ctx.sidecars.unroute(handoff.claim);
   return retriesByStop(migration, handoff) ? stopInstead(ctx, migration, handoff) : enterStep('Aborted');

@@ -164,9 +164,9 @@ const strategic = (
   if (owner === undefined) return { aspect: unknown('Strategy', 'it depends on what owns the pod') };
   const { spec } = migration;
   if (isBareRequest(spec, pod)) {
-    const refused = thrownBy(() => chooseBare(spec, pod));
+    const refused = thrownBy(() => chooseBare(spec, pod, owner.kind));
     if (refused.length > 0) return { aspect: unfit('Strategy', refused) };
-    const bare = chooseBare(spec, pod);
+    const bare = chooseBare(spec, pod, owner.kind);
     return { aspect: fine('Strategy', [`${bare.strategy}: ${bare.strategyReason}`]), chosen: bare };
   }
   const refusals = thrownBy(() => checkStrategy(spec, owner.kind));

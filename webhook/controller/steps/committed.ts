@@ -3,7 +3,7 @@
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
 import { ANNOTATION } from '../../api/names.ts';
 import type { Context } from '../context.ts';
-import { isBare } from '../ms2m/sequence.ts';
+import { isBare } from '../ms2m/scene.ts';
 import { serves } from '../pods.ts';
 import { unlessDead } from './dead.ts';
 import { all, enterStep, findPod, type StepFunction, type StepResult, uidOfRef } from './step.ts';

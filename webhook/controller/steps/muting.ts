@@ -4,7 +4,8 @@
  */
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
 import type { Context } from '../context.ts';
-import { isBare, parked } from '../ms2m/sequence.ts';
+import { isBare } from '../ms2m/scene.ts';
+import { parked } from '../ms2m/sequence.ts';
 import { enterCutting } from './cutting.ts';
 import { fenceSource } from './replayed.ts';
 import { answerForGone, enterStep, type StepFunction, uidOfRef, wait } from './step.ts';

@@ -4,6 +4,7 @@ import packageJson from '../../../package.json' with { type: 'json' };
 import { ShadowError } from '../../api/errors.ts';
 import type { MigrationStatus, StatefulMigration, Versions } from '../../api/migration.ts';
 import type { Context } from '../context.ts';
+import { begunQueues } from '../ms2m/beside.ts';
 import { appContainers, uidOf } from '../pods.ts';
 import { checkConfiguredQueue, chooseBare, isBareRequest } from '../preflight/ms2m.ts';
 import type { NodeReport } from '../preflight/node.ts';
@@ -62,8 +63,8 @@ const inspect = async (
 };
 
 /** Of a pod without the sidecar: its processes, and the queue that the manifest names. */
-const inspectBare = async (ctx: Context, { metadata, spec }: StatefulMigration, pod: V1Pod) => {
-  chooseBare(spec, pod);
+const inspectBare = async (ctx: Context, { metadata, spec }: StatefulMigration, pod: V1Pod, kind: Owner['kind']) => {
+  chooseBare(spec, pod, kind);
   const [processes] = await Promise.all([
     askProcesses(ctx, metadata.namespace, pod),
     checkConfiguredQueue(ctx.queueWork, spec),
@@ -79,7 +80,7 @@ const observe = async (ctx: Context, migration: StatefulMigration): Promise<Find
     ctx.cluster.nodes(),
     ctx.cluster.listAllPods(),
     reportOf(ctx, sourceNode),
-    bare ? inspectBare(ctx, migration, pod) : inspect(ctx, migration.metadata.namespace, pod),
+    bare ? inspectBare(ctx, migration, pod, owner.kind) : inspect(ctx, migration.metadata.namespace, pod),
   ]);
   return { pod, bare, owner, kind: owner.kind, sourceNode, nodes, pods, source, ...inside };
 };
@@ -137,7 +138,7 @@ export const preflight = async (ctx: Context, migration: StatefulMigration): Pro
   const found = await observe(ctx, migration);
   const { pod, owner, sourceNode } = found;
   const chosen = found.bare
-    ? chooseBare(migration.spec, pod)
+    ? chooseBare(migration.spec, pod, owner.kind)
     : chooseStrategy(migration.spec, pod, owner.kind, found.effects);
   const wanted = migration.spec.targetNode;
   const target = wanted ? await namedTarget(ctx, found, wanted) : await chosenTarget(ctx, found);
@@ -146,6 +147,9 @@ export const preflight = async (ctx: Context, migration: StatefulMigration): Pro
   await rehearse(ctx, migration, pod, copyName, targetNode);
   const source = { name: pod.metadata?.name ?? '', uid: uidOf(pod), node: sourceNode, ip: pod.status?.podIP ?? '' };
   const copy = { name: copyName, node: targetNode };
+  const mode = modeOf(chosen.strategy);
+  const first = firstAttempt(migration, 0, source, copy, ctx.now(), mode);
+  if (found.bare && mode === 'replay') first.queues = begunQueues(ctx.now());
   return {
     ...chosen,
     ...recordOf(owner),
@@ -156,6 +160,6 @@ export const preflight = async (ctx: Context, migration: StatefulMigration): Pro
     sourcePodLabels: pod.metadata?.labels ?? {},
     sourceContainers: pinnedImages(pod),
     versions: versionsOf(ctx, found, target),
-    handoffs: [firstAttempt(migration, 0, source, copy, ctx.now(), modeOf(chosen.strategy))],
+    handoffs: [first],
   };
 };
