@@ -175,6 +175,18 @@ export const PAGE: Record<ErrorCode, Page> = {
     putBack: `${UNDONE} Nothing of the copy went out.`,
     more: '`--on-divergence Report` lets the word of the source stand and counts the differences instead; StopAndCopy does not compare.',
   },
+  SHADOW_E_QUEUE: {
+    happened:
+      'Of a pod without the sidecar. The message says which queue is not as it must be: it is not there, has other consumers, is a quorum or an exclusive one, or the broker refuses what the migration needs to do with it.',
+    putBack: `In preflight: nothing had to be. Later: ${UNDONE[0]!.toLowerCase()}${UNDONE.slice(1)} The queues are as they were.`,
+    more: 'What the app and its queue must be like: [ms2m.md](ms2m.md). With the sidecar none of it is asked.',
+  },
+  SHADOW_E_CONTROL: {
+    happened:
+      'Of a pod without the sidecar: the app did not do what START_REPLAY or END_REPLAY on its control queue told it to, in the time it has.',
+    putBack: `${UNDONE} The queues are as they were.`,
+    more: 'The protocol: [ms2m.md](ms2m.md). With the sidecar an app needs to follow none.',
+  },
   SHADOW_E_REPOSITORY: {
     happened:
       'transferMode Registry puts checkpoints at `<checkpointImageRepository>/<pod>:checkpoint`. The host must be named (also `docker.io`); TLS is spoken unless `http://` stands before it, or the `hosts.toml` of the node has it so.',

@@ -91,10 +91,6 @@ it('a node that is unfit', async () => {
   }
 });
 
-it('a strategy that this release does not have', async () => {
-  await refused('SHADOW_E_UNSUPPORTED', 'Sequential', [POD, '--strategy', 'Sequential']);
-});
-
 it('a second migration of the pod, while the first one runs and ends well', async () => {
   let running = false;
   const armed = await atMoment(bed, { pod: POD, handoff: 0, step: 'Warming' }, () => {

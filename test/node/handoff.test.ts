@@ -451,3 +451,40 @@ describe('the handler refuses', () => {
     expect(rulesIn(pod)).toBe('');
   });
 });
+
+describe('a pod without the sidecar', () => {
+  const APPS = [{ name: 'app', sidecar: false }];
+
+  test.each([false, true])(
+    'is cut as it is, restored, and its connection to the outside ends in the copy alone; going on meanwhile: %s',
+    async (resume) => {
+      fresh();
+      const pod = lab.pod(on, 'bare-0');
+      const app = lab.container(on, pod, 'app', APP);
+      for (const verb of ['create', 'start'] as const) expect(await lab.oci(on, 'runc', verb, app)).toBe(0);
+      await until(() => ask(pod, '/state').then(Boolean, () => false));
+      await until(async () => (await stateOf(pod)).external === 'connected ');
+      const claim = newClaim();
+      await agent.prepare({
+        ...{ ...claim, containers: APPS, images: [], fence: !resume },
+        copy: { namespace: 'default', name: 'bare-0-shadow' },
+      });
+      const copy = lab.pod(on, 'bare-0-shadow');
+      const container = lab.container(on, copy, 'app', APP, { 'shadow.ms2m.io/restore': claim.claim });
+      const up = lab.oci(on, HANDLER, 'create', container);
+      await until(async () => (await agent.waiting(claim)).waiting);
+      const request = { ...cutOf(pod, claim, 1), containers: APPS };
+      await agent.arm(request);
+      await agent.cut({ ...request, resume });
+      await agent.send({ ...claim, pod, target: { url: '', node: on.node.name } });
+      const restored = { ...claim, copy, oldIP: pod.ip, freezeGeneration: 1, timeoutMs: 20_000 };
+      expect((await agent.restore(restored)).containers).toEqual([{ name: 'app', id: container.id }]);
+      expect(await up).toBe(0);
+      await until(async () => /^connected E/.test((await stateOf(copy)).external));
+      expect(heard.get(pod.ip)?.ended).toBe('');
+      expect(rulesIn(copy).includes('shadow_fence')).toBe(!resume);
+      expect(rulesIn(pod).includes('shadow_fence')).toBe(!resume);
+      if (resume) expect((await stateOf(pod)).external).toBe('connected ');
+    },
+  );
+});

@@ -18,6 +18,10 @@ export interface RestoreTarget {
   images: Readonly<Record<string, string>>;
   /** Of the sidecar that is restored; undefined: as the pod says. */
   version?: string | undefined;
+  /** The pod has no sidecar, and is to have none. */
+  bare?: boolean;
+  /** Of init containers that have nothing to do; absent: the sidecar's. Of a pod without one. */
+  noopImage?: string;
 }
 
 type InitForm = 'noop' | 'omit';
@@ -63,17 +67,18 @@ const containersOf = (
 ): Pick<V1PodSpec, 'containers' | 'initContainers'> => {
   const spec = pod.spec!;
   const found = sidecarOf(pod);
-  if (!found) throw new ShadowError('SHADOW_E_NOT_INJECTED', pod.metadata?.name ?? '');
+  if (!found && !target.bare) throw new ShadowError('SHADOW_E_NOT_INJECTED', pod.metadata?.name ?? '');
   const copy = (container: V1Container): V1Container => restored(container, pod, target.images);
   const others = (list: V1Container[] | undefined): V1Container[] =>
     (list ?? []).filter(({ name }) => name !== SIDECAR.container);
-  const sidecar = copy(found);
+  const sidecar = found && copy(found);
   const initContainers = others(spec.initContainers).flatMap((container) => {
     if (isNative(container)) return [container];
     if (init === 'omit') return [];
-    return [isNoop(container) ? container : noop(container, sidecar.image!)];
+    return [isNoop(container) ? container : noop(container, sidecar?.image ?? target.noopImage ?? '')];
   });
   const containers = others(spec.containers).map(copy);
+  if (sidecar === undefined) return { containers, initContainers };
   return target.sidecarForm === 'container'
     ? { containers: [without(sidecar, 'restartPolicy'), ...containers], initContainers }
     : { containers, initContainers: [{ ...sidecar, restartPolicy: 'Always' }, ...initContainers] };

@@ -48,6 +48,7 @@ export const restoreTarget = (pod: V1Pod, migrations: readonly StatefulMigration
     node: handoff.copy.node,
     sidecarForm: handoff.sidecarForm ?? 'container',
     version: migration.status?.versions?.sidecar,
+    bare: migration.status?.strategy === 'Sequential' || handoff.queues !== undefined,
     images: Object.fromEntries((migration.status?.sourceContainers ?? []).map((c) => [c.name, c.image])),
   };
 };

@@ -9,6 +9,33 @@ const NAME = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/
 
 const invalid = (detail: string): ShadowError => new ShadowError('SHADOW_E_INVALID', detail);
 
+/** A DNS-1123 label, as names of containers are. */
+const LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+/** `[host[:port]/]path`, lower case, without a tag or digest: the controller adds them. */
+/** A short string of AMQP has 255 bytes, and the names of the queues beside this one are longer by a suffix. */
+const QUEUE_BYTES = 240;
+
+type QueueConfig = NonNullable<MigrationSpec['messageQueueConfig']>;
+
+const checkBrokerUrl = (brokerUrl: string): void => {
+  const field = 'spec.messageQueueConfig.brokerUrl';
+  if (!URL.canParse(brokerUrl)) throw invalid(`${field} is no URL: write amqp://user:password@host:5672/vhost`);
+  const { protocol, hostname } = new URL(brokerUrl);
+  if (!['amqp:', 'amqps:'].includes(protocol))
+    throw invalid(`${field} begins with ${protocol}//: write amqp:// or amqps://`);
+  if (hostname === '') throw invalid(`${field} names no host: write amqp://user:password@host:5672/vhost`);
+};
+
+/** What is missing is not asked for: a pod with the sidecar needs none of it. */
+const checkQueueConfig = ({ queueName, brokerUrl }: QueueConfig): void => {
+  if (Buffer.byteLength(queueName ?? '') > QUEUE_BYTES) {
+    throw invalid(
+      `spec.messageQueueConfig.queueName is longer than ${QUEUE_BYTES} bytes: no queue could be named after it`,
+    );
+  }
+  if (brokerUrl) checkBrokerUrl(brokerUrl);
+};
+
 const checkSpec = (spec: MigrationSpec): void => {
   if (!spec.sourcePod) throw invalid('spec.sourcePod is empty: name the pod to migrate');
   if (!NAME.test(spec.sourcePod)) throw invalid(`spec.sourcePod: "${spec.sourcePod}" is no name of a pod`);
@@ -21,6 +48,10 @@ const checkSpec = (spec: MigrationSpec): void => {
     throw invalid(`spec.targetNode: "${spec.targetNode}" is no name of a node; leave it empty to have one chosen`);
   }
   if (spec.transferMode === 'Registry') parseRepository(spec.checkpointImageRepository);
+  if (spec.containerName && !LABEL.test(spec.containerName)) {
+    throw invalid(`spec.containerName: "${spec.containerName}" is no name of a container; leave it empty`);
+  }
+  checkQueueConfig(spec.messageQueueConfig ?? {});
 };
 
 const FIELDS = [

@@ -60,6 +60,7 @@ export const restoreVerdict = async (question: Question, around: Surroundings): 
     const migrations = await around.migrations(question.namespace);
     if (isProbe(pod) && question.dryRun) return changed(pod, answeredProbe(pod));
     const target = restoreTarget(pod, migrations);
+    if (target.bare) return changed(pod, asRestoreTarget(pod, { ...target, noopImage: around.image }));
     return changed(pod, asRestoreTarget(await injectedForRestore(pod, question, around), target));
   } catch (error) {
     throw asShadowError(error, 'SHADOW_E_WEBHOOK');

@@ -50,7 +50,11 @@ const notFrozen = (seen: number | undefined, { freezeGeneration }: Cut): ShadowE
     retryable: true,
   });
 
+/** A pod without our sidecar has nobody who could freeze: its app stands still by what it was told. */
+const freezes = ({ containers }: Cut): boolean => containers.some(({ sidecar }) => sidecar);
+
 const checkFrozen = async (node: Node, request: Cut): Promise<void> => {
+  if (!freezes(request)) return;
   const seen = await frozenGeneration(node, request.pod.uid);
   if (seen !== request.freezeGeneration) throw notFrozen(seen, request);
 };
@@ -60,6 +64,7 @@ const LOOK_MS = 2;
 
 /** The sidecar is told to freeze while all is made ready here: it stands still no longer than it has to. */
 const awaitFrozen = async (node: Node, request: Cut): Promise<void> => {
+  if (!freezes(request)) return;
   const end = performance.now() + FROZEN_WITHIN_MS;
   let seen = await frozenGeneration(node, request.pod.uid);
   while (seen !== request.freezeGeneration) {

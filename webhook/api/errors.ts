@@ -120,6 +120,14 @@ export const CATALOGUE = {
     message: 'the copy could not attach to the broker',
     hint: "the source goes on; look at the log of the copy's sidecar",
   },
+  SHADOW_E_QUEUE: {
+    message: 'the queues of an app without the sidecar are not as they must be',
+    hint: 'see what is named, and spec.messageQueueConfig; docs/ms2m.md says what the app and its queue must be like',
+  },
+  SHADOW_E_CONTROL: {
+    message: 'the app does not follow the MS2M control protocol',
+    hint: 'see docs/ms2m.md; with the sidecar an app needs to follow none',
+  },
   SHADOW_E_RECORD: {
     message: "the source's record could not be kept or brought to the copy",
     hint: 'the source goes on; StopAndCopy needs no record',

@@ -11,12 +11,14 @@ export const API_VERSION = `${GROUP}/${VERSION}`;
 /** `Auto`, `StopAndCopy`, `ShadowPodSwap` are ours; `ShadowPod` and `Sequential` are the paper's. */
 export const STRATEGIES = ['Auto', 'StopAndCopy', 'ShadowPodSwap', 'ShadowPod', 'Sequential'] as const;
 export type Strategy = (typeof STRATEGIES)[number];
-/** What this release can carry out; the rest is accepted by the schema and refused in preflight by name. */
-export const IMPLEMENTED: readonly Strategy[] = ['Auto', 'StopAndCopy', 'ShadowPodSwap', 'ShadowPod'];
-export const DRIVERS = ['runc', 'kubelet'] as const;
-export type Driver = (typeof DRIVERS)[number];
+/** The reference's, of apps that are moved without the sidecar (docs/ms2m.md). Empty: Cutoff. */
+export const REPLAY_MODES = ['Cutoff', 'Drain'] as const;
+/** `Registry` and `Direct` are the reference's, `Agent` is ours. Empty: Agent. */
 export const TRANSFER_MODES = ['Registry', 'Direct', 'Agent'] as const;
 export type TransferMode = (typeof TRANSFER_MODES)[number];
+export const IDENTITY_SWAP_MODES = ['None', 'Cutoff', 'ExchangeFence'] as const;
+export const DRIVERS = ['runc', 'kubelet'] as const;
+export type Driver = (typeof DRIVERS)[number];
 export const ON_DIVERGENCE = ['Abort', 'Report'] as const;
 export type OnDivergence = (typeof ON_DIVERGENCE)[number];
 
@@ -41,17 +43,16 @@ export const ENDED: readonly Phase[] = ['Completed', 'Failed', 'Aborted', 'Check
 export interface MigrationSpec {
   /** The pod to migrate, in the migration's namespace. */
   sourcePod?: string;
-  /** The reference's field: accepted; with the sidecar all app containers move. */
+  /** The reference's field: must be one of the pod's; all its app containers move, whichever is named. */
   containerName?: string;
   /** Empty: the controller chooses another node. */
   targetNode?: string;
   /** Where transferMode Registry puts checkpoints: [http://|https://]HOST[:PORT]/PATH (webhook/api/image.ts). */
   checkpointImageRepository?: string;
   replayCutoffSeconds?: number;
-  replayMode?: 'Cutoff' | 'Drain';
-  /** Empty: Agent. */
+  replayMode?: (typeof REPLAY_MODES)[number] | '';
   transferMode?: TransferMode | '';
-  identitySwapMode?: 'None' | 'Cutoff' | 'ExchangeFence';
+  identitySwapMode?: (typeof IDENTITY_SWAP_MODES)[number] | '';
   /** Empty: Auto. */
   migrationStrategy?: Strategy | '';
   messageQueueConfig?: { queueName?: string; brokerUrl?: string; exchangeName?: string; routingKey?: string };
@@ -160,6 +161,17 @@ export interface Series {
   copyGap: number[];
 }
 
+/** The reference's names for the way home of a StatefulSet's pod, in order. */
+export const SWAP_SUB_PHASES = [
+  'PrepareSwap',
+  'ReCheckpoint',
+  'SwapTransfer',
+  'CreateReplacement',
+  'MiniReplay',
+  'TrafficSwitch',
+] as const;
+export type SwapSubPhase = (typeof SWAP_SUB_PHASES)[number];
+
 /** What took part, as preflight found it. */
 export interface Versions {
   controller: string;
@@ -167,6 +179,16 @@ export interface Versions {
   sidecar?: string;
   /** Source's node first. */
   nodes: { name: string; kernel: string; containerd: string; runc: string; criu: string }[];
+}
+
+/** Where the work on the queues of an app without the sidecar is. Steps: webhook/controller/ms2m/plan.ts. */
+export interface QueueProgress {
+  step: string;
+  /** When it was entered, RFC 3339 with milliseconds. */
+  at: string;
+  /** The source is to go on as if nothing had been. */
+  undoing?: boolean;
+  done?: boolean;
 }
 
 export interface Handoff {
@@ -180,6 +202,8 @@ export interface Handoff {
   mode?: 'stop' | 'replay';
   /** Mode replay: as last seen. */
   replay?: Replay;
+  /** ShadowPod of a pod without the sidecar. */
+  queues?: QueueProgress;
   series?: Series;
   /** RFC 3339 with milliseconds, when each step was entered. */
   entered: Partial<Record<Step, string>>;
@@ -269,7 +293,8 @@ export interface MigrationStatus {
   originalReplicas?: number;
   sourcePodLabels?: Record<string, string>;
   sourceContainers?: { name: string; image: string }[];
-  swapSubPhase?: string;
+  /** For people, derived from the second handoff; absent before and after it. */
+  swapSubPhase?: SwapSubPhase;
   versions?: Versions;
   handoffs?: Handoff[];
   /** Code of the error that ended it; of a dry run the first that a migration would be refused by. */

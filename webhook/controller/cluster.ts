@@ -105,7 +105,8 @@ export const createCluster = (
       const query = options?.dryRun ? { dryRun: 'All' } : {};
       try {
         const made = await rest.call<V1Pod>('POST', PODS(pod.metadata?.namespace ?? ''), { body: pod, query });
-        if (!options?.dryRun) pods.learn(made);
+        // Of others it hears nothing, and would take this for how they are.
+        if (!options?.dryRun && made.metadata?.labels?.[LABEL.injected] === 'true') pods.learn(made);
         return made;
       } catch (error) {
         if (isStatus(error, 409) && (error as { reason?: string }).reason === 'AlreadyExists') return undefined;

@@ -18,6 +18,7 @@ import type { AgentClient } from '../api/agent.ts';
 import type { CommandType, PlayReport, RecordReport, SidecarState } from '../api/control.ts';
 import type { StatefulMigration } from '../api/migration.ts';
 import type { CommandOf, CommandResult } from './hub/session.ts';
+import type { QueueWork } from './ms2m/work.ts';
 import type { Look } from './series.ts';
 
 export interface Session {
@@ -118,6 +119,8 @@ export interface Context {
   agents: Agents;
   /** Our namespace. */
   home: string;
+  /** Of apps without the sidecar. */
+  queueWork: QueueWork;
   /** What the dry-run pod names that proves the restore webhook. */
   probeImage: string;
   /** What this leader alone has done or seen, and when; a new leader does without. See steps/memory.ts. */

@@ -8,6 +8,7 @@ import {
   type Phase,
   type StatefulMigration,
   type Step,
+  type SwapSubPhase,
 } from '../api/migration.ts';
 import { withRehearsal } from './rehearsal.ts';
 import { current, isCommitted, stamp } from './transition.ts';
@@ -45,6 +46,28 @@ export const phaseOf = (status: MigrationStatus): Phase => {
   if (status.rehearsal !== undefined) return 'Rehearsing';
   if (first === undefined) return 'Pending';
   return isCommitted(status) ? 'Finalizing' : phaseOfStep(first.step, first.mode);
+};
+
+const SWAP_OF: Partial<Record<Step, SwapSubPhase>> = {
+  Warming: 'PrepareSwap',
+  Muting: 'ReCheckpoint',
+  Cutting: 'ReCheckpoint',
+  Transferring: 'SwapTransfer',
+  Restoring: 'CreateReplacement',
+  Replaying: 'MiniReplay',
+  Attaching: 'MiniReplay',
+  Committed: 'TrafficSwitch',
+  Settling: 'TrafficSwitch',
+  Switching: 'TrafficSwitch',
+  Retiring: 'TrafficSwitch',
+};
+
+/** Beside a serving source the last of the replay comes after the mute. Undone for a new attempt, it is prepared again. */
+const swapSubPhaseOf = (status: MigrationStatus): SwapSubPhase | undefined => {
+  const [first, second] = status.handoffs ?? [];
+  if (second === undefined || first?.step !== 'Done' || status.completionTime !== undefined) return undefined;
+  if (second.step === 'Aborting' || second.step === 'Aborted') return 'PrepareSwap';
+  return second.mode === 'replay' && second.step === 'Muting' ? 'MiniReplay' : SWAP_OF[second.step];
 };
 
 /** When each phase began: entered stamps of the first handoff, in order of time. */
@@ -157,9 +180,12 @@ export const derived = (
 ): MigrationStatus => {
   const { generation } = migration.metadata;
   const status = withRehearsal(migration, record);
+  const { swapSubPhase: _before, ...rest } = status;
+  const swapSubPhase = swapSubPhaseOf(status);
   const told = [preflight(status), progressing(status, note), committed(migration, status), complete(status)];
   return {
-    ...status,
+    ...rest,
+    ...(swapSubPhase === undefined ? {} : { swapSubPhase }),
     phase: phaseOf(status),
     ...(generation === undefined ? {} : { observedGeneration: generation }),
     phaseTimings: timingsOf(status, status.completionTime === undefined ? at : Date.parse(status.completionTime)),

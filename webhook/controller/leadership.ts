@@ -5,6 +5,7 @@ import { LABEL, PORT } from '../api/names.ts';
 import type { Log } from '../log.ts';
 import type { Agents, Cluster, Context } from './context.ts';
 import type { Hub } from './hub/hub.ts';
+import { createQueueWork } from './ms2m/work.ts';
 import { type Measures, observerOf } from './observer.ts';
 import { KeyedQueue } from './queue.ts';
 import { reconcile } from './reconcile.ts';
@@ -52,6 +53,7 @@ export const lead = ({ epoch, cluster, agents, hub, home, probeImage, log, measu
     agents,
     sidecars: hub,
     home,
+    queueWork: createQueueWork(),
     probeImage,
     memory: new Map(),
     seen: traced.seen,

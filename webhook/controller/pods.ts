@@ -1,5 +1,6 @@
 /** Questions about a pod, answered from its object alone. */
 import type { V1Container, V1Pod } from '@kubernetes/client-node';
+import { sidecarOf } from '../admission/pods.ts';
 import type { PodId } from '../api/agent.ts';
 import { ShadowError } from '../api/errors.ts';
 import type { Handoff, PodRef } from '../api/migration.ts';
@@ -18,9 +19,9 @@ export const isOurSidecar = (container: V1Container): boolean => container.name 
 export const appContainers = (pod: V1Pod): V1Container[] =>
   (pod.spec?.containers ?? []).filter((container) => !isOurSidecar(container));
 
-/** What is cloned, in start order: our sidecar (a native one in the source, an ordinary one in a shadow) is the first. */
+/** What is cloned, in start order: our sidecar, if there is one (native in the source, ordinary in a shadow), is the first. */
 export const clonedContainers = (pod: V1Pod): { name: string; sidecar: boolean }[] => [
-  { name: SIDECAR.container, sidecar: true },
+  ...(sidecarOf(pod) === undefined ? [] : [{ name: SIDECAR.container, sidecar: true }]),
   ...appContainers(pod).map(({ name }) => ({ name, sidecar: false })),
 ];
 

@@ -87,6 +87,7 @@ export const nextAttempt = (migration: StatefulMigration, handoff: Handoff, at: 
   ),
   ...(handoff.revision === undefined ? {} : { revision: handoff.revision }),
   ...(handoff.sidecarForm === undefined ? {} : { sidecarForm: handoff.sidecarForm }),
+  ...(handoff.queues === undefined ? {} : { queues: { step: 'Binding', at: stamp(at) } }),
   attempt: handoff.attempt + 1,
   claim: claimOf(migration.metadata.uid, handoff.index, handoff.attempt + 1),
 });

@@ -185,6 +185,23 @@ describe('a StatefulMigration', () => {
     await expect(judge(made({ sourcePod: 'c-0', dryRun: true, rehearse: true }))).rejects.toThrow(/exclude each other/);
     expect((await judge(made({ sourcePod: 'c-0', dryRun: false, rehearse: true }))).allowed).toBe(true);
   });
+  test('says what a pod, a registry and a broker can be called, and what to write instead', async () => {
+    const wrong: [MigrationSpec, RegExp][] = [
+      [{ containerName: 'My App' }, /spec\.containerName: "My App".*leave it empty/],
+      [{ transferMode: 'Registry', checkpointImageRepository: 'r:5000/x:tag' }, /no tag/],
+      [{ transferMode: 'Registry' }, /transferMode Registry needs it/],
+      [{ messageQueueConfig: { brokerUrl: 'rabbitmq:5672' } }, /brokerUrl begins with rabbitmq:.*write amqp:/],
+      [{ messageQueueConfig: { brokerUrl: '//mq' } }, /brokerUrl is no URL: write amqp:/],
+      [{ messageQueueConfig: { queueName: 'ä'.repeat(121) } }, /queueName is longer than 240 bytes/],
+    ];
+    for (const [spec, text] of wrong) await expect(judge(made({ sourcePod: 'c-0', ...spec }))).rejects.toThrow(text);
+    const right: MigrationSpec = {
+      checkpointImageRepository: 'registry.local:5000/team/check_points',
+      transferMode: 'Registry',
+      messageQueueConfig: { queueName: 'ä'.repeat(120), brokerUrl: 'amqps://u:p%2F@mq/v', exchangeName: 'e' },
+    };
+    expect((await judge(made({ sourcePod: 'c-0', ...right }))).allowed).toBe(true);
+  });
   test('does not change once begun, but for an abort before its commit', async () => {
     const begun = migration();
     const changed = (spec: MigrationSpec) => ({ ...begun, spec });

@@ -114,12 +114,12 @@ describe('a dry run', () => {
       (world) => Object.assign(source(world).metadata!.labels!, { 'controller-revision-hash': 'r0' }),
     ],
     [
-      'a foreign strategy',
-      'Strategy',
-      'SHADOW_E_UNSUPPORTED',
-      /use ShadowPodSwap/,
+      'a container of another pod',
+      'Spec',
+      'SHADOW_E_INVALID',
+      /no container "web"; it has app/,
       () => {},
-      { migrationStrategy: 'ShadowPod' },
+      { containerName: 'web' },
     ],
     [
       'no other node',

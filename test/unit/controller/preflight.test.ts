@@ -81,12 +81,12 @@ describe('preflight refuses, by name and untouched,', () => {
     expect(world.log.filter((call) => call.startsWith('sidecar.'))).toEqual([]);
   });
 
-  it('a strategy this release does not have, saying so', async () => {
-    const world = new World();
-    world.migrate('m1', { sourcePod: POD, migrationStrategy: 'Sequential' });
-    await world.run();
-    expect(world.get()?.status?.error?.code).toBe('SHADOW_E_UNSUPPORTED');
-    expect(world.get()?.status?.error?.message).toMatch(/Sequential is not implemented/);
+  it('a container that the pod does not have, naming those it has', async () => {
+    const spec = { sourcePod: POD, targetNode: 'two', containerName: 'web' };
+    expect(await refusal(() => {}, spec)).toMatchObject({
+      code: 'SHADOW_E_INVALID',
+      message: expect.stringMatching(/spec.containerName: consumer-0 has no container "web"; it has app/),
+    });
   });
 
   it('the younger of two migrations of one set', async () => {

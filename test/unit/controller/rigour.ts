@@ -2,22 +2,25 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ShadowError } from '../../../webhook/api/errors.ts';
-import type { Strategy, TransferMode } from '../../../webhook/api/migration.ts';
+import type { MigrationSpec, Strategy } from '../../../webhook/api/migration.ts';
 import { ANNOTATION, FINALIZER, LABEL } from '../../../webhook/api/names.ts';
 import { Crash, type Hook, World } from './world.ts';
 import type { OwnerKind } from './world-owners.ts';
+import { QUEUE_CONFIG } from './world-queues.ts';
 
 export interface Way {
   kind: OwnerKind;
   strategy: Strategy;
-  transferMode?: TransferMode;
+  /** Pods without the sidecar. */
+  bare?: boolean;
+  spec?: MigrationSpec;
 }
 
-export const begun = ({ kind, strategy, transferMode }: Way): World => {
-  const world = new World(kind);
-  world.served = strategy !== 'StopAndCopy';
-  const transfer = transferMode && { transferMode, checkpointImageRepository: 'registry.example/checkpoints' };
-  world.migrate('m1', { migrationStrategy: strategy, ...transfer });
+export const begun = ({ kind, strategy, bare = false, spec = {} }: Way): World => {
+  const world = new World(kind, bare);
+  world.served = strategy !== 'StopAndCopy' && !bare;
+  const messageQueueConfig = QUEUE_CONFIG;
+  world.migrate('m1', { migrationStrategy: strategy, ...(bare ? { messageQueueConfig } : {}), ...spec });
   return world;
 };
 
@@ -33,6 +36,7 @@ export const expectClean = (world: World): void => {
   expect(world.pods.size).toBe(1);
   if (world.kind === 'StatefulSet') expect([...world.pods.keys()]).toEqual([world.pod]);
   expect(world.restoreConfig).toBeUndefined();
+  expect(world.queues.left()).toEqual([]);
   expect([...world.memory.keys()]).toEqual([]);
   for (const node of Object.values(world.nodes))
     expect([node.name, ...node.staged.keys(), ...node.images.keys(), ...node.cuts.keys()]).toEqual([node.name]);
@@ -121,7 +125,7 @@ export const schedule = (world: World, faults: readonly Fault[]): Hook => {
 };
 
 export const describeRigour = (way: Way): void => {
-  const by = [way.strategy, way.transferMode].filter(Boolean).join(' and ');
+  const by = [way.strategy, way.spec?.transferMode, way.spec?.identitySwapMode].filter(Boolean).join(' and ');
   describe(`a migration of a ${way.kind}'s pod by ${by}`, { timeout: 120_000 }, () => {
     it('outlives a crash of the controller before and after every single call', async () => {
       const count = (await happyCalls(way)).length;

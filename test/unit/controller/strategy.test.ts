@@ -6,6 +6,7 @@ import { checkDeployment, deploymentOf } from '../../../webhook/controller/prefl
 import {
   checkStrategy,
   chooseStrategy,
+  doubtOf,
   type Effects,
   modeOf,
   sharedVolumes,
@@ -81,9 +82,7 @@ describe('Auto', () => {
 
 describe('a strategy that does not fit is refused with the one that does', () => {
   it.each<[Strategy, OwnerKind, RegExp]>([
-    ['ShadowPod', 'StatefulSet', /for pods of a Deployment, this one is of a StatefulSet; use ShadowPodSwap/],
     ['ShadowPodSwap', 'Deployment', /for pods of a StatefulSet, this one is of a Deployment; use ShadowPod$/],
-    ['Sequential', 'Deployment', /Sequential is not implemented in this release; use ShadowPod or StopAndCopy/],
   ])('%s, %s', async (migrationStrategy, kind, text) => {
     expect(() => checkStrategy({ migrationStrategy }, kind)).toThrow(text);
     const world = new World(kind);
@@ -94,6 +93,30 @@ describe('a strategy that does not fit is refused with the one that does', () =>
       message: expect.stringMatching(text),
     });
     expect(world.log.filter((call) => /prepare|deletePod|mute|freeze|patchPod/.test(call))).toEqual([]);
+  });
+});
+
+describe('a strategy of the paper, of a pod with the sidecar,', () => {
+  it.each<[Strategy, OwnerKind, Strategy]>([
+    ['Sequential', 'StatefulSet', 'StopAndCopy'],
+    ['Sequential', 'Deployment', 'StopAndCopy'],
+    ['ShadowPod', 'StatefulSet', 'ShadowPodSwap'],
+    ['ShadowPod', 'Deployment', 'ShadowPod'],
+  ])('%s, %s: is carried out as %s, and says so', async (migrationStrategy, kind, strategy) => {
+    const world = new World(kind);
+    world.migrate('m1', { migrationStrategy });
+    await world.run();
+    const { status } = world.get()!;
+    expect(status).toMatchObject({ phase: 'Completed', strategy });
+    if (strategy !== migrationStrategy) expect(status?.strategyReason).toContain(`${migrationStrategy} is asked for`);
+  });
+
+  it('is judged by the strategy that is carried out', () => {
+    expect(doubtOf({ migrationStrategy: 'Sequential' }, podSpec(), 'StatefulSet', NONE)).toBeUndefined();
+    expect(doubtOf({ migrationStrategy: 'ShadowPod' }, podSpec(), 'StatefulSet', NONE)).toBeUndefined();
+    expect(doubtOf({ migrationStrategy: 'ShadowPod' }, podSpec(), 'StatefulSet', DATABASE)?.strategy).toBe(
+      'StopAndCopy',
+    );
   });
 });
 

@@ -2,16 +2,19 @@
 import type { V1Secret } from '@kubernetes/client-node';
 import { describe, expect, it } from 'vitest';
 import { ShadowError } from '../../../webhook/api/errors.ts';
-import type { MigrationSpec } from '../../../webhook/api/migration.ts';
+import type { MigrationSpec, TransferMode } from '../../../webhook/api/migration.ts';
 import { ANNOTATION, REGISTRY } from '../../../webhook/api/names.ts';
 import { criRestore } from '../../../webhook/controller/preflight/transfer.ts';
 import { begun, describeRigour, expectCompleted, expectKept, survivor, type Way } from './rigour.ts';
 import { POD, World } from './world.ts';
 
-const STOP: Way = { kind: 'StatefulSet', strategy: 'StopAndCopy', transferMode: 'Registry' };
-const REPLAY: Way = { kind: 'Deployment', strategy: 'ShadowPod', transferMode: 'Registry' };
+const by = (transferMode: TransferMode) => ({
+  spec: { transferMode, checkpointImageRepository: 'registry.example/checkpoints' },
+});
+const STOP: Way = { kind: 'StatefulSet', strategy: 'StopAndCopy', ...by('Registry') };
+const REPLAY: Way = { kind: 'Deployment', strategy: 'ShadowPod', ...by('Registry') };
 
-const DIRECT: Way = { kind: 'StatefulSet', strategy: 'ShadowPodSwap', transferMode: 'Direct' };
+const DIRECT: Way = { kind: 'StatefulSet', strategy: 'ShadowPodSwap', ...by('Direct') };
 
 describeRigour(STOP);
 describeRigour(DIRECT);
@@ -192,7 +195,7 @@ describe('preflight refuses, by name and untouched,', () => {
   });
 
   it('a target without room for the checkpoint once more, where it is to be in the image store as well', async () => {
-    const [direct, agent] = [begun(DIRECT), begun({ ...STOP, transferMode: 'Agent' })];
+    const [direct, agent] = [begun(DIRECT), begun({ ...STOP, ...by('Agent') })];
     // Of a checkpoint of 1 GB.
     for (const world of [direct, agent]) world.freeBytes = 2.8e9;
     await direct.run();

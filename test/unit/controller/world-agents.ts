@@ -76,12 +76,12 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
     const sidecar = world.sidecars.get(pod.uid);
     if (sidecar === undefined) throw new ShadowError('SHADOW_E_CHECKPOINT', 'no such pod');
     if (node.cuts.get(claim)?.generation !== freezeGeneration) {
-      if (sidecar.frozen !== freezeGeneration) {
+      if (!world.bare && sidecar.frozen !== freezeGeneration) {
         // as long as it waits for the marker
         world.time += 3_000;
         throw new ShadowError('SHADOW_E_FREEZE', 'it was awake', { retryable: true });
       }
-      if (sidecar.state !== (resume ? 'recording' : 'mute')) world.violate(`cut while ${sidecar.state}`);
+      if (sidecar.state !== (resume && !world.bare ? 'recording' : 'mute')) world.violate(`cut while ${sidecar.state}`);
       const { process, carried, record } = sidecar;
       node.cuts.set(claim, { pod: pod.uid, process, generation: freezeGeneration, carried, record });
       if (!resume) Object.assign(sidecar, { app: 'paused', fenced: true });
@@ -117,7 +117,14 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
     if (image.generation !== freezeGeneration) world.violate('restored another generation');
     staged.restored = true;
     const { process, carried, record } = image;
-    world.sidecars.set(copy.uid, { state: 'copy', process, carried, app: 'running', fenced: staged.fence, record });
+    world.sidecars.set(copy.uid, {
+      state: world.bare ? 'mute' : 'copy',
+      process,
+      carried,
+      app: 'running',
+      fenced: staged.fence,
+      record,
+    });
     return restoredContainers;
   },
   cancel: (_world, node, { claim }) => {

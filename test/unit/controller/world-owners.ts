@@ -36,16 +36,17 @@ const ownerReference = (kind: OwnerKind) => ({
   ...OF[kind].owner,
 });
 
-export const podSpec = (kind: OwnerKind = 'StatefulSet', name = OF[kind].name): V1Pod => ({
+/** `bare`: without the sidecar. */
+export const podSpec = (kind: OwnerKind = 'StatefulSet', name = OF[kind].name, bare = false): V1Pod => ({
   metadata: {
     name,
     namespace: NS,
-    labels: { app: 'consumer', [LABEL.injected]: 'true', ...OF[kind].labels },
+    labels: { app: 'consumer', ...(bare ? {} : { [LABEL.injected]: 'true' }), ...OF[kind].labels },
     annotations: {},
     ownerReferences: [ownerReference(kind)],
   },
   spec: {
-    initContainers: [{ name: SIDECAR.container, image: 'shadow:1', restartPolicy: 'Always' }],
+    ...(bare ? {} : { initContainers: [{ name: SIDECAR.container, image: 'shadow:1', restartPolicy: 'Always' }] }),
     containers: [{ name: 'app', image: 'app:1', resources: { requests: { cpu: '100m', memory: '64Mi' } } }],
   },
 });
@@ -58,12 +59,12 @@ export const statefulSet: Replicas = {
   act: (world) => {
     if (world.pods.has(POD)) return;
     if (world.restoreConfig === undefined) {
-      world.start(podSpec(), 'one');
+      world.start(podSpec('StatefulSet', POD, world.bare), 'one');
       return;
     }
     try {
-      const target = restoreTarget(podSpec(), [...world.migrations.values()]);
-      world.put(asRestoreTarget(podSpec(), target));
+      const target = restoreTarget(podSpec('StatefulSet', POD, world.bare), [...world.migrations.values()]);
+      world.put(asRestoreTarget(podSpec('StatefulSet', POD, world.bare), target));
     } catch (error) {
       if (!(error instanceof ShadowError)) throw error;
     }
@@ -82,12 +83,12 @@ export const replicaSet: Replicas = {
         pod.metadata.ownerReferences = [ownerReference('Deployment')];
       }
     const mine = [...world.pods.values()].filter((pod) => owned(pod) && !isLeaving(pod));
-    if (mine.length === 0) world.start(podSpec('Deployment', `${REPLICA_SET}-${world.next()}`), 'one');
+    if (mine.length === 0) world.start(podSpec('Deployment', `${REPLICA_SET}-${world.next()}`, world.bare), 'one');
     if (mine.length < 2) return;
     mine.sort((a, b) => Number(isReady(a)) - Number(isReady(b)) || cost(a) - cost(b));
     const [dropped] = mine;
     const { state = '', process } = world.sidecars.get(dropped?.metadata?.uid ?? '') ?? {};
-    if (process === world.original && !['superseded', 'closed'].includes(state))
+    if (process === world.original && !world.bare && !['superseded', 'closed'].includes(state))
       world.violate(`the set drops a pod whose sidecar is ${state}`);
     checkLeaving(world, dropped?.metadata?.uid ?? '');
     if (dropped?.metadata !== undefined) dropped.metadata.deletionTimestamp = new Date(world.time);

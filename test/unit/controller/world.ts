@@ -9,12 +9,14 @@ import { type ErrorCode, ShadowError } from '../../../webhook/api/errors.ts';
 import type { Handoff, StatefulMigration } from '../../../webhook/api/migration.ts';
 import { ANNOTATION, REGISTRY } from '../../../webhook/api/names.ts';
 import type { Context } from '../../../webhook/controller/context.ts';
+import { createQueueWork } from '../../../webhook/controller/ms2m/work.ts';
 import { reconcile } from '../../../webhook/controller/reconcile.ts';
 import { ApiError } from '../../../webhook/controller/rest.ts';
 import { Trace } from '../../../webhook/controller/trace.ts';
 import { createAgentsOf, type NodeState, nodeOf } from './world-agents.ts';
 import { createApi } from './world-api.ts';
 import { NS, type OwnerKind, POD, podSpec, type Replicas, replicaSet, statefulSet } from './world-owners.ts';
+import { BareQueues } from './world-queues.ts';
 import type { Registry } from './world-registry.ts';
 import { checkServed, checkVoice, sendTo } from './world-rules.ts';
 import { createSidecars, play, type Sidecar, settle } from './world-sidecars.ts';
@@ -103,12 +105,16 @@ export class World {
   trace = new Trace();
   private readonly owner: Replicas;
 
-  constructor(kind: OwnerKind = 'StatefulSet') {
+  /** Its pods have no sidecar; what stands for one here is the app, which is idle, or mute: parked. */
+  readonly bare: boolean;
+
+  constructor(kind: OwnerKind = 'StatefulSet', bare = false) {
+    this.bare = bare;
     for (const name of ['one', 'two'])
       this.nodes[name] = { name, staged: new Map(), images: new Map(), cuts: new Map() };
     this.kind = kind;
     this.owner = kind === 'StatefulSet' ? statefulSet : replicaSet;
-    const first = podSpec(kind);
+    const first = podSpec(kind, undefined, bare);
     this.pod = first.metadata?.name ?? '';
     this.start(first, 'one');
     this.original = [...this.sidecars.values()][0]?.process ?? '';
@@ -205,7 +211,8 @@ export class World {
 
   private settleStatusOf(pod: V1Pod): void {
     const sidecar = this.sidecars.get(pod.metadata?.uid ?? '');
-    const serving = sidecar?.serving || (sidecar?.unreadyAt ?? 0) > this.time;
+    const parked = this.bare && sidecar?.app === 'running';
+    const serving = sidecar?.serving || parked || (sidecar?.unreadyAt ?? 0) > this.time;
     const fit = sidecar !== undefined && (sidecar.state === 'idle' || sidecar.state === 'live' || serving);
     const name = pod.metadata?.name ?? '';
     const left = fit ? this.unready.get(name) : undefined;
@@ -285,6 +292,8 @@ export class World {
     }
   }
 
+  readonly queues = new BareQueues(this);
+
   context(): Context {
     return {
       now: () => this.time,
@@ -294,6 +303,10 @@ export class World {
       cluster: createApi(this),
       agents: createAgentsOf(this),
       sidecars: createSidecars(this, this.routes),
+      queueWork: createQueueWork(
+        async () => this.queues.broker(),
+        async () => undefined,
+      ),
       memory: this.memory,
       seen: (claim) => this.trace.looks(claim),
       log: () => {},

@@ -1,6 +1,7 @@
 /** What of a pod can't be moved, and why. Pure. */
 import type { V1Container, V1Pod, V1PodSpec, V1Volume } from '@kubernetes/client-node';
 import { ShadowError } from '../../api/errors.ts';
+import type { MigrationSpec } from '../../api/migration.ts';
 import { ANNOTATION, LABEL, RUNTIME_CLASS, SIDECAR } from '../../api/names.ts';
 import { appContainers, isLeaving, isOurSidecar, isReady } from '../pods.ts';
 
@@ -70,11 +71,11 @@ const stateOf = (pod: V1Pod): string => {
   return pod.status?.phase === 'Running' ? 'not ready' : (pod.status?.phase ?? 'unknown');
 };
 
-/** What of a pod's state keeps it from being migrated now. */
-export const stateRefusals = (pod: V1Pod): ShadowError[] => {
+/** What of a pod's state keeps it from being migrated now. `bare`: without the sidecar. */
+export const stateRefusals = (pod: V1Pod, bare = false): ShadowError[] => {
   const name = pod.metadata?.name ?? '';
   return [
-    ...(isInjected(pod) ? [] : [new ShadowError('SHADOW_E_NOT_INJECTED', name)]),
+    ...(isInjected(pod) || bare ? [] : [new ShadowError('SHADOW_E_NOT_INJECTED', name)]),
     ...(pod.metadata?.labels?.[LABEL.migration] === undefined
       ? []
       : [new ShadowError('SHADOW_E_BUSY', `${name} is the shadow of a migration`)]),
@@ -82,12 +83,22 @@ export const stateRefusals = (pod: V1Pod): ShadowError[] => {
   ];
 };
 
-/** Throws by name what keeps this pod from being migrated now. */
-export const checkPod = (pod: V1Pod): void => {
-  const [refusal] = stateRefusals(pod);
+/** Throws by name what keeps this pod from being migrated now. `bare`: without the sidecar. */
+export const checkPod = (pod: V1Pod, bare = false): void => {
+  const [refusal] = stateRefusals(pod, bare);
   if (refusal !== undefined) throw refusal;
   const reasons = unsupported(pod);
   if (reasons.length > 0) throw new ShadowError('SHADOW_E_UNSUPPORTED', reasons.join('; '));
+};
+
+/** The reference moves one container, we move them all: but a name that is none of them was meant for another pod. */
+export const checkContainerName = ({ containerName }: MigrationSpec, pod: V1Pod): void => {
+  const names = appContainers(pod).map(({ name }) => name);
+  if (!containerName || names.includes(containerName)) return;
+  throw new ShadowError(
+    'SHADOW_E_INVALID',
+    `spec.containerName: ${pod.metadata?.name ?? ''} has no container "${containerName}"; it has ${names.join(', ')}, and all of them move (leave it empty)`,
+  );
 };
 
 /**

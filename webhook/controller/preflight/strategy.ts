@@ -1,7 +1,7 @@
 /** Which strategy moves this pod, and why. Pure. */
 import type { V1Pod, V1Volume } from '@kubernetes/client-node';
 import { ShadowError } from '../../api/errors.ts';
-import { type Handoff, IMPLEMENTED, type MigrationSpec, type Strategy } from '../../api/migration.ts';
+import type { Handoff, MigrationSpec, Strategy } from '../../api/migration.ts';
 import { ANNOTATION } from '../../api/names.ts';
 import { appContainers } from '../pods.ts';
 
@@ -20,14 +20,28 @@ const OWNER: Partial<Record<Strategy, OwnerKind>> = { ShadowPodSwap: 'StatefulSe
 export const modeOf = (strategy: Strategy): NonNullable<Handoff['mode']> =>
   OWNER[strategy] === undefined ? 'stop' : 'replay';
 
-/** Throws what this release, or this kind of owner, does not allow. `Auto` passes. */
-export const checkStrategy = ({ migrationStrategy }: MigrationSpec, kind: OwnerKind): void => {
+/**
+ * The paper's strategies, asked for of a pod with the sidecar: it moves as they would have it moved, and nothing is lost.
+ * `strategyReason` says so where it has another name.
+ */
+const asked = ({ migrationStrategy }: MigrationSpec, kind: OwnerKind): Chosen => {
   const wanted = migrationStrategy || 'Auto';
-  if (!IMPLEMENTED.includes(wanted))
-    throw new ShadowError(
-      'SHADOW_E_UNSUPPORTED',
-      `strategy ${wanted} is not implemented in this release; use ${SHADOW[kind]} or StopAndCopy`,
-    );
+  if (wanted === 'Sequential')
+    return {
+      strategy: 'StopAndCopy',
+      strategyReason: 'Sequential is asked for: with the sidecar that is StopAndCopy, exact and shorter',
+    };
+  if (wanted === 'ShadowPod' && kind === 'StatefulSet')
+    return {
+      strategy: 'ShadowPodSwap',
+      strategyReason: 'ShadowPod is asked for: the pod of a StatefulSet gets its own name back as well',
+    };
+  return { strategy: wanted, strategyReason: 'asked for' };
+};
+
+/** Throws what this kind of owner does not allow. `Auto` passes. */
+export const checkStrategy = (spec: MigrationSpec, kind: OwnerKind): void => {
+  const wanted = asked(spec, kind).strategy;
   const owner = OWNER[wanted];
   if (owner !== undefined && owner !== kind)
     throw new ShadowError(
@@ -115,13 +129,14 @@ export const checkRehearsal = (pod: V1Pod): void => {
 
 /** Of a strategy that is asked for: why Auto would take another one, which is exact where this is not. undefined: no doubt. */
 export const doubtOf = (spec: MigrationSpec, pod: V1Pod, kind: OwnerKind, effects: Effects): Chosen | undefined => {
-  if (modeOf(spec.migrationStrategy || 'Auto') === 'stop') return undefined;
+  const { strategy } = asked(spec, kind);
+  if (modeOf(strategy) === 'stop') return undefined;
   const other = automatic(pod, kind, effects);
-  return other.strategy === spec.migrationStrategy ? undefined : other;
+  return other.strategy === strategy ? undefined : other;
 };
 
 /** After checkStrategy. */
 export const chooseStrategy = (spec: MigrationSpec, pod: V1Pod, kind: OwnerKind, effects: Effects): Chosen => {
-  const wanted = spec.migrationStrategy || 'Auto';
-  return wanted === 'Auto' ? automatic(pod, kind, effects) : { strategy: wanted, strategyReason: 'asked for' };
+  const wanted = asked(spec, kind);
+  return wanted.strategy === 'Auto' ? automatic(pod, kind, effects) : wanted;
 };

@@ -6,6 +6,9 @@ import type { V1Pod } from '@kubernetes/client-node';
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
 import { ANNOTATION, claimOf, LABEL } from '../../api/names.ts';
 import type { Context } from '../context.ts';
+import { undone } from '../ms2m/beside.ts';
+import { isBare } from '../ms2m/scene.ts';
+import { broughtHome } from '../ms2m/sequence.ts';
 import { clonedContainers, isLeaving, podId, serves, uidOf } from '../pods.ts';
 import { writeRestoreConfig } from '../restore-config.ts';
 import { isRehearsal, isUnreplayable, nextAttempt, touchedSource } from '../transition.ts';
@@ -45,7 +48,7 @@ const releaseSource = async (
       pod: podId(migration.metadata.namespace, source),
       containers: clonedContainers(pod),
     });
-  await ctx.sidecars.command(uidOfRef(source), { type: 'unmute', claim });
+  if (!isBare(migration)) await ctx.sidecars.command(uidOfRef(source), { type: 'unmute', claim });
 };
 
 const isOurs = (migration: StatefulMigration, handoff: Handoff, pod: V1Pod): boolean =>
@@ -105,6 +108,13 @@ const stopInstead = (ctx: Context, migration: StatefulMigration, handoff: Handof
   },
 });
 
+/** An app without the sidecar consumes from its own queue again; of the shadow, too, until its next attempt. */
+const isHome = async (ctx: Context, migration: StatefulMigration, handoff: Handoff, alive: boolean): Promise<boolean> =>
+  !isBare(migration) ||
+  handoff.queues !== undefined ||
+  !touchedSource(handoff) ||
+  broughtHome(ctx, migration, handoff, { undoing: true, alone: !alive });
+
 export const aborting: StepFunction = async (ctx, migration, handoff) => {
   const source = await findPod(ctx, migration.metadata.namespace, handoff.source);
   const alive = serves(source, handoff.source);
@@ -113,6 +123,13 @@ export const aborting: StepFunction = async (ctx, migration, handoff) => {
     if (!alive) return lost(handoff);
     // The successor stays until the next attempt has its claim on record: one made meanwhile would not be ours to restore.
     await all([cancel(ctx, handoff), release()]);
+    if (handoff.queues !== undefined) {
+      // Its copy consumes, too: it must not outlive what it consumes from.
+      if (!(await dropCopy(ctx, migration, handoff))) return wait(200);
+      const undoing = await undone(ctx, migration, handoff, false);
+      if (undoing !== undefined) return undoing;
+    }
+    if (!(await isHome(ctx, migration, handoff, alive))) return wait(100);
     ctx.sidecars.unroute(handoff.claim);
     return enterStep('Aborted');
   }
@@ -122,7 +139,10 @@ export const aborting: StepFunction = async (ctx, migration, handoff) => {
   };
   // The entry goes first: a pod made in place of the dropped one is to start as any other.
   await all([release(), writeRestoreConfig(ctx, migration).then(drop)]);
+  if (!(await isHome(ctx, migration, handoff, alive))) return wait(100);
   if (!gone) return wait(500);
+  const undoing = await undone(ctx, migration, handoff, !alive);
+  if (undoing !== undefined) return undoing;
   const image = await removeImage(ctx, migration, handoff);
   await clean(ctx, migration, handoff);
   ctx.sidecars.unroute(handoff.claim);

@@ -9,8 +9,9 @@ import { ShadowError } from '../../api/errors.ts';
 import type { Aspect, AspectName, MigrationStatus, StatefulMigration } from '../../api/migration.ts';
 import type { Context } from '../context.ts';
 import { isLeaving } from '../pods.ts';
+import { checkConfiguredQueue, chooseBare, isBareRequest } from '../preflight/ms2m.ts';
 import type { Owner } from '../preflight/owner.ts';
-import { cutShort, isInjected, stateRefusals, unsupported } from '../preflight/pod.ts';
+import { checkContainerName, cutShort, isInjected, stateRefusals, unsupported } from '../preflight/pod.ts';
 import { checkBusy } from '../preflight/set.ts';
 import { checkStrategy, chooseStrategy, doubtOf, otherPeers } from '../preflight/strategy.ts';
 import { roomFor } from '../preflight/transfer.ts';
@@ -86,16 +87,18 @@ const thrownBy = (check: () => void): ShadowError[] => {
   }
 };
 
-const podAspect = (ctx: Context, migration: StatefulMigration, pod: V1Pod): Aspect => {
+const podAspect = (ctx: Context, migration: StatefulMigration, pod: V1Pod, bare: boolean): Aspect => {
   const name = pod.metadata?.name ?? '';
   const refusals = [
-    ...stateRefusals(pod),
+    ...stateRefusals(pod, bare),
     ...thrownBy(() => checkBusy(migration, ctx.cluster.migrations(), name, undefined)),
   ];
   return refusals.length > 0 ? unfit('Pod', refusals) : fine('Pod', [`runs on ${pod.spec?.nodeName ?? ''}`]);
 };
 
-const specAspect = (pod: V1Pod): Aspect => {
+const specAspect = ({ spec }: StatefulMigration, pod: V1Pod): Aspect => {
+  const misnamed = thrownBy(() => checkContainerName(spec, pod));
+  if (misnamed.length > 0) return unfit('Spec', misnamed);
   const [refused, told] = [unsupported(pod), cutShort(pod)];
   if (refused.length > 0) return hazardous('Spec', 'SHADOW_E_UNSUPPORTED', [...refused, ...told]);
   return told.length > 0 ? warning('Spec', told) : fine('Spec');
@@ -133,6 +136,12 @@ const sessionAspect = (session: Session, told: readonly string[]): Aspect => {
   return told.length > 0 ? warning('Session', [seen, ...told]) : fine('Session', [seen]);
 };
 
+/** Of an app without the sidecar: the queue it works off. */
+const queueAspect = ({ error }: Looked<unknown>, { spec }: StatefulMigration): Aspect =>
+  error === undefined
+    ? fine('Session', [`no sidecar; the only consumer of ${spec.messageQueueConfig?.queueName}`])
+    : unfit('Session', [error]);
+
 /** `session`: of an app without one it is not known which of its peers is the broker. */
 const processesAspect = (processes: Processes, session: Session): Aspect => {
   if (processes === undefined) return unknown('Processes', 'the pod does not run');
@@ -159,6 +168,12 @@ const strategic = (
 ): Strategic => {
   if (owner === undefined) return { aspect: unknown('Strategy', 'it depends on what owns the pod') };
   const { spec } = migration;
+  if (isBareRequest(spec, pod)) {
+    const refused = thrownBy(() => chooseBare(spec, pod, owner.kind));
+    if (refused.length > 0) return { aspect: unfit('Strategy', refused) };
+    const bare = chooseBare(spec, pod, owner.kind);
+    return { aspect: fine('Strategy', [`${bare.strategy}: ${bare.strategyReason}`]), chosen: bare };
+  }
   const refusals = thrownBy(() => checkStrategy(spec, owner.kind));
   if (refusals.length > 0) return { aspect: unfit('Strategy', refusals) };
   if (session?.value === undefined || processes?.value === undefined)
@@ -227,7 +242,7 @@ const admissionAspect = async (
   node: string | undefined,
   look: Look,
 ): Promise<Aspect> => {
-  if (owner === undefined || node === undefined || !isInjected(pod))
+  if (owner === undefined || node === undefined || !(isInjected(pod) || isBareRequest(migration.spec, pod)))
     return unknown('Admission', 'no copy of the pod could be made yet');
   const name = copyNameOf(owner, pod, migration.metadata.uid);
   const { error } = await look(() => tryAdmission(ctx, migration, pod, name, node));
@@ -261,7 +276,9 @@ export const assess = async (
     return ended(ctx, [unfit('Pod', [new ShadowError('SHADOW_E_POD_NOT_FOUND', `${namespace}/${name}`)])]);
   const look = lookWhile(patient);
   const runs = pod.status?.phase === 'Running' && !isLeaving(pod);
-  const [owned, session, processes] = await Promise.all([
+  const bare = isBareRequest(migration.spec, pod);
+  const [queue, owned, session, processes] = await Promise.all([
+    bare ? look(() => checkConfiguredQueue(ctx.queueWork, migration.spec)) : undefined,
     look(() => findOwner(ctx, namespace, pod)),
     runs && isInjected(pod) ? look(() => askSession(ctx, pod)) : undefined,
     runs ? look(() => askProcesses(ctx, namespace, pod)) : undefined,
@@ -280,10 +297,10 @@ export const assess = async (
   return ended(
     ctx,
     [
-      podAspect(ctx, migration, pod),
-      specAspect(pod),
+      podAspect(ctx, migration, pod, bare),
+      specAspect(migration, pod),
       await ownerAspect(ctx, migration, pod, owned, look),
-      sessionAspect(session, olderSidecar(ctx, pod)),
+      queue === undefined ? sessionAspect(session, olderSidecar(ctx, pod)) : queueAspect(queue, migration),
       processesAspect(processes, session),
       strategy,
       nodes,

@@ -2,6 +2,7 @@
  * The copy is made ready to serve; then the one write that decides (invariant 5). Mode stop: it opens its connections. Mode
  * replay: they are open, and the copy plays the last of the record while the mute source's app is fenced.
  */
+import { isBare } from '../ms2m/scene.ts';
 import { decide, decideIfReplayed, fenceSource } from './replayed.ts';
 import { restoredSession } from './replaying.ts';
 import { type StepFunction, uidOfRef, wait } from './step.ts';
@@ -22,5 +23,8 @@ const attached: StepFunction = async (ctx, migration, handoff) => {
   return decide(ctx, migration, handoff);
 };
 
-export const attaching: StepFunction = (ctx, migration, handoff) =>
-  handoff.mode === 'replay' ? replayed(ctx, migration, handoff) : attached(ctx, migration, handoff);
+/** A copy without the sidecar has nothing to attach: it connects when its fence is opened, or is connected. */
+export const attaching: StepFunction = (ctx, migration, handoff) => {
+  if (isBare(migration)) return decide(ctx, migration, handoff);
+  return handoff.mode === 'replay' ? replayed(ctx, migration, handoff) : attached(ctx, migration, handoff);
+};

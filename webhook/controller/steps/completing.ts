@@ -4,6 +4,8 @@ import type { Handoff, MigrationStatus, StatefulMigration } from '../../api/migr
 import { ANNOTATION, LABEL } from '../../api/names.ts';
 import type { Context } from '../context.ts';
 import type { Note } from '../derive.ts';
+import { isBare } from '../ms2m/scene.ts';
+import { broughtHome } from '../ms2m/sequence.ts';
 import { isLeaving, isReady, serves, uidOf } from '../pods.ts';
 import { writeRestoreConfig } from '../restore-config.ts';
 import { isRehearsal, isRehearsed, stamp } from '../transition.ts';
@@ -53,6 +55,8 @@ const unmark = async (
     answerForGone(ctx, last);
     return { waitMs: 50 };
   }
+  if (isBare(migration) && last.queues === undefined && !(await broughtHome(ctx, migration, last, { undoing: false })))
+    return { waitMs: 50 };
   for (const { claim } of ended.handoffs ?? []) ctx.sidecars.unroute(claim);
   await ctx.cluster.patchPod(migration.metadata.namespace, last.copy.name, unmarked(pod));
   return { status: ended };

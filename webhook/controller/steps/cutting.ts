@@ -8,6 +8,7 @@ import type { V1Pod } from '@kubernetes/client-node';
 import { asShadowError, ShadowError } from '../../api/errors.ts';
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
 import type { Context } from '../context.ts';
+import { isBare } from '../ms2m/scene.ts';
 import { clonedContainers, podId } from '../pods.ts';
 import { nextGeneration } from '../transition.ts';
 import { recall, remember } from './memory.ts';
@@ -45,13 +46,15 @@ const freezeAndCut = async (
   const { claim, source, mode = 'stop' } = handoff;
   const replay = mode === 'replay';
   await arm(ctx, migration, handoff, pod);
-  const freeze = ctx.sidecars.command(uidOfRef(source), {
-    type: 'freeze',
-    claim,
-    generation: freezeGeneration,
-    deadlineMs: FROZEN_MS[mode],
-    ...(replay ? { record: true } : {}),
-  });
+  const freeze = isBare(migration)
+    ? Promise.resolve()
+    : ctx.sidecars.command(uidOfRef(source), {
+        type: 'freeze',
+        claim,
+        generation: freezeGeneration,
+        deadlineMs: FROZEN_MS[mode],
+        ...(replay ? { record: true } : {}),
+      });
   // The agent waits for the marker: the sidecar stands still no longer than it has to.
   const cut = ctx.agents.of(source.node).cut({
     claim,
@@ -74,7 +77,7 @@ export const cutting: StepFunction = async (ctx, migration, handoff) => {
   if (freezeGeneration === undefined) throw new ShadowError('SHADOW_E_INTERNAL', 'no freeze generation in the record');
   if (handoff.mode === 'replay') {
     // A frozen one dials again once it wakes; until then nothing is used up.
-    if (ctx.sidecars.session(uidOfRef(source)) === undefined) return wait(50);
+    if (!isBare(migration) && ctx.sidecars.session(uidOfRef(source)) === undefined) return wait(50);
     if (!recall(ctx, handoff, unused(freezeGeneration))) return enterCutting(ctx, handoff);
   }
   try {

@@ -13,7 +13,7 @@ import { clonedContainers, podId, uidOf } from '../pods.ts';
 import { checkDeployment, deploymentOf } from '../preflight/deployment.ts';
 import { load, type NodeReport, unfitBetween, unfitFor } from '../preflight/node.ts';
 import { controllerOf, type Owner, unowned } from '../preflight/owner.ts';
-import { pinnedImages } from '../preflight/pod.ts';
+import { isInjected, pinnedImages } from '../preflight/pod.ts';
 import { checkBusy, checkSet } from '../preflight/set.ts';
 import { checkStrategy } from '../preflight/strategy.ts';
 import { ApiError, apiFailure } from '../rest.ts';
@@ -148,7 +148,10 @@ export const tryAdmission = async (
 ): Promise<void> => {
   const images = Object.fromEntries(pinnedImages(pod).map((one) => [one.name, one.image]));
   const claim = claimOf(uid, 0);
-  const shadow = shadowPod(pod, { name, claim, node, sidecarForm: 'container', images, migrationUid: uid });
+  const shadow = shadowPod(pod, {
+    ...{ name, claim, node, sidecarForm: 'container', images, migrationUid: uid },
+    bare: !isInjected(pod),
+  });
   try {
     const made = await ctx.cluster.createPod(
       { ...shadow, metadata: { ...shadow.metadata, namespace } },

@@ -4,6 +4,8 @@
  */
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
 import type { Context } from '../context.ts';
+import { isBare } from '../ms2m/scene.ts';
+import { parked } from '../ms2m/sequence.ts';
 import { enterCutting } from './cutting.ts';
 import { fenceSource } from './replayed.ts';
 import { answerForGone, enterStep, type StepFunction, uidOfRef, wait } from './step.ts';
@@ -19,6 +21,7 @@ export const isSettling = (ctx: Context, migration: StatefulMigration, handoff: 
 };
 
 export const muting: StepFunction = async (ctx, migration, handoff) => {
+  if (isBare(migration)) return (await parked(ctx, migration, handoff)) ? enterCutting(ctx, handoff) : wait(50);
   const { claim, source, mode } = handoff;
   // The fence takes longer than the mute: first, so that users do not wait for it.
   if (mode === 'replay') await fenceSource(ctx, migration, handoff);

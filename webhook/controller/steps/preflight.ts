@@ -4,10 +4,12 @@ import packageJson from '../../../package.json' with { type: 'json' };
 import { ShadowError } from '../../api/errors.ts';
 import type { MigrationStatus, StatefulMigration, Versions } from '../../api/migration.ts';
 import type { Context } from '../context.ts';
+import { begunQueues } from '../ms2m/beside.ts';
 import { appContainers, uidOf } from '../pods.ts';
+import { checkConfiguredQueue, chooseBare, isBareRequest } from '../preflight/ms2m.ts';
 import type { NodeReport } from '../preflight/node.ts';
 import type { Owner } from '../preflight/owner.ts';
-import { checkPod, pinnedImages } from '../preflight/pod.ts';
+import { checkContainerName, checkPod, pinnedImages } from '../preflight/pod.ts';
 import { checkBusy } from '../preflight/set.ts';
 import { checkRehearsal, chooseStrategy, type Effects, modeOf } from '../preflight/strategy.ts';
 import { checkTransfer, roomFor, transferReason } from '../preflight/transfer.ts';
@@ -29,6 +31,8 @@ import {
 } from './inspection.ts';
 
 interface Findings extends Placing {
+  /** Without the sidecar: by the control protocol. */
+  bare: boolean;
   owner: Owner;
   effects: Effects;
 }
@@ -39,8 +43,10 @@ const findPodAndOwner = async (ctx: Context, migration: StatefulMigration) => {
   const pod = await ctx.cluster.readPod(namespace, name);
   if (pod === undefined) throw new ShadowError('SHADOW_E_POD_NOT_FOUND', `${namespace}/${name}`);
   checkBusy(migration, ctx.cluster.migrations(), name, undefined);
-  checkPod(pod);
-  return { pod, owner: await fitOwner(ctx, migration, pod) };
+  const bare = isBareRequest(migration.spec, pod);
+  checkPod(pod, bare);
+  checkContainerName(migration.spec, pod);
+  return { pod, bare, owner: await fitOwner(ctx, migration, pod) };
 };
 
 /** What only the running pod can tell: its AMQP session, its processes. */
@@ -58,17 +64,28 @@ const inspect = async (
   };
 };
 
+/** Of a pod without the sidecar: its processes, and the queue that the manifest names. */
+const inspectBare = async (ctx: Context, { metadata, spec }: StatefulMigration, pod: V1Pod, kind: Owner['kind']) => {
+  chooseBare(spec, pod, kind);
+  const [processes] = await Promise.all([
+    askProcesses(ctx, metadata.namespace, pod),
+    checkConfiguredQueue(ctx.queueWork, spec),
+  ]);
+  if (processes.hazards.length > 0) throw new ShadowError('SHADOW_E_UNSUPPORTED', processes.hazards.join('; '));
+  return { estimatedBytes: processes.estimatedBytes, effects: { peers: processes.peers, brokers: [] } };
+};
+
 const observe = async (ctx: Context, migration: StatefulMigration): Promise<Findings> => {
-  const { pod, owner } = await findPodAndOwner(ctx, migration);
+  const { pod, bare, owner } = await findPodAndOwner(ctx, migration);
   const sourceNode = pod.spec?.nodeName ?? '';
   const [nodes, pods, source, inside] = await Promise.all([
     ctx.cluster.nodes(),
     ctx.cluster.listAllPods(),
     reportOf(ctx, sourceNode),
-    inspect(ctx, migration.metadata.namespace, pod),
+    bare ? inspectBare(ctx, migration, pod, owner.kind) : inspect(ctx, migration.metadata.namespace, pod),
   ]);
   const estimatedBytes = roomFor(migration.spec, inside.estimatedBytes);
-  return { pod, owner, kind: owner.kind, sourceNode, nodes, pods, source, ...inside, estimatedBytes };
+  return { pod, bare, owner, kind: owner.kind, sourceNode, nodes, pods, source, ...inside, estimatedBytes };
 };
 
 interface Target {
@@ -124,8 +141,12 @@ export const preflight = async (ctx: Context, migration: StatefulMigration): Pro
   checkTransfer(migration.spec);
   const found = await observe(ctx, migration);
   const { pod, owner, sourceNode } = found;
-  const chosen = chooseStrategy(migration.spec, pod, owner.kind, found.effects);
+  const chosen = found.bare
+    ? chooseBare(migration.spec, pod, owner.kind)
+    : chooseStrategy(migration.spec, pod, owner.kind, found.effects);
   const rehearsal = isRehearsal(migration);
+  if (rehearsal && found.bare)
+    throw new ShadowError('SHADOW_E_NOT_INJECTED', 'without the sidecar there is no record that a copy could play');
   if (rehearsal) checkRehearsal(pod);
   const wanted = migration.spec.targetNode;
   const target = wanted ? await namedTarget(ctx, found, wanted) : await chosenTarget(ctx, found);
@@ -136,6 +157,10 @@ export const preflight = async (ctx: Context, migration: StatefulMigration): Pro
   const source = { name: pod.metadata?.name ?? '', uid: uidOf(pod), node: sourceNode, ip: pod.status?.podIP ?? '' };
   const copy = { name: copyName, node: targetNode };
   const transfer = transferReason(migration.spec, targetNode, target.report.containerd);
+  // What would be stopped is rehearsed beside its serving source all the same: nobody is to wait for a rehearsal.
+  const mode = rehearsal ? 'replay' : modeOf(chosen.strategy);
+  const first = firstAttempt(migration, 0, source, copy, ctx.now(), mode);
+  if (found.bare && mode === 'replay') first.queues = begunQueues(ctx.now());
   return {
     ...chosen,
     ...(transfer === undefined ? {} : { transferReason: transfer }),
@@ -147,7 +172,6 @@ export const preflight = async (ctx: Context, migration: StatefulMigration): Pro
     sourcePodLabels: pod.metadata?.labels ?? {},
     sourceContainers: pinnedImages(pod),
     versions: versionsOf(ctx, found, target),
-    // What would be stopped is rehearsed beside its serving source all the same: nobody is to wait for a rehearsal.
-    handoffs: [firstAttempt(migration, 0, source, copy, ctx.now(), rehearsal ? 'replay' : modeOf(chosen.strategy))],
+    handoffs: [first],
   };
 };

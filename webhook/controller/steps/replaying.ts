@@ -6,6 +6,7 @@ import { ShadowError } from '../../api/errors.ts';
 import type { Handoff, Replay, StatefulMigration } from '../../api/migration.ts';
 import type { Context, Session } from '../context.ts';
 import { linkPair } from '../link.ts';
+import { worked } from '../ms2m/beside.ts';
 import { foreignContainer, serves } from '../pods.ts';
 import { isRehearsal, stamp } from '../transition.ts';
 import { recall, sinceLowest, sinceSeen } from './memory.ts';
@@ -129,6 +130,10 @@ const checkHeard = (ctx: Context, handoff: Handoff, side: 'source' | 'copy', ses
 
 export const replaying: StepFunction = async (ctx, migration, handoff) => {
   const { claim, source, copy } = handoff;
+  if (handoff.queues !== undefined) {
+    await checkCopy(ctx, migration, handoff);
+    return (await worked(ctx, migration, handoff, 'Stopping')) ?? enterStep('Attaching');
+  }
   ctx.sidecars.route(claim, uidOfRef(source), uidOfRef(copy));
   await checkCopy(ctx, migration, handoff);
   const session = restoredSession(ctx, handoff);

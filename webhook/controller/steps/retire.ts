@@ -1,6 +1,7 @@
 /** The write that sends the source away. */
 import type { StatefulMigration } from '../../api/migration.ts';
 import type { Context } from '../context.ts';
+import { begunQueues } from '../ms2m/beside.ts';
 import { refOf, serves } from '../pods.ts';
 import { firstAttempt } from '../transition.ts';
 import { afterCopyLost } from './committed.ts';
@@ -27,5 +28,6 @@ export const retire = async (ctx: Context, migration: StatefulMigration): Promis
   // The set must make the very revision that is in memory; the webhook refuses another.
   const revision = shadow.metadata?.labels?.['controller-revision-hash'];
   if (revision !== undefined) next.revision = revision;
+  if (first.queues !== undefined) next.queues = begunQueues(ctx.now());
   return enterStep('Retiring', {}, { others: [next], status: { replacementPod: first.source.name } });
 };

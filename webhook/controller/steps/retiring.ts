@@ -3,6 +3,9 @@ import type { V1Pod } from '@kubernetes/client-node';
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
 import { claimOf } from '../../api/names.ts';
 import type { Context } from '../context.ts';
+import { undone, worked } from '../ms2m/beside.ts';
+import { isBare } from '../ms2m/scene.ts';
+import { broughtHome } from '../ms2m/sequence.ts';
 import { attemptsOf, clonedContainers, isLeaving, podId, uidOf } from '../pods.ts';
 import { proveRestoreWebhook, writeRestoreConfig } from '../restore-config.ts';
 import { stamp } from '../transition.ts';
@@ -10,7 +13,7 @@ import { adopting } from './adopting.ts';
 import { removeImage } from './checkpoint-image.ts';
 import { isSourceDead } from './dead.ts';
 import { LINGER_GRACE_S, unfinished } from './forward.ts';
-import { forget } from './memory.ts';
+import { forget, once } from './memory.ts';
 import { all, enterStep, findPod, type StepFunction, type StepResult, tolerant, wait } from './step.ts';
 import { prepare } from './warming.ts';
 
@@ -79,6 +82,13 @@ export const retiring: StepFunction = async (ctx, migration, handoff) => {
   const left = pod === undefined ? 0 : unfinished(ctx, handoff);
   if (left > 0) return wait(left);
   if (pod !== undefined) return sendAway(ctx, migration, handoff, pod);
+  // The source may have been lost before it could be sent away, and what follows takes its time: the set does not wait.
+  if (handoff.queues !== undefined && next !== undefined && !lost)
+    await once(ctx, handoff, 'room', () => readyForSuccessor(ctx, migration, next));
+  // The copy takes over its source's queue; lost, it leaves that to the pod that comes in its place.
+  const working = lost ? await undone(ctx, migration, handoff, true) : await worked(ctx, migration, handoff);
+  if (working !== undefined) return working;
+  if (lost && isBare(migration)) await broughtHome(ctx, migration, handoff, { undoing: true, alone: true });
   const image = await removeImage(ctx, migration, handoff);
   await clean(ctx, migration, handoff);
   // Its bound counts from when the name is free.

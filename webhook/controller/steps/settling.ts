@@ -2,6 +2,7 @@
 import type { V1Pod } from '@kubernetes/client-node';
 import type { Handoff } from '../../api/migration.ts';
 import type { Context } from '../context.ts';
+import { isBare } from '../ms2m/scene.ts';
 import { serves } from '../pods.ts';
 import { afterCopyLost } from './committed.ts';
 import { unlessDead } from './dead.ts';
@@ -29,6 +30,8 @@ export const settling: StepFunction = async (ctx, migration, handoff) => {
   const { claim, source, copy } = handoff;
   const [sourcePod, copyPod] = [await findPod(ctx, namespace, source), await findPod(ctx, namespace, copy)];
   if (!serves(copyPod, copy)) return afterCopyLost(handoff);
+  // What its source held unsettled goes back to the broker when that is stopped: a parked app holds nothing.
+  if (isBare(migration)) return handoff.mode === 'replay' ? enterStep('Switching') : retire(ctx, migration);
   ctx.sidecars.route(claim, uidOfRef(source), uidOfRef(copy));
   const outstanding = await outstandingAt(ctx, handoff, sourcePod);
   const slow = sinceEntered(ctx, handoff) > TELL_AFTER_MS;

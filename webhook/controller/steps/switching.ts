@@ -88,6 +88,8 @@ export const switching: StepFunction = async (ctx, migration, handoff) => {
   const waiting = await awaitReady(ctx, handoff, copy);
   if (waiting !== undefined) return waiting;
   sinceSeen(ctx, handoff, 'ready');
+  // Without the sidecar nobody would pass on who still comes.
+  if (handoff.queues !== undefined) return retire(ctx, migration);
   const turning = await turnAway(ctx, migration, handoff, copy);
   return turning ?? retire(ctx, migration);
 };

@@ -1,10 +1,14 @@
 /** The checkpoint goes from agent to agent, or by an image. */
+import { worked } from '../ms2m/beside.ts';
 import { podId } from '../pods.ts';
 import { travelsBy } from '../preflight/transfer.ts';
 import { byRegistry } from './checkpoint-image.ts';
 import { enterStep, type StepFunction } from './step.ts';
 
 export const transferring: StepFunction = async (ctx, migration, handoff) => {
+  // The source stands still no longer than its checkpoint takes.
+  const releasing = await worked(ctx, migration, handoff, 'Calling');
+  if (releasing !== undefined) return releasing;
   const mode = travelsBy(migration.spec, handoff);
   if (mode === 'Registry') return byRegistry(ctx, migration, handoff);
   const { claim, source, copy } = handoff;

@@ -8,6 +8,8 @@ import { asShadowError, ShadowError } from '../../api/errors.ts';
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
 import { ANNOTATION, LABEL } from '../../api/names.ts';
 import type { Context } from '../context.ts';
+import { worked } from '../ms2m/beside.ts';
+import { isBare } from '../ms2m/scene.ts';
 import { clonedContainers, imagesOf, isLeaving, isOver, podId, refOf, serves, uidOf } from '../pods.ts';
 import { isFenced } from '../preflight/strategy.ts';
 import { travelsBy } from '../preflight/transfer.ts';
@@ -28,7 +30,8 @@ export const prepare = (ctx: Context, migration: StatefulMigration, handoff: Han
     copy: { namespace: migration.metadata.namespace, name: handoff.copy.name },
     containers: clonedContainers(copy),
     images: imagesOf(copy),
-    fence: isFenced(copy, handoff),
+    // A copy without the sidecar catches up by its own connection.
+    fence: handoff.queues === undefined && isFenced(copy, handoff),
   });
 
 const sourcePod = async (ctx: Context, migration: StatefulMigration, handoff: Handoff): Promise<V1Pod> => {
@@ -51,6 +54,9 @@ const awaitHandler = async (
   const source = refOf(pod, handoff.source);
   if (!waiting || source.ip === undefined) return wait(POLL_MS);
   const refs = { source, copy: refOf(copy, handoff.copy) };
+  // From Parking to Releasing it stands still: not before all else is ready.
+  const working = await worked(ctx, migration, handoff, 'Releasing');
+  if (working !== undefined) return working;
   if (handoff.mode !== 'replay') {
     // From the next step on its users wait.
     await arm(ctx, migration, { ...handoff, ...refs }, pod);
@@ -66,6 +72,7 @@ export const shadowOf = (source: V1Pod, migration: StatefulMigration, handoff: H
     claim: handoff.claim,
     migrationUid: migration.metadata.uid,
     sidecarForm: handoff.sidecarForm ?? 'container',
+    bare: isBare(migration),
     images: Object.fromEntries((migration.status?.sourceContainers ?? []).map(({ name, image }) => [name, image])),
   });
 

@@ -1,0 +1,168 @@
+/** Manifests of the reference implementation, as they are: on a pod with the sidecar, and on one without. */
+import type { V1StatefulSet } from '@kubernetes/client-node';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { apply, getPod, listMigrations, otherNode, waitReady } from '../../scripts/demonstration/kube.ts';
+import { until } from '../../scripts/demonstration/until.ts';
+import { brokerUrl } from '../../scripts/playground/lib.ts';
+import {
+  GROUP,
+  isEnded,
+  KIND,
+  type MigrationSpec,
+  PLURAL,
+  type StatefulMigration,
+  VERSION,
+} from '../../webhook/api/migration.ts';
+import { LABEL } from '../../webhook/api/names.ts';
+import { connectBroker } from '../../webhook/controller/ms2m/amqp.ts';
+import { queuesOf } from '../../webhook/controller/ms2m/queues.ts';
+import type { Ms2mState } from './apps/ms2m/app.ts';
+import { appSet, BROKER } from './support/apps.ts';
+import { type Bed, closeBed, nodeOf, openBed } from './support/bed.ts';
+import { settledLeftovers } from './support/leftovers.ts';
+
+type Told = Ms2mState & { instance: string; hostname: string };
+
+let bed: Bed;
+beforeAll(async () => {
+  bed = await openBed('shadow-test-ms2m');
+});
+afterAll(() => closeBed(bed));
+
+const setOf = (name: string, injected: boolean): V1StatefulSet => {
+  const set = appSet({ topic: name, mode: '', namespace: bed.namespace });
+  const template = set.spec!.template;
+  template.metadata!.labels = { ...template.metadata!.labels, [LABEL.inject]: String(injected) };
+  const [container] = template.spec!.containers;
+  container!.args = ['--max-old-space-size=64', '/app/examples/ms2m.cjs'];
+  const env = { AMQP_URL: BROKER, QUEUE: name, EXCHANGE: `${name}.fanout`, WORK_MS: '5' };
+  container!.env = Object.entries(env).map(([key, value]) => ({ name: key, value }));
+  return set;
+};
+
+/** As the reference's evaluation writes it. */
+const specFor = async (name: string, more: Partial<MigrationSpec> = {}): Promise<MigrationSpec> => ({
+  sourcePod: `${name}-0`,
+  targetNode: await otherNode(bed.kube, await nodeOf(bed, `${name}-0`)),
+  checkpointImageRepository: 'registry.registry.svc.cluster.local:5000/checkpoints',
+  replayCutoffSeconds: 120,
+  messageQueueConfig: { queueName: name, brokerUrl: `${BROKER}/`, exchangeName: `${name}.fanout` },
+  ...more,
+});
+
+const told = (name: string): Promise<Told> =>
+  until(`the state of ${name}-0`, 30_000, async () => {
+    const ip = (await getPod(bed.kube, bed.namespace, `${name}-0`))?.status?.podIP;
+    return (await (await fetch(`http://${ip}:8080/`, { signal: AbortSignal.timeout(2_000) })).json()) as Told;
+  });
+
+/** About 60 a second, until it is stopped; answers how many there were. */
+const produce = async (exchange: string): Promise<() => Promise<number>> => {
+  const channel = await bed.broker.createConfirmChannel();
+  await channel.assertExchange(exchange, 'fanout', { durable: true });
+  let [n, over] = [0, false];
+  const publishing = (async () => {
+    while (!over) {
+      n++;
+      channel.publish(exchange, '', Buffer.from(JSON.stringify({ producer: 'p', n })), { persistent: true });
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 33));
+    }
+    await channel.waitForConfirms();
+    await channel.close();
+  })();
+  return async () => {
+    over = true;
+    await publishing;
+    return n;
+  };
+};
+
+const migration = async (name: string): Promise<StatefulMigration> =>
+  (await listMigrations(bed.kube, bed.namespace)).find(({ metadata }) => metadata.name === name)!;
+
+const applied = async (name: string, spec: MigrationSpec): Promise<StatefulMigration> => {
+  const metadata = { name, namespace: bed.namespace };
+  await apply(bed.kube, [{ apiVersion: `${GROUP}/${VERSION}`, kind: KIND, metadata, spec } as never]);
+  return until(`migration ${name} to end`, 150_000, async () => {
+    const seen = await migration(name);
+    return isEnded(seen) ? seen : undefined;
+  });
+};
+
+const expectMoved = async (name: string, spec: MigrationSpec, strategy: string): Promise<void> => {
+  const before = await told(name);
+  const stop = await produce(`${name}.fanout`);
+  await until('messages', 30_000, async () => (await told(name)).processed > before.processed + 20);
+  const { status } = await applied(name, spec);
+  expect(status?.error).toBeUndefined();
+  expect(status).toMatchObject({ phase: 'Completed', strategy, statefulSetName: name, targetPod: `${name}-0-shadow` });
+  const published = await stop();
+  const after = await until('all messages', 60_000, async () => {
+    const now = await told(name);
+    return (now.last.p ?? 0) >= published ? now : undefined;
+  });
+  expect(after).toMatchObject({
+    instance: before.instance,
+    hostname: `${name}-0`,
+    violations: [],
+    processed: published,
+  });
+  expect(await nodeOf(bed, `${name}-0`)).toBe(spec.targetNode);
+  expect(await settledLeftovers(bed)).toEqual([]);
+};
+
+const expectNothingBeside = async (name: string): Promise<void> => {
+  const broker = await connectBroker(brokerUrl());
+  const { primary, ...beside } = queuesOf(name);
+  expect(await broker.depth(primary)).toMatchObject({ consumers: 1 });
+  for (const queue of Object.values(beside)) expect(await broker.depth(queue), queue).toBeUndefined();
+  await broker.close();
+};
+
+/** Deleted when it has ended: the pod stays what it is. */
+const expectKept = async (name: string): Promise<void> => {
+  const uid = (await getPod(bed.kube, bed.namespace, `${name}-0`))?.metadata?.uid;
+  await bed.kube.custom.deleteNamespacedCustomObject({
+    ...{ group: GROUP, version: VERSION, namespace: bed.namespace, plural: PLURAL, name },
+  });
+  await until(`migration ${name} to be gone`, 20_000, async () => (await migration(name)) === undefined);
+  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  const pod = await getPod(bed.kube, bed.namespace, `${name}-0`);
+  expect(pod?.metadata).toMatchObject({ uid });
+  expect(pod?.metadata?.deletionTimestamp).toBeUndefined();
+};
+
+describe("the reference's manifest, applied as it is,", () => {
+  it('moves a pod without the sidecar by Sequential, exactly; deleted then, it leaves the pod', async () => {
+    await apply(bed.kube, [setOf('bare', false)]);
+    await waitReady(bed.kube, bed.namespace, 'bare-0');
+    expect((await getPod(bed.kube, bed.namespace, 'bare-0'))?.spec?.initContainers).toBeUndefined();
+    await expectMoved('bare', await specFor('bare'), 'Sequential');
+    await expectNothingBeside('bare');
+    await expectKept('bare');
+  });
+
+  it('moves a pod with the sidecar', async () => {
+    await apply(bed.kube, [setOf('with', true)]);
+    await waitReady(bed.kube, bed.namespace, 'with-0');
+    await expectMoved('with', await specFor('with'), 'ShadowPodSwap');
+    await expectKept('with');
+    const shadow = { migrationStrategy: 'ShadowPod', identitySwapMode: 'ExchangeFence' } as const;
+    const { status } = await applied('again', await specFor('with', shadow));
+    expect(status).toMatchObject({ phase: 'Completed', strategy: 'ShadowPodSwap', replacementPod: 'with-0' });
+  });
+
+  it('moves a pod without the sidecar by ShadowPod and ExchangeFence, while it serves, exactly', async () => {
+    const shadow = { migrationStrategy: 'ShadowPod', identitySwapMode: 'ExchangeFence' } as const;
+    await apply(bed.kube, [setOf('beside', false)]);
+    await waitReady(bed.kube, bed.namespace, 'beside-0');
+    await expectMoved('beside', await specFor('beside', shadow), 'ShadowPod');
+    await expectNothingBeside('beside');
+  });
+
+  it('refuses by name what is missing', async () => {
+    const missing = { messageQueueConfig: { queueName: 'bare', brokerUrl: `${BROKER}/` } };
+    const { status } = await applied('partial', await specFor('bare', missing));
+    expect(status?.error?.message).toContain('spec.messageQueueConfig.exchangeName is empty');
+  });
+});
