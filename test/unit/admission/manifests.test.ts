@@ -138,7 +138,11 @@ test('a rehearsal is known to the CRD with all it can find, and a commit of one 
     (of['x-kubernetes-validations'] ?? []).map(({ rule }) => rule);
   // Tried on a real API server in test/cluster/rehearse.test.ts.
   expect(rules(schema)).toEqual([expect.stringMatching(/rehearse.*verdict == 'commit'/)]);
-  expect(rules(spec)).toEqual([expect.stringContaining('dryRun'), expect.stringContaining('oldSelf')]);
+  expect(rules(spec)).toEqual([
+    expect.stringContaining('dryRun'),
+    expect.stringContaining('oldSelf.rehearse'),
+    expect.stringContaining('oldSelf.abort'),
+  ]);
 });
 
 test('the two of a kind are spread over nodes at each rollout anew, and made again soon when their node dies', () => {
