@@ -24,10 +24,16 @@ export const loadImages = async (parts: Parts, say: Say): Promise<void> => {
   say('images are on both nodes');
 };
 
-/** Pods of ours that run another build of our image than the nodes have: its name is the same for all builds. */
+/**
+ * Pods of ours that run another build of our image than the nodes have: its name is the same for all builds. By which of its
+ * names an image runs is said by the spec alone; the status may have another one.
+ */
 export const stalePods = (pods: readonly V1Pod[], image: string, id: string): string[] =>
   pods
-    .filter(({ status }) => status?.containerStatuses?.some((of) => of.image === image && of.imageID !== id) ?? false)
+    .filter(({ spec, status }) => {
+      const ours = spec?.containers.filter((of) => of.image === image).map(({ name }) => name);
+      return status?.containerStatuses?.some(({ name, imageID }) => ours?.includes(name) && imageID !== id) ?? false;
+    })
     .map(({ metadata }) => metadata?.name ?? '');
 
 const restartStale = async (say: Say): Promise<void> => {

@@ -118,6 +118,7 @@ export class Rest {
     const options = await this.options('GET', path, { ...query, watch: 'true' }, this.watches);
     await new Promise<void>((resolve, reject) => {
       const call = request({ ...options, signal, timeout: idleMs }, (response) => {
+        response.on('error', reject);
         const status = response.statusCode ?? 0;
         if (status !== 200) {
           let text = '';
@@ -136,8 +137,9 @@ export class Rest {
             call.destroy(error instanceof Error ? error : new Error(String(error)));
           }
         });
+        // It passes on the error of what it reads (Node.js 16 and later), which nobody would hear.
+        lines.on('error', reject);
         lines.on('close', resolve);
-        response.on('error', reject);
       });
       call.on('timeout', () => call.destroy(new Error(`watch silent for ${idleMs} ms`)));
       call.on('error', reject);

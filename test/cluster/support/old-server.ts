@@ -47,12 +47,13 @@ export const oldServer = async (bed: Bed, gitVersion: string, scratch: string): 
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const kubeconfig = join(scratch, 'old.json');
+  const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   writeFileSync(
     kubeconfig,
     JSON.stringify({
       apiVersion: 'v1',
       kind: 'Config',
-      clusters: [{ name: 'old', cluster: { server: `http://127.0.0.1:${(server.address() as AddressInfo).port}` } }],
+      clusters: [{ name: 'old', cluster: { server: address, 'insecure-skip-tls-verify': true } }],
       users: [{ name: 'old', user: {} }],
       contexts: [{ name: 'old', context: { cluster: 'old', user: 'old', namespace: bed.namespace } }],
       'current-context': 'old',

@@ -100,7 +100,9 @@ test('libraries are found by the path the loader looks for; the kernel has no fi
 test('only pods that run another build of our own image are stale', () => {
   const pod = (name: string, image: string, imageID: string) => ({
     metadata: { name },
-    status: { containerStatuses: [{ name: 'c', image, imageID, ready: true, restartCount: 0 }] },
+    spec: { containers: [{ name: 'c', image }] },
+    // Tagged once more, it is told by that name.
+    status: { containerStatuses: [{ name: 'c', image: 'x:0.2.0', imageID, ready: true, restartCount: 0 }] },
   });
   const pods = [pod('old', 'x:dev', 'sha256:1'), pod('new', 'x:dev', 'sha256:2'), pod('other', 'y:1', 'sha256:1')];
   expect(stalePods([...pods, { metadata: { name: 'pending' } }], 'x:dev', 'sha256:2')).toEqual(['old']);
