@@ -1,6 +1,7 @@
 /** What keeps this node from checkpointing and restoring, for `kubectl shadow check`. Nothing is changed. */
 import type { AgentResponse } from '../api/agent.ts';
 import { facts } from './facts.ts';
+import { namesIn } from './files.ts';
 import { CommandError, type Node } from './node.ts';
 import { hasHandler } from './setup/config.ts';
 import { dump, findContainerd } from './setup/containerd.ts';
@@ -37,13 +38,21 @@ const handlerConfigured = async (node: Node): Promise<boolean | undefined> => {
   }
 };
 
+/** One that is being removed has a dot before its name (files.ts). */
+const claims = async (node: Node): Promise<string[]> => {
+  const { staged, checkpoints } = node.layout;
+  const names = await Promise.all([staged, checkpoints].map((directory) => namesIn(node.at(directory))));
+  return [...new Set(names.flat())].filter((name) => !name.startsWith('.'));
+};
+
 /** `checkpointApi`: why the kubelet's checkpoint API can't be used; empty: it can. */
 export const examine = async (node: Node, checkpointApi: () => Promise<string>): Promise<AgentResponse<'examine'>> => {
-  const [known, criu, handler, kubelet] = await Promise.all([
+  const [known, criu, handler, kubelet, held] = await Promise.all([
     facts(node),
     criuCheck(node),
     handlerConfigured(node),
     checkpointApi(),
+    claims(node),
   ]);
   return {
     ...known,
@@ -51,6 +60,7 @@ export const examine = async (node: Node, checkpointApi: () => Promise<string>):
     criuCheck: known.criu === '' ? '' : criu,
     ...(handler === undefined ? {} : { handlerConfigured: handler }),
     checkpointApi: kubelet.slice(0, TEXT_LIMIT),
+    claims: held,
     now: Date.now(),
   };
 };

@@ -54,6 +54,8 @@ export const AGENT_CALLS = {
       handlerConfigured: z.boolean().optional(),
       /** Why the kubelet's checkpoint API can't be used. */
       checkpointApi: z.string(),
+      /** Claims that have files here. Absent: an agent of 0.1. */
+      claims: z.array(z.string()).optional(),
       /** The node's clock when it had all of this, milliseconds since 1970. */
       now: z.number(),
     }),

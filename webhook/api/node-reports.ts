@@ -13,12 +13,14 @@ export const REWRITE_MS = 300_000;
 /** Older ones say nothing any more. */
 export const STALE_MS = 3 * REWRITE_MS;
 
-const Found = AGENT_CALLS.examine.response.omit({ node: true, cpuFlags: true, freeBytes: true, now: true }).extend({
-  /** Index into `cpus`: nodes of one kind have the same flags. */
-  cpu: z.number().int(),
-  /** How far the node's clock is ahead of the controller's, milliseconds; 0 if no difference can be told. */
-  aheadMs: z.number(),
-});
+const Found = AGENT_CALLS.examine.response
+  .omit({ node: true, cpuFlags: true, freeBytes: true, claims: true, now: true })
+  .extend({
+    /** Index into `cpus`: nodes of one kind have the same flags. */
+    cpu: z.number().int(),
+    /** How far the node's clock is ahead of the controller's, milliseconds; 0 if no difference can be told. */
+    aheadMs: z.number(),
+  });
 
 const Entry = z.object({
   node: z.string(),

@@ -113,7 +113,7 @@ const main = async (): Promise<void> => {
   leading = lead({ epoch, cluster, agents, hub, home: namespace, probeImage, log, measures: measuresOf(registry) });
   await leading.start();
   await takeService(cluster, namespace, me);
-  survey = new Survey({ cluster, agents, write: reportWriter(rest, namespace), onError });
+  survey = new Survey({ cluster, agents, epoch, write: reportWriter(rest, namespace), onError });
   survey.start();
 };
 

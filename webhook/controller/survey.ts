@@ -1,4 +1,7 @@
-/** The leader asks every agent what its node is, and writes down what it heard for `kubectl shadow check` to read. */
+/**
+ * The leader asks every agent what its node is, and writes down what it heard for `kubectl shadow check` to read. What is left on
+ * a node of a migration that has ended (the node was dead then) is removed.
+ */
 import type { V1Node } from '@kubernetes/client-node';
 import type { AgentResponse } from '../api/agent.ts';
 import { asShadowError } from '../api/errors.ts';
@@ -20,6 +23,7 @@ interface Heard {
   node: string;
   entry: NodeEntry;
   flags: readonly string[];
+  claims: readonly string[];
 }
 
 /** What a clock that showed `theirs` at some time between `sent` and `received` is ahead of ours at the least. Pure. */
@@ -30,17 +34,29 @@ const nameOf = (node: V1Node): string => node.metadata?.name ?? '';
 /** The agent runs on no other. */
 const isLinux = ({ metadata }: V1Node): boolean => metadata?.labels?.['kubernetes.io/os'] !== 'windows';
 
-const foundOf = ({ node: _node, cpuFlags: _flags, freeBytes: _free, now: _now, ...rest }: Examination) => rest;
+const foundOf = ({
+  node: _node,
+  cpuFlags: _flags,
+  freeBytes: _free,
+  claims: _claims,
+  now: _now,
+  ...rest
+}: Examination) => rest;
 
 const hear = async (agents: Agents, node: string, now: () => number): Promise<Heard> => {
   const sent = now();
   try {
     const told = await agents.of(node).examine({});
     const aheadMs = aheadOf(told.now, sent, now());
-    return { node, entry: { node, found: { ...foundOf(told), cpu: 0, aheadMs } }, flags: told.cpuFlags };
+    return {
+      node,
+      entry: { node, found: { ...foundOf(told), cpu: 0, aheadMs } },
+      flags: told.cpuFlags,
+      claims: told.claims ?? [],
+    };
   } catch (error) {
     const { code, message } = asShadowError(error);
-    return { node, entry: { node, error: { code, message: message.slice(0, 500) } }, flags: [] };
+    return { node, entry: { node, error: { code, message: message.slice(0, 500) } }, flags: [], claims: [] };
   }
 };
 
@@ -57,18 +73,17 @@ const together = (heard: readonly Heard[], at: number): NodeReports => {
   return { at: stamp(at), cpus, nodes };
 };
 
-/** Every node, by name. */
-export const surveyed = async (
-  nodes: readonly V1Node[],
-  agents: Agents,
-  now: () => number = Date.now,
-): Promise<NodeReports> => {
+const hearAll = async (nodes: readonly V1Node[], agents: Agents, now: () => number): Promise<Heard[]> => {
   const names = nodes.filter(isLinux).map(nameOf).sort();
   const heard: Heard[] = [];
   for (let from = 0; from < names.length; from += AT_ONCE)
     heard.push(...(await Promise.all(names.slice(from, from + AT_ONCE).map((name) => hear(agents, name, now)))));
-  return together(heard, now());
+  return heard;
 };
+
+/** Every node, by name. */
+export const surveyed = async (nodes: readonly V1Node[], agents: Agents, now = Date.now): Promise<NodeReports> =>
+  together(await hearAll(nodes, agents, now), now());
 
 /** What makes another report of it: not the time, and of the clocks no more than whole seconds. */
 const gistOf = ({ cpus, nodes }: NodeReports): string =>
@@ -87,6 +102,8 @@ const isMoving = (migration: StatefulMigration): boolean =>
 export interface SurveyOptions {
   cluster: Pick<Cluster, 'nodes' | 'migrations'>;
   agents: Agents;
+  /** Of the leader. */
+  epoch: number;
   write(reports: NodeReports): Promise<void>;
   onError(error: unknown): void;
 }
@@ -107,7 +124,9 @@ export class Survey {
   async look(now: () => number = Date.now): Promise<void> {
     const { cluster, agents, write } = this.options;
     if (cluster.migrations().some(isMoving)) return;
-    const reports = await surveyed(await cluster.nodes(), agents, now);
+    const heard = await hearAll(await cluster.nodes(), agents, now);
+    await this.removeLeftovers(heard);
+    const reports = together(heard, now());
     const gist = gistOf(reports);
     if (gist === this.gist && now() - this.written < REWRITE_MS) return;
     await write(reports);
@@ -122,6 +141,16 @@ export class Survey {
   /** An agent has come or gone. Many at once are one look, and none puts it off. */
   soon(): void {
     if (Number.isFinite(this.due) && this.due - performance.now() > SOON_MS) this.lookAfter(SOON_MS);
+  }
+
+  /** A claim is made by this leader alone, of a migration it knows. */
+  private async removeLeftovers(heard: readonly Heard[]): Promise<void> {
+    const { cluster, agents, epoch, onError } = this.options;
+    const kept = cluster.migrations().flatMap((each) => (isEnded(each) ? [] : [`${each.metadata.uid}-`]));
+    for (const { entry, claims } of heard)
+      for (const claim of claims)
+        if (!kept.some((prefix) => claim.startsWith(prefix)))
+          await agents.of(entry.node).clean({ claim, epoch }).catch(onError);
   }
 
   private lookAfter(ms: number): void {

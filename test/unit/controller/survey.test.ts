@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { AgentClient, AgentResponse } from '../../../webhook/api/agent.ts';
+import type { AgentClient, AgentRequest, AgentResponse } from '../../../webhook/api/agent.ts';
 import { ShadowError } from '../../../webhook/api/errors.ts';
 import { type NodeReports, parseReports, REWRITE_MS } from '../../../webhook/api/node-reports.ts';
 import type { Agents } from '../../../webhook/controller/context.ts';
@@ -11,11 +11,16 @@ const told = (node: string, change: Partial<AgentResponse<'examine'>> = {}): Age
   ...{ node, arch: 'x64', kernel: '6', containerd: '2.3.7', runc: '1.4.3', criu: '4.2.1', cpuFlags: ['avx', 'sse'] },
   ...{ freeBytes: 1e12, handlerInstalled: true, criuCheck: '', checkpointApi: '', now: 1_000, ...change },
 });
+const cleaned: string[] = [];
 const agentsOf = (answers: Record<string, () => AgentResponse<'examine'>>): Agents => ({
   of: (node) => {
     const answer = answers[node];
     if (answer === undefined) throw new ShadowError('SHADOW_E_AGENT_UNREACHABLE', `${node}: no agent runs there`);
-    return { examine: async () => answer() } as unknown as AgentClient;
+    const clean = async ({ claim, epoch }: AgentRequest<'clean'>) => {
+      if (claim === 'stuck-0') throw new Error('busy');
+      cleaned.push(`${node} ${claim} ${epoch}`);
+    };
+    return { examine: async () => answer(), clean } as unknown as AgentClient;
   },
   url: (node) => node,
 });
@@ -51,6 +56,7 @@ describe('a survey', () => {
     const survey = new Survey({
       cluster: { nodes: async () => world.kubeNodes, migrations: () => [...world.migrations.values()] },
       agents,
+      epoch: 7,
       write: async (reports) => void written.push(reports),
       onError: () => {},
     });
@@ -88,6 +94,25 @@ describe('a survey', () => {
     expect(written).toHaveLength(1);
   });
 
+  it('removes what is left of migrations that have ended or are gone, and nothing of others', async () => {
+    const world = new World();
+    world.migrate('m1');
+    world.migrate('m2');
+    const [running, ended] = [...world.migrations.values()].map(({ metadata }) => metadata.uid);
+    world.change('m2', (migration) => {
+      migration.status = { phase: 'Failed', completionTime: '2026-11-30T00:00:00Z' };
+    });
+    const claims = ['stuck-0', `${running}-0`, `${running}-1-2`, `${ended}-0`, 'gone-0', 'gone-1-123'];
+    cleaned.length = 0;
+    const { written, look } = surveying(
+      world,
+      agentsOf({ one: () => told('one'), two: () => told('two', { claims }) }),
+    );
+    await look(1_000);
+    expect(cleaned).toEqual([`two ${ended}-0 7`, 'two gone-0 7', 'two gone-1-123 7']);
+    expect(JSON.stringify(written)).not.toContain('gone');
+  });
+
   it('tries again what could not be written', async () => {
     const world = new World();
     let failures = 1;
@@ -95,6 +120,7 @@ describe('a survey', () => {
     const survey = new Survey({
       cluster: { nodes: async () => world.kubeNodes, migrations: () => [] },
       agents: agentsOf({ one: () => told('one'), two: () => told('two') }),
+      epoch: 7,
       write: async (reports) => {
         if (failures-- > 0) throw new Error('no');
         written.push(reports);
