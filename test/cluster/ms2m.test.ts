@@ -29,6 +29,14 @@ beforeAll(async () => {
 });
 afterAll(() => closeBed(bed));
 
+/** What a killed run has left would be this one's. */
+const forgotten = async (name: string): Promise<void> => {
+  const channel = await bed.broker.createChannel();
+  for (const queue of [...Object.values(queuesOf(name)), `ms2m.control.${name}-0`]) await channel.deleteQueue(queue);
+  await channel.deleteExchange(`${name}.fanout`);
+  await channel.close();
+};
+
 const setOf = (name: string, injected: boolean): V1StatefulSet => {
   const set = appSet({ topic: name, mode: '', namespace: bed.namespace });
   const template = set.spec!.template;
@@ -38,6 +46,12 @@ const setOf = (name: string, injected: boolean): V1StatefulSet => {
   const env = { AMQP_URL: BROKER, QUEUE: name, EXCHANGE: `${name}.fanout`, WORK_MS: '5' };
   container!.env = Object.entries(env).map(([key, value]) => ({ name: key, value }));
   return set;
+};
+
+const deploy = async (name: string, injected: boolean): Promise<void> => {
+  await forgotten(name);
+  await apply(bed.kube, [setOf(name, injected)]);
+  await waitReady(bed.kube, bed.namespace, `${name}-0`);
 };
 
 /** As the reference's evaluation writes it. */
@@ -134,8 +148,7 @@ const expectKept = async (name: string): Promise<void> => {
 
 describe("the reference's manifest, applied as it is,", () => {
   it('moves a pod without the sidecar by Sequential, exactly; deleted then, it leaves the pod', async () => {
-    await apply(bed.kube, [setOf('bare', false)]);
-    await waitReady(bed.kube, bed.namespace, 'bare-0');
+    await deploy('bare', false);
     expect((await getPod(bed.kube, bed.namespace, 'bare-0'))?.spec?.initContainers).toBeUndefined();
     await expectMoved('bare', await specFor('bare'), 'Sequential');
     await expectNothingBeside('bare');
@@ -143,8 +156,7 @@ describe("the reference's manifest, applied as it is,", () => {
   });
 
   it('moves a pod with the sidecar', async () => {
-    await apply(bed.kube, [setOf('with', true)]);
-    await waitReady(bed.kube, bed.namespace, 'with-0');
+    await deploy('with', true);
     await expectMoved('with', await specFor('with'), 'ShadowPodSwap');
     await expectKept('with');
     const shadow = { migrationStrategy: 'ShadowPod', identitySwapMode: 'ExchangeFence' } as const;
@@ -154,8 +166,7 @@ describe("the reference's manifest, applied as it is,", () => {
 
   it('moves a pod without the sidecar by ShadowPod and ExchangeFence, while it serves, exactly', async () => {
     const shadow = { migrationStrategy: 'ShadowPod', identitySwapMode: 'ExchangeFence' } as const;
-    await apply(bed.kube, [setOf('beside', false)]);
-    await waitReady(bed.kube, bed.namespace, 'beside-0');
+    await deploy('beside', false);
     await expectMoved('beside', await specFor('beside', shadow), 'ShadowPod');
     await expectNothingBeside('beside');
   });
