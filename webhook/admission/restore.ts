@@ -132,11 +132,13 @@ const shadowMeta = (source: V1Pod, migrationUid: string, name: string): V1Object
  * that admission adds no second one and its mounts stay where they were.
  */
 export const shadowPod = (source: V1Pod, target: RestoreTarget & { migrationUid: string; name?: string }): V1Pod => {
-  const bare: V1Pod = {
+  const spec = without(source.spec!, 'nodeName', 'ephemeralContainers');
+  const alone: V1Pod = {
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: shadowMeta(source, target.migrationUid, target.name ?? shadowName(source.metadata!.name!)),
-    spec: without(source.spec!, 'nodeName', 'ephemeralContainers'),
+    // Two that consume by the MS2M protocol are told apart by their host names; one with the sidecar is to see no change.
+    spec: target.bare ? without(spec, 'hostname') : spec,
   };
-  return asRestoreTarget(bare, target, 'omit');
+  return asRestoreTarget(alone, target, 'omit');
 };
