@@ -477,9 +477,12 @@ describe('a pod without the sidecar', () => {
       await agent.arm(request);
       await agent.cut({ ...request, resume });
       await agent.send({ ...claim, pod, target: { url: '', node: on.node.name } });
-      const restored = { ...claim, copy, oldIP: pod.ip, freezeGeneration: 1, timeoutMs: 20_000 };
+      const asked = { ...claim, copy, oldIP: pod.ip, freezeGeneration: 1, timeoutMs: 20_000 };
+      const restored = resume ? { ...asked, hostname: copy.name } : asked;
       expect((await agent.restore(restored)).containers).toEqual([{ name: 'app', id: container.id }]);
       expect(await up).toBe(0);
+      const pid = readFileSync(join(container.bundle, 'init.pid'), 'utf8');
+      expect(sh(`nsenter --target ${pid} --uts hostname`).trim()).toBe(resume ? 'bare-0-shadow' : 'bare-0');
       await until(async () => /^connected E/.test((await stateOf(copy)).external));
       expect(heard.get(pod.ip)?.ended).toBe('');
       expect(rulesIn(copy).includes('shadow_fence')).toBe(!resume);

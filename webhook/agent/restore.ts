@@ -68,6 +68,8 @@ const stage = async (node: Node, request: AgentRequest<'restore'>, names: readon
   await unpackVolumes(node, request.copy.uid, directory);
   await writeWhole(node.at(join(directory, CLAIM_FILE.copy)), `${request.copy.uid}\n`);
   await writeWhole(node.at(join(directory, STAGED.oldIP)), `${request.oldIP}\n`);
+  if (request.hostname !== undefined)
+    await writeWhole(node.at(join(directory, STAGED.hostname)), `${request.hostname}\n`);
   await writeWhole(node.at(join(directory, STAGED.ready)), '');
 };
 

@@ -175,6 +175,8 @@ export const AGENT_CALLS = {
       oldIP: z.string(),
       freezeGeneration: z.number().int(),
       timeoutMs: z.number().int(),
+      /** What gethostname() is to answer; absent: as in the checkpoint. */
+      hostname: z.string().max(63).optional(),
     }),
     response: z.object({ containers: z.array(z.object({ name: z.string(), id: z.string() })), ms: z.number() }),
   },

@@ -12,6 +12,7 @@
  *   copy                    uid of the only pod that may take it
  *   fenced, locked          written by the handler: the pod's network has these rules
  *   oldip                   IP of the source pod at the cut
+ *   hostname                what the restored processes are to take for the host's name; absent: as in the checkpoint
  *   READY                   written last, by rename: all images are there
  *   CANCEL                  written by an abort: the wait ends, the create fails
  *   <container>/checkpoint/ CRIU images
@@ -30,6 +31,7 @@ export const STAGED = {
   containers: 'containers',
   waiting: 'waiting',
   oldIP: 'oldip',
+  hostname: 'hostname',
   ready: 'READY',
   cancel: 'CANCEL',
   restored: 'restored',

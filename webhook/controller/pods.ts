@@ -78,3 +78,6 @@ export const refOf = (pod: V1Pod, ref: PodRef): PodRef => ({
 /** Every claim this handoff has ever used, newest first. */
 export const attemptsOf = (handoff: Handoff): number[] =>
   Array.from({ length: handoff.attempt }, (_, index) => handoff.attempt - index);
+
+/** As the kubelet makes it of a pod's name (RFC 1123: 63 characters). */
+export const hostnameOf = (name: string): string => name.slice(0, 63).replace(/[-.]+$/, '');

@@ -1,6 +1,7 @@
 /** The handler restores; the agent proves which containers it made. */
 import { ShadowError } from '../../api/errors.ts';
-import { foreignContainer, podId, serves } from '../pods.ts';
+import { isBare } from '../ms2m/scene.ts';
+import { foreignContainer, hostnameOf, podId, serves } from '../pods.ts';
 import { enterStep, findPod, type StepFunction } from './step.ts';
 
 const RESTORE_MS = 25_000;
@@ -15,6 +16,8 @@ export const restoring: StepFunction = async (ctx, migration, handoff) => {
     oldIP: source.ip ?? '',
     freezeGeneration: freezeGeneration ?? 0,
     timeoutMs: RESTORE_MS,
+    // By it an app that follows the control protocol finds its queue; one with the sidecar is to see no change.
+    ...(isBare(migration) ? { hostname: hostnameOf(copy.name) } : {}),
   });
   const pod = await findPod(ctx, namespace, copy);
   if (!serves(pod, copy)) throw new ShadowError('SHADOW_E_RESTORE', `pod ${copy.name} is gone`);
