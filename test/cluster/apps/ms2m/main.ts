@@ -1,13 +1,10 @@
 /** The app that follows the control protocol, in a pod: AMQP_URL, QUEUE, EXCHANGE, PREFETCH, WORK_MS; GET on PORT tells its state. */
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { hostname } from 'node:os';
 import { Ms2mApp } from './app.ts';
 
 const { AMQP_URL = '', QUEUE = '', EXCHANGE = '', PREFETCH = '50', WORK_MS = '10', PORT = '8080' } = process.env;
-
-/** The copy's is another one, and this process does not start again; gethostname() would go on telling its source's. */
-const hostname = (): string => readFileSync('/etc/hostname', 'utf8').trim();
 
 const app = new Ms2mApp({
   url: AMQP_URL,
@@ -18,6 +15,7 @@ const app = new Ms2mApp({
   delayMs: Number(WORK_MS),
   reconnectMs: 3_000,
   pollMs: 100,
+  // The copy's is another one, and this process does not start again.
   pod: hostname,
 });
 /** Of this memory: another one is another process that has begun anew. */
