@@ -44,20 +44,36 @@ export const atMoment = async (
     fired = migration;
     act(migration);
   };
-  const list = (await bed.kube.custom.listNamespacedCustomObject({
-    group: GROUP,
-    version: VERSION,
-    namespace: bed.namespace,
-    plural: PLURAL,
-  })) as { metadata: { resourceVersion: string }; items: StatefulMigration[] };
-  for (const { metadata } of list.items) known.add(metadata.uid);
-  const controller = await new Watch(bed.kube.config).watch(
-    path,
-    { resourceVersion: list.metadata.resourceVersion },
-    (_type, object: StatefulMigration) => see(object),
-    () => undefined,
-  );
-  return { fired: () => fired, disarm: () => controller.abort() };
+  const listed = async () =>
+    (await bed.kube.custom.listNamespacedCustomObject({
+      group: GROUP,
+      version: VERSION,
+      namespace: bed.namespace,
+      plural: PLURAL,
+    })) as { metadata: { resourceVersion: string }; items: StatefulMigration[] };
+  let over = false;
+  let controller: AbortController | undefined;
+  const watch = async (resourceVersion: string): Promise<void> => {
+    const onEvent = (_type: string, object: StatefulMigration) => see(object);
+    controller = await new Watch(bed.kube.config).watch(path, { resourceVersion }, onEvent, () => void again());
+  };
+  // The API server ends watches as it likes.
+  const again = async (): Promise<void> => {
+    if (over || fired) return;
+    const { metadata, items } = await listed();
+    for (const item of items) see(item);
+    await watch(metadata.resourceVersion);
+  };
+  const { metadata, items } = await listed();
+  for (const item of items) known.add(item.metadata.uid);
+  await watch(metadata.resourceVersion);
+  return {
+    fired: () => fired,
+    disarm: () => {
+      over = true;
+      controller?.abort();
+    },
+  };
 };
 
 /** As `kubectl shadow abort` does, without its start-up time. */
