@@ -193,7 +193,8 @@ it('made anew, the pod has the sidecar of this version', async (context) => {
   await expect.poll(async () => (await sidecarOf(POD)).version, { timeout: 60_000 }).toBe(OWN);
   await waitReady(bed.kube, bed.namespace, POD);
   const { stderr } = await shadow('upgrade');
-  expect(stderr).not.toContain('CAN BE MIGRATED');
+  expect(stderr).toContain('kubectl-shadow is ready');
+  expect(stderr).not.toContain(POD);
 });
 
 it('an older sidecar is refused by name, and its pod left alone', async (context) => {
