@@ -14,6 +14,8 @@ const NOT_SENT = 'Nothing had to be: nothing was sent to the cluster.';
 const NOT_BEGUN = 'Nothing had to be: it is refused before anything is touched, and the pod runs on.';
 const UNDONE =
   'All of it: the copy and its traces are removed, and the source serves with the memory and the broker connections it had. In the second half of a migration (the shadow becomes the new pod of the old name) the shadow goes on serving, and it is tried again.';
+/** Of what preflight asks, and a later step may meet all the same. */
+const BY_THEN = `In preflight: nothing had to be. Later: ${UNDONE[0]!.toLowerCase()}${UNDONE.slice(1)}`;
 const NO_POD = 'Nothing had to be: no pod of yours was touched.';
 
 export const PAGE: Record<ErrorCode, Page> = {
@@ -178,7 +180,7 @@ export const PAGE: Record<ErrorCode, Page> = {
   SHADOW_E_QUEUE: {
     happened:
       'Of a pod without the sidecar. The message says which queue is not as it must be: it is not there, has other consumers, is a quorum or an exclusive one, or the broker refuses what the migration needs to do with it.',
-    putBack: `In preflight: nothing had to be. Later: ${UNDONE[0]!.toLowerCase()}${UNDONE.slice(1)} The queues are as they were.`,
+    putBack: `${BY_THEN} The queues are as they were.`,
     more: 'What the app and its queue must be like: [ms2m.md](ms2m.md). With the sidecar none of it is asked.',
   },
   SHADOW_E_CONTROL: {
@@ -196,12 +198,12 @@ export const PAGE: Record<ErrorCode, Page> = {
   SHADOW_E_REGISTRY: {
     happened:
       'The message names node and registry and says how it failed: no answer, a certificate that nobody trusts, or what the registry itself says. Both nodes must reach it: before anything is touched, the source begins an upload and calls it off, the target asks for an image.',
-    putBack: `In preflight: nothing had to be. Later: ${UNDONE[0]!.toLowerCase()}${UNDONE.slice(1)}`,
+    putBack: BY_THEN,
     more: 'The CA of a private registry goes into ConfigMap `shadow-registry-ca`, key `ca.crt`, beside the migration. See [transfers.md](transfers.md).',
   },
   SHADOW_E_REGISTRY_ACCESS: {
     happened: 'The registry answered 401 or 403, or the credentials could not be read.',
-    putBack: `In preflight: nothing had to be. Later: ${UNDONE[0]!.toLowerCase()}${UNDONE.slice(1)}`,
+    putBack: BY_THEN,
     more: 'They must allow pull and push in the repository, and delete if the image is to be removed afterwards. A Secret of another name is named by the annotation `shadow.ms2m.io/registry-secret` of the migration, and the controller must be given the right to read it: see [transfers.md](transfers.md).',
   },
   SHADOW_E_REHEARSAL: {

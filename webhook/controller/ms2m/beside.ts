@@ -9,11 +9,8 @@ import { type StepResult, wait } from '../steps/step.ts';
 import { stamp } from '../transition.ts';
 import { beforeStopping, following, type Ms2mStep, type Progress, type TakeOver, undoing } from './plan.ts';
 import { controlQueueOf } from './queues.ts';
-import { disobeyed, OBEYS_WITHIN_MS, sceneOf } from './scene.ts';
+import { disobeyed, HOME_WITHIN_MS, OBEYS_WITHIN_MS, sceneOf } from './scene.ts';
 import { perform } from './steps.ts';
-
-/** An app that is not to be brought home for so long is left where it is: nobody is there any more. */
-const HOME_WITHIN_MS = 20_000;
 
 export const begunQueues = (at: number): QueueProgress => ({ step: 'Binding', at: stamp(at) });
 

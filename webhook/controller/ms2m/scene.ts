@@ -11,6 +11,8 @@ const SETTLE_MS = 250;
 
 /** An app that does not do as it is told for so long does not listen. */
 export const OBEYS_WITHIN_MS = 8_000;
+/** One that is not to be brought home for so long (it is gone, or never left) is left where it is. */
+export const HOME_WITHIN_MS = 20_000;
 
 export const disobeyed = ({ source, queues }: Pick<Scene, 'source' | 'queues'>): ShadowError =>
   new ShadowError('SHADOW_E_CONTROL', `${source} has not left ${queues.primary} when it was told to`);

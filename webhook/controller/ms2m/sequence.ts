@@ -7,11 +7,8 @@ import type { Context } from '../context.ts';
 import { queueConfigOf } from '../preflight/ms2m.ts';
 import { sinceEntered } from '../steps/step.ts';
 import { controlQueueOf } from './queues.ts';
-import { disobeyed, OBEYS_WITHIN_MS, sceneOf } from './scene.ts';
+import { disobeyed, HOME_WITHIN_MS, OBEYS_WITHIN_MS, sceneOf } from './scene.ts';
 import { perform } from './steps.ts';
-
-/** An app that is not to be brought home for so long (it is gone, or never left) is left where it is. */
-const HOME_WITHIN_MS = 20_000;
 
 /** True once the source's app stands still between two messages. Throws SHADOW_E_CONTROL. */
 export const parked = async (ctx: Context, migration: StatefulMigration, handoff: Handoff): Promise<boolean> => {
