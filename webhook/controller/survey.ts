@@ -60,7 +60,7 @@ const hear = async (agents: Agents, node: string, now: () => number): Promise<He
   }
 };
 
-const together = (heard: readonly Heard[], at: number): NodeReports => {
+export const together = (heard: readonly Heard[], at: number): NodeReports => {
   const cpus: string[][] = [];
   const indexOf = new Map<string, number>();
   const nodes = heard.map(({ entry, flags }): NodeEntry => {
@@ -73,17 +73,14 @@ const together = (heard: readonly Heard[], at: number): NodeReports => {
   return { at: stamp(at), cpus, nodes };
 };
 
-const hearAll = async (nodes: readonly V1Node[], agents: Agents, now: () => number): Promise<Heard[]> => {
+/** Every node, by name. */
+export const hearAll = async (nodes: readonly V1Node[], agents: Agents, now: () => number): Promise<Heard[]> => {
   const names = nodes.filter(isLinux).map(nameOf).sort();
   const heard: Heard[] = [];
   for (let from = 0; from < names.length; from += AT_ONCE)
     heard.push(...(await Promise.all(names.slice(from, from + AT_ONCE).map((name) => hear(agents, name, now)))));
   return heard;
 };
-
-/** Every node, by name. */
-export const surveyed = async (nodes: readonly V1Node[], agents: Agents, now = Date.now): Promise<NodeReports> =>
-  together(await hearAll(nodes, agents, now), now());
 
 /** What makes another report of it: not the time, and of the clocks no more than whole seconds. */
 const gistOf = ({ cpus, nodes }: NodeReports): string =>

@@ -3,7 +3,7 @@ import type { AgentClient, AgentRequest, AgentResponse } from '../../../webhook/
 import { ShadowError } from '../../../webhook/api/errors.ts';
 import { type NodeReports, parseReports, REWRITE_MS } from '../../../webhook/api/node-reports.ts';
 import type { Agents } from '../../../webhook/controller/context.ts';
-import { aheadOf, Survey, surveyed } from '../../../webhook/controller/survey.ts';
+import { aheadOf, hearAll, Survey, together } from '../../../webhook/controller/survey.ts';
 import { World } from './world.ts';
 import { nodeOf } from './world-agents.ts';
 
@@ -33,7 +33,8 @@ describe('a survey', () => {
       b: () => told('b'),
       c: () => told('c', { cpuFlags: ['sse'] }),
     });
-    const reports = await surveyed(['c', 'a', 'b', 'd'].map(nodeOf).concat(windows), agents, () => 1_000);
+    const nodes = ['c', 'a', 'b', 'd'].map(nodeOf).concat(windows);
+    const reports = together(await hearAll(nodes, agents, () => 1_000), 1_000);
     expect(reports.cpus).toEqual([['avx', 'sse'], ['sse']]);
     expect(reports.nodes.map(({ node, found }) => [node, found?.cpu])).toEqual([
       ['a', 0],
