@@ -1,7 +1,8 @@
 /** Where in the cluster kubectl-shadow is installed: found by what it has registered, so that no command need be told. */
-import { INJECT_WEBHOOK_CONFIG, NAMESPACE } from '../webhook/api/names.ts';
+import { INJECT_WEBHOOK_CONFIG, NAMESPACE, NODE_REPORTS } from '../webhook/api/names.ts';
+import { type NodeReports, parseReports, REPORTS_KEY } from '../webhook/api/node-reports.ts';
 import { type Api, ApiError, listAll } from './api.ts';
-import type { Meta, WebhookConfiguration } from './kinds.ts';
+import type { Meta, Pod, WebhookConfiguration } from './kinds.ts';
 
 /** On every object of ours. */
 export const OURS = 'app.kubernetes.io/name=kubectl-shadow';
@@ -36,3 +37,18 @@ export const findNamespace = async (api: Api): Promise<string | undefined> => {
 
 /** The same, or where it is by default. */
 export const homeOf = async (api: Api): Promise<string> => (await findNamespace(api)) ?? NAMESPACE;
+
+/** undefined: the controller has not written any yet, or one of another release has. Throws an ApiError 404 where nothing is installed. */
+export const readReports = async (api: Api, home: string): Promise<NodeReports | undefined> => {
+  const map = await api.call<{ data?: Record<string, string> }>({
+    verb: 'get',
+    kind: 'ConfigMap',
+    name: NODE_REPORTS,
+    namespace: home,
+  });
+  return parseReports(map.data?.[REPORTS_KEY] ?? '');
+};
+
+/** The pods of our agents: one on each node that takes it. */
+export const listAgents = <T = Pod>(api: Api, home: string): Promise<T[]> =>
+  listAll<T>(api, { kind: 'Pod', namespace: home, query: { labelSelector: 'app.kubernetes.io/component=agent' } });

@@ -158,7 +158,7 @@ export const CLUSTER_CHECKS: readonly Check[] = [
     title: 'the controller hears of every node',
     needs: [...HEARD, 'agents'],
     hint: 'does a NetworkPolicy or firewall close port 9443 between the pods of shadow-system?',
-    more: 'The leading controller asks every agent what its node is: every 30 seconds, and when an agent comes or goes, but not while a migration runs. It writes that to the ConfigMap `shadow-nodes` when something has changed, or every five minutes. The checks below read it; what you mend shows within half a minute (`--wait`).',
+    more: 'The leading controller asks every agent what its node is: every 30 seconds, when an agent comes or goes, and sooner again where one was silent, but not while a migration runs. It writes that to the ConfigMap `shadow-nodes` when something has changed, or every five minutes. The checks below read it; what you mend shows within half a minute (`--wait`).',
     judge: reports,
   },
   {

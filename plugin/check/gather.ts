@@ -7,16 +7,14 @@ import {
   INJECT_WEBHOOK_CONFIG,
   LEASE,
   NAMESPACE,
-  NODE_REPORTS,
   RUNTIME_CLASS,
   TLS_SECRET,
   VALIDATE_WEBHOOK_CONFIG,
   WEBHOOK,
 } from '../../webhook/api/names.ts';
-import { parseReports, REPORTS_KEY } from '../../webhook/api/node-reports.ts';
 import { type Api, ApiError, listAll } from '../api.ts';
 import { probeWebhook } from '../install/probe.ts';
-import { homeOf } from '../installation.ts';
+import { homeOf, readReports } from '../installation.ts';
 import type { DaemonSet, Deployment, Kind, Pod, WebhookConfiguration } from '../kinds.ts';
 import { loadManifests } from '../manifests.ts';
 import { problemOf } from '../problems.ts';
@@ -121,11 +119,6 @@ const rightsOf = (api: Api, namespace: string): Promise<Right[]> =>
     }),
   );
 
-const reportsOf = async (api: Api, home: string) => {
-  const map = await get<{ data?: Record<string, string> }>(api, 'ConfigMap', NODE_REPORTS, home);
-  return parseReports(map.data?.[REPORTS_KEY] ?? '');
-};
-
 export const ownCrd = (): Crd =>
   loadManifests().find(({ kind }) => kind === 'CustomResourceDefinition') as unknown as Crd;
 
@@ -145,7 +138,7 @@ const clusterFacts = async (api: Api, home: string, namespace: string, wanted: b
     only(() => get<{ handler: string }>(api, 'RuntimeClass', RUNTIME_CLASS)),
     only(() => webhooksOf(api)),
     only(() => listAll<NodeObject>(api, { kind: 'Node' })),
-    only(() => reportsOf(api, home)),
+    only(() => readReports(api, home)),
     ...SECRET_ROLES.map((role) => only(() => certificateOf(api, home, TLS_SECRET[role]))),
   ]);
   return {

@@ -3,7 +3,7 @@ import { GROUP, isEnded, PLURAL, type StatefulMigration } from '../../webhook/ap
 import { AGENT, ANNOTATION, CONTROLLER, LABEL, NAMESPACE, WEBHOOK } from '../../webhook/api/names.ts';
 import { UNMARKED, VERSION_LABEL } from '../../webhook/api/skew.ts';
 import { type Api, getOrNone, isNotFound, listAll } from '../api.ts';
-import { findNamespace } from '../installation.ts';
+import { findNamespace, listAgents } from '../installation.ts';
 import type { DaemonSet, Deployment, Meta, Pod, PodSpec } from '../kinds.ts';
 import { type Settings, settingsOf } from './settings.ts';
 
@@ -45,7 +45,7 @@ export const readInstalled = async (api: Api): Promise<{ namespace: string; inst
     getOrNone<Deployment>(api, 'Deployment', WEBHOOK, namespace),
     getOrNone<Deployment>(api, 'Deployment', CONTROLLER, namespace),
     getOrNone<DaemonSet>(api, 'DaemonSet', AGENT, namespace),
-    listAll<Pod>(api, { kind: 'Pod', namespace, query: { labelSelector: 'app.kubernetes.io/component=agent' } }),
+    listAgents(api, namespace),
   ]);
   if (!webhook && !controller && !agent) return { namespace };
   const running = counted(pods.map(({ metadata }) => versionOf(metadata)));

@@ -1,7 +1,8 @@
 /** What the agent's init container puts on nodes (webhook/agent/setup), asked for or not, and taken back. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AGENT } from '../../webhook/api/names.ts';
-import { type Api, getOrNone, listAll } from '../api.ts';
+import { type Api, getOrNone } from '../api.ts';
+import { listAgents } from '../installation.ts';
 import type { DaemonSet, Obj, Pod, PodSpec } from '../kinds.ts';
 import { applyAll } from './apply.ts';
 import { daemonSetMissing } from './ready.ts';
@@ -79,9 +80,7 @@ const withImageOf = (agent: Workload, image: string | undefined): Workload => {
 };
 
 const beginCleanup = async (api: Api, home: string, agent: Workload, deadline: Deadline): Promise<void> => {
-  const selector = 'app.kubernetes.io/component=agent';
-  const agents = (): Promise<RunningAgent[]> =>
-    listAll<RunningAgent>(api, { kind: 'Pod', namespace: home, query: { labelSelector: selector } });
+  const agents = () => listAgents<RunningAgent>(api, home);
   const cleanup = cleanupOf(withImageOf(agent, provenImage(await agents())));
   await remove(api, doom('DaemonSet', AGENT, home));
   while ((await agents()).length > 0 && performance.now() < deadline.at) await sleep(250);

@@ -1,5 +1,6 @@
 /** When an installed object is ready, and how far it is. Pure. */
-import type { DaemonSet, Deployment, Meta, WebhookConfiguration } from '../kinds.ts';
+import type { NodeReports } from '../../webhook/api/node-reports.ts';
+import type { DaemonSet, Deployment, Meta, Pod, WebhookConfiguration } from '../kinds.ts';
 
 /** `undefined`: ready. Else what is missing. */
 export type Missing = string | undefined;
@@ -34,4 +35,14 @@ export const daemonSetMissing = ({ metadata, status = {} }: DaemonSet): Missing 
 export const webhookMissing = ({ webhooks = [] }: WebhookConfiguration): Missing => {
   const without = webhooks.filter((webhook) => !webhook.clientConfig.caBundle);
   return without.length > 0 ? `waiting for the CA of ${without.map((webhook) => webhook.name).join(', ')}` : undefined;
+};
+
+/** What the controller has heard of each node where an agent runs; `check` reads no other report. */
+export const reportsMissing = (agents: readonly Pod[], reports: NodeReports | undefined): Missing => {
+  if (reports === undefined) return 'the controller has not asked the nodes yet';
+  const silent = agents.flatMap(({ spec: { nodeName = '' } }) => {
+    const entry = reports.nodes.find(({ node }) => node === nodeName);
+    return entry?.found ? [] : [`${nodeName}: ${entry?.error?.message ?? 'not asked yet'}`];
+  });
+  return silent.length > 0 ? silent.slice(0, 3).join('; ') : undefined;
 };

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ShadowError } from '../../webhook/api/errors.ts';
 import { type Api, ApiError, getOrNone, listAll } from '../api.ts';
-import { OURS } from '../installation.ts';
+import { listAgents, OURS, readReports } from '../installation.ts';
 import {
   type DaemonSet,
   type Deployment,
@@ -14,7 +14,7 @@ import {
 } from '../kinds.ts';
 import type { Task } from '../tasks.ts';
 import { probeWebhook } from './probe.ts';
-import { daemonSetMissing, deploymentMissing, type Missing, webhookMissing } from './ready.ts';
+import { daemonSetMissing, deploymentMissing, type Missing, reportsMissing, webhookMissing } from './ready.ts';
 
 const POLL_MS = 500;
 /** What has not changed for so long is worth a word why; asked for as often. */
@@ -126,19 +126,24 @@ const readyTask = (api: Api, object: Obj, missing: (object: never) => Missing, d
   };
 };
 
-/** All that must be so before a migration can be asked for. Workloads first: they bring the CA and the webhook. */
-export const waitTasks = (api: Api, objects: readonly Obj[], deadline: Deadline): Task[] => {
+/** All that must be so before a migration can be asked for. Workloads first: they bring the CA and the webhook. `home`: our namespace. */
+export const waitTasks = (api: Api, objects: readonly Obj[], home: string, deadline: Deadline): Task[] => {
   const waited = objects
     .flatMap((object) => {
       const missing = MISSING[object.kind as Kind];
       return missing ? [{ object, missing }] : [];
     })
     .sort((a, b) => Number('webhooks' in a.object) - Number('webhooks' in b.object));
-  const title = 'webhook';
-  const ask = async () =>
+  const injects = async () =>
     (await probeWebhook(api)) === 'silent' ? 'a pod created as a trial was not injected yet' : undefined;
+  const reports = async () => reportsMissing(await listAgents(api, home), await readReports(api, home));
+  const asking = (title: string, ask: () => Promise<Missing>): Task => ({
+    title,
+    run: (tell) => until(title, deadline, ask, tell),
+  });
   return [
     ...waited.map(({ object, missing }) => readyTask(api, object, missing, deadline)),
-    { title, run: (tell) => until(title, deadline, ask, tell) },
+    asking('webhook', injects),
+    asking('nodes', reports),
   ];
 };

@@ -14,7 +14,7 @@ import { stamp } from './transition.ts';
 
 /** Agents asked at a time. */
 const AT_ONCE = 16;
-/** From a change of an agent's pod to the look at all of them: a rollout changes many. */
+/** From a change of an agent's pod to the look at all of them: a rollout changes many. After a silent agent as long, then twice as long each time. */
 const SOON_MS = 2_000;
 
 type Examination = AgentResponse<'examine'>;
@@ -112,23 +112,27 @@ export class Survey {
   private timer: NodeJS.Timeout | undefined;
   /** When it is looked next; infinity: not started. */
   private due = Number.POSITIVE_INFINITY;
+  /** From a look that met a silent agent to the next. */
+  private patience = SOON_MS;
 
   constructor(options: SurveyOptions) {
     this.options = options;
   }
 
-  /** One look at all nodes. Nobody is asked while a migration is under way. */
-  async look(now: () => number = Date.now): Promise<void> {
+  /** One look at all nodes; true: one was silent. Nobody is asked while a migration is under way. */
+  async look(now: () => number = Date.now): Promise<boolean> {
     const { cluster, agents, write } = this.options;
-    if (cluster.migrations().some(isMoving)) return;
+    if (cluster.migrations().some(isMoving)) return false;
     const heard = await hearAll(await cluster.nodes(), agents, now);
     await this.removeLeftovers(heard);
     const reports = together(heard, now());
     const gist = gistOf(reports);
-    if (gist === this.gist && now() - this.written < REWRITE_MS) return;
-    await write(reports);
-    this.gist = gist;
-    this.written = now();
+    if (gist !== this.gist || now() - this.written >= REWRITE_MS) {
+      await write(reports);
+      this.gist = gist;
+      this.written = now();
+    }
+    return reports.nodes.some(({ found }) => found === undefined);
   }
 
   start(): void {
@@ -137,6 +141,7 @@ export class Survey {
 
   /** An agent has come or gone. Many at once are one look, and none puts it off. */
   soon(): void {
+    this.patience = SOON_MS;
     if (Number.isFinite(this.due) && this.due - performance.now() > SOON_MS) this.lookAfter(SOON_MS);
   }
 
@@ -155,9 +160,21 @@ export class Survey {
     this.due = performance.now() + ms;
     this.timer = setTimeout(() => {
       this.lookAfter(SURVEY_MS);
-      this.look().catch((error: unknown) => this.options.onError(error));
+      this.look().then(
+        (silent) => this.rest(silent),
+        (error: unknown) => this.options.onError(error),
+      );
     }, ms);
     this.timer.unref();
+  }
+
+  /** An agent that has just started listens in a moment; one that is dead is not asked more often than the others. */
+  private rest(silent: boolean): void {
+    if (!silent) this.patience = SOON_MS;
+    else if (this.patience < SURVEY_MS) {
+      if (this.due - performance.now() > this.patience) this.lookAfter(this.patience);
+      this.patience *= 2;
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { AgentClient, AgentRequest, AgentResponse } from '../../../webhook/api/agent.ts';
 import { ShadowError } from '../../../webhook/api/errors.ts';
 import { type NodeReports, parseReports, REWRITE_MS } from '../../../webhook/api/node-reports.ts';
@@ -131,6 +131,42 @@ describe('a survey', () => {
     await expect(survey.look(() => 1_000)).rejects.toThrow('no');
     await survey.look(() => 1_000);
     expect(written).toHaveLength(1);
+  });
+
+  it('asks again soon when an agent is silent, ever more seldom while it stays so, and at once anew when one has come', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    try {
+      const looks: number[] = [];
+      let speaks = false;
+      const agents = agentsOf({
+        one: () => told('one'),
+        two: () => {
+          looks.push(Math.round(performance.now() / 1_000));
+          if (!speaks) throw new ShadowError('SHADOW_E_AGENT_UNREACHABLE', 'connection refused');
+          return told('two');
+        },
+      });
+      const survey = new Survey({
+        cluster: { nodes: async () => new World().kubeNodes, migrations: () => [] },
+        agents,
+        epoch: 7,
+        write: async () => {},
+        onError: () => {},
+      });
+      const start = Math.round(performance.now() / 1_000);
+      const spans = () => looks.splice(0).map((at) => at - start);
+      survey.start();
+      await vi.advanceTimersByTimeAsync(95_000);
+      expect(spans()).toEqual([0, 2, 6, 14, 30, 60, 90]);
+      survey.soon();
+      await vi.advanceTimersByTimeAsync(4_500);
+      expect(spans()).toEqual([97, 99]);
+      speaks = true;
+      await vi.advanceTimersByTimeAsync(35_000);
+      expect(spans()).toEqual([103, 133]);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it('is no report when it is none', () => {

@@ -4,12 +4,13 @@ import { type Api, ApiError, type Call, methodOf, pathOf } from '../../../plugin
 import { applyAll } from '../../../plugin/install/apply.ts';
 import { cleanupOf, withoutNodeSetup } from '../../../plugin/install/nodes.ts';
 import { probeWebhook } from '../../../plugin/install/probe.ts';
-import { daemonSetMissing, deploymentMissing, webhookMissing } from '../../../plugin/install/ready.ts';
+import { daemonSetMissing, deploymentMissing, reportsMissing, webhookMissing } from '../../../plugin/install/ready.ts';
 import { removalOf } from '../../../plugin/install/remove.ts';
 import { assertServer } from '../../../plugin/install/server.ts';
 import { usedBy } from '../../../plugin/install/uninstall.ts';
 import { type Kind, RESOURCE } from '../../../plugin/kinds.ts';
 import { loadManifests, withImage, withNamespace } from '../../../plugin/manifests.ts';
+import type { NodeReports } from '../../../webhook/api/node-reports.ts';
 import { completed, running } from './sample.ts';
 import { refusal, standInApi } from './stage.ts';
 
@@ -155,6 +156,22 @@ describe('ready', () => {
       '0 of 2 nodes updated',
     );
     expect(daemonSetMissing({ metadata, status: { observedGeneration: 2, desiredNumberScheduled: 0 } })).toBeDefined();
+  });
+  test('reports: of each node where an agent runs, and the silent one is named with what became of the question', () => {
+    const agent = (nodeName: string) => ({ metadata: { name: `agent-${nodeName}` }, spec: { nodeName } });
+    const heard = (node: string, change: object) => ({
+      at: '2026-11-30T00:00:00Z',
+      cpus: [],
+      nodes: [{ node, ...change }],
+    });
+    const found = { found: {} } as Partial<NodeReports['nodes'][number]>;
+    const error = { code: 'SHADOW_E_AGENT_UNREACHABLE', message: 'connection refused' };
+    expect(reportsMissing([agent('n')], undefined)).toContain('not asked');
+    expect(reportsMissing([agent('n')], heard('n', { error }))).toBe('n: connection refused');
+    expect(reportsMissing([agent('n'), agent('m')], heard('n', found))).toBe('m: not asked yet');
+    expect(reportsMissing([agent('n')], heard('n', found))).toBeUndefined();
+    // A node that has no agent is told by check; nothing is waited for there.
+    expect(reportsMissing([], heard('dead', { error }))).toBeUndefined();
   });
   test('webhooks: every one has the CA', () => {
     const webhooks = [
