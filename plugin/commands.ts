@@ -1,6 +1,6 @@
 /** Every command, its flags, and which module does it. That module is imported only when its command is called. */
 import type { Argv } from 'yargs';
-import { DRIVERS, ON_DIVERGENCE, STRATEGIES } from '../webhook/api/migration.ts';
+import { DRIVERS, ON_DIVERGENCE, STRATEGIES, TRANSFER_MODES } from '../webhook/api/migration.ts';
 import type { Io } from './io.ts';
 import { COMMON, usage } from './options.ts';
 
@@ -32,6 +32,16 @@ const dryRun = {
   default: 'none' as const,
   describe: 'client: print what would be sent; server: have it checked, and kept nowhere',
 } as const;
+
+/** What `migrate` is asked for, and `check` about. */
+const moving = (of = '') =>
+  ({
+    to: { type: 'string', requiresArg: true, describe: `${of}target node (default: the controller chooses)` },
+    strategy: { choices: STRATEGIES, describe: `${of}how it is moved (default: Auto)` },
+    driver: { choices: DRIVERS, describe: `${of}who makes the checkpoint (default: runc)` },
+    transfer: { choices: TRANSFER_MODES, describe: `${of}by which way the checkpoint goes (default: Agent)` },
+    repository: { type: 'string', requiresArg: true, describe: `${of}HOST/PATH of --transfer Registry` },
+  }) as const;
 
 /** What `install` and `upgrade` have in common. */
 const bringing = {
@@ -92,9 +102,7 @@ const migrations = (cli: Shared, io: Io) =>
           .options({
             selector: { alias: 'l', type: 'string', requiresArg: true, describe: 'pods by label, e.g. app=x' },
             'from-node': { type: 'string', requiresArg: true, describe: 'only pods that run on this node' },
-            to: { type: 'string', requiresArg: true, describe: 'target node (default: the controller chooses)' },
-            strategy: { choices: STRATEGIES, describe: 'how it is moved (default: Auto)' },
-            driver: { choices: DRIVERS, describe: 'who makes the checkpoint (default: runc)' },
+            ...moving(),
             'on-divergence': {
               choices: ON_DIVERGENCE,
               describe: "when the copy's app does otherwise than the source's (default: Abort)",
@@ -154,9 +162,7 @@ const checking = (cli: Shared, io: Io) =>
     'say whether the cluster is fit, or whether a pod can be migrated',
     (command) =>
       command.positional('pod', { type: 'string', describe: 'pod/NAME (default: the cluster)' }).options({
-        to: { type: 'string', requiresArg: true, describe: 'of a pod: target node' },
-        strategy: { choices: STRATEGIES, describe: 'of a pod: how it would be moved (default: Auto)' },
-        driver: { choices: DRIVERS, describe: 'of a pod: who would make the checkpoint (default: runc)' },
+        ...moving('of a pod: '),
         rehearse: flag(false, 'of a pod: run a copy beside it for a while, compare the two, and put all back'),
         for: {
           type: 'string',

@@ -4,6 +4,7 @@ import { ShadowError } from '../../webhook/api/errors.ts';
 import { type Api, getOrNone } from '../api.ts';
 import type { Io } from '../io.ts';
 import type { Pod } from '../kinds.ts';
+import { assertTransfer, specOf } from '../migration/request.ts';
 import { type Common, durationMs, podName, usage } from '../options.ts';
 import { connectTo } from '../session.ts';
 import { CLUSTER_CHECKS, NEEDED_BY_POD, POD_CHECKS, REHEARSAL_CHECKS } from './catalogue.ts';
@@ -41,10 +42,7 @@ const lookedAt = async (
   flags: CheckFlags,
   signal: AbortSignal,
 ): Promise<NonNullable<Facts['dryRun']>> => {
-  const [{ dryRun }, { specOf }] = await Promise.all([
-    import('../migration/dryrun.ts'),
-    import('../migration/request.ts'),
-  ]);
+  const { dryRun } = await import('../migration/dryrun.ts');
   const looking = async () => {
     const podUid = (await getOrNone<Pod>(api, 'Pod', pod, namespace).catch(() => undefined))?.metadata.uid;
     const spec = { ...specOf(pod, flags), sourcePod: pod };
@@ -94,7 +92,9 @@ const failing = (results: readonly Result[]): string =>
 /** Throws SHADOW_E_USAGE for what is asked of a pod where there is none. */
 const podOf = (flags: CheckFlags): string | undefined => {
   if (flags.pod !== undefined) return podName(flags.pod);
-  const ofPod = (['to', 'strategy', 'driver', 'for'] as const).find((flag) => flags[flag] !== undefined);
+  const ofPod = (['to', 'strategy', 'driver', 'transfer', 'repository', 'for'] as const).find(
+    (flag) => flags[flag] !== undefined,
+  );
   if (flags.rehearse) throw usage('--rehearse is for check pod/NAME');
   if (ofPod !== undefined) throw usage(`--${ofPod} is for check pod/NAME`);
   return undefined;
@@ -161,6 +161,7 @@ const run = async (given: Run): Promise<number> => {
  */
 export const check = async (flags: CheckFlags, io: Io): Promise<number> => {
   const pod = podOf(flags);
+  assertTransfer(flags);
   secondsOf(flags);
   const deadline = performance.now() + durationMs('timeout', flags.timeout);
   const { api, namespace } = await connectTo(flags);

@@ -14,7 +14,7 @@ const HEAD = `<!-- Written by plugin/check/doc.ts from plugin/check/catalogue.ts
 |--|--|
 | \`-o table\\|short\\|json\` | all checks, those that did not pass, or all for programs: \`{ok, checks: [{id, group, outcome, message, hint, doc}]}\` |
 | \`--wait\`, \`--timeout 5m\` | looks again until no check fails |
-| \`--to NODE\`, \`--strategy\`, \`--driver\` | of a pod: what \`migrate\` would be asked for |
+| \`--to NODE\`, \`--strategy\`, \`--driver\`, \`--transfer\`, \`--repository\` | of a pod: what \`migrate\` would be asked for |
 | \`--rehearse\`, \`--for 10s\` | of a pod: [a rehearsal](#rehearsal) |
 | \`--no-color\` | as \`NO_COLOR=1\`; where standard output is no terminal there are neither colours nor symbols |
 

@@ -1,23 +1,20 @@
 /** check --rehearse: the rehearsal itself, told as it goes on standard error, and what it found as a fact. */
-import type { Driver, StatefulMigration, Strategy } from '../../webhook/api/migration.ts';
+import type { StatefulMigration } from '../../webhook/api/migration.ts';
 import { MOST_REHEARSE_SECONDS, REHEARSE_SECONDS } from '../../webhook/api/rehearsal.ts';
 import { type Api, getOrNone } from '../api.ts';
 import type { Io } from '../io.ts';
 import type { Pod } from '../kinds.ts';
 import { rehearse } from '../migration/rehearse.ts';
-import { specOf } from '../migration/request.ts';
+import { type SpecFlags, specOf } from '../migration/request.ts';
 import { linesOf } from '../migration/view.ts';
 import { durationMs, usage } from '../options.ts';
 import { problemOf } from '../problems.ts';
 import type { Fact } from './facts.ts';
 import type { Rehearsed } from './print.ts';
 
-export interface RehearseFlags {
+export interface RehearseFlags extends SpecFlags {
   rehearse: boolean;
   for?: string | undefined;
-  to?: string | undefined;
-  strategy?: Strategy | undefined;
-  driver?: Driver | undefined;
 }
 
 /** Throws SHADOW_E_USAGE. */

@@ -7,7 +7,7 @@ import { type Common, durationMs, usage } from '../options.ts';
 import { connectTo } from '../session.ts';
 import { checkFirst } from './check.ts';
 import { type Output, printMigrations } from './print.ts';
-import { bodyOf, create, type SpecFlags } from './request.ts';
+import { assertTransfer, bodyOf, create, type SpecFlags } from './request.ts';
 import { type Selection, select } from './select.ts';
 import { wantedOf } from './targets.ts';
 
@@ -66,6 +66,7 @@ const andWait = async (
 /** Returns the exit code; throws the error of a migration that did not complete. */
 export const migrate = async (flags: MigrateFlags, io: Io): Promise<number> => {
   const wanted = wantedOf(flags);
+  assertTransfer(flags);
   durationMs('timeout', flags.timeout);
   const { api, namespace } = await connectTo(flags);
   const chosen = await select(api, namespace, wanted);

@@ -9,23 +9,35 @@ import {
   type OnDivergence,
   type StatefulMigration,
   type Strategy,
+  type TransferMode,
 } from '../../webhook/api/migration.ts';
 import type { Api } from '../api.ts';
+import { usage } from '../options.ts';
 import { isCommitted, phaseOf } from './model.ts';
 
 export interface SpecFlags {
   to?: string | undefined;
   strategy?: Strategy | undefined;
   driver?: Driver | undefined;
+  transfer?: TransferMode | undefined;
+  repository?: string | undefined;
   onDivergence?: OnDivergence | undefined;
 }
 
-export const specOf = (pod: string, { to, strategy, driver, onDivergence }: SpecFlags): MigrationSpec => ({
+/** Throws SHADOW_E_USAGE: the two go together. What the repository is called, the webhook judges. */
+export const assertTransfer = ({ transfer, repository }: SpecFlags): void => {
+  if (transfer === 'Registry' && !repository) throw usage('--transfer Registry needs --repository HOST/PATH');
+  if (repository && transfer !== 'Registry') throw usage('--repository is for --transfer Registry');
+};
+
+export const specOf = (pod: string, flags: SpecFlags): MigrationSpec => ({
   sourcePod: pod,
-  ...(to ? { targetNode: to } : {}),
-  ...(strategy ? { migrationStrategy: strategy } : {}),
-  ...(driver ? { checkpointDriver: driver } : {}),
-  ...(onDivergence ? { onDivergence } : {}),
+  ...(flags.to ? { targetNode: flags.to } : {}),
+  ...(flags.strategy ? { migrationStrategy: flags.strategy } : {}),
+  ...(flags.driver ? { checkpointDriver: flags.driver } : {}),
+  ...(flags.transfer ? { transferMode: flags.transfer } : {}),
+  ...(flags.repository ? { checkpointImageRepository: flags.repository } : {}),
+  ...(flags.onDivergence ? { onDivergence: flags.onDivergence } : {}),
 });
 
 /** Pod names may be longer than what leaves room for the generated suffix; the API server cuts, and may cut at a dot. */

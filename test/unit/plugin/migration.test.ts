@@ -6,7 +6,7 @@ import { judge } from '../../../plugin/migration/check.ts';
 import { pick } from '../../../plugin/migration/find.ts';
 import { errorOf } from '../../../plugin/migration/model.ts';
 import { report } from '../../../plugin/migration/report.ts';
-import { refuseLate, specOf } from '../../../plugin/migration/request.ts';
+import { assertTransfer, refuseLate, specOf } from '../../../plugin/migration/request.ts';
 import { details, migrationTable } from '../../../plugin/migration/table.ts';
 import { linesOf } from '../../../plugin/migration/view.ts';
 import type { Aspect, StatefulMigration } from '../../../webhook/api/migration.ts';
@@ -158,6 +158,18 @@ describe('what is asked for', () => {
       checkpointDriver: 'kubelet',
       onDivergence: 'Report',
     });
+    expect(specOf('web-0', { transfer: 'Registry', repository: 'host/path' })).toEqual({
+      sourcePod: 'web-0',
+      transferMode: 'Registry',
+      checkpointImageRepository: 'host/path',
+    });
+  });
+  test.each([
+    [{ transfer: 'Registry' }, /needs --repository/],
+    [{ repository: 'host/path' }, /is for --transfer Registry/],
+    [{ transfer: 'Direct', repository: 'host/path' }, /is for --transfer Registry/],
+  ] as const)('a transfer and its repository go together: %j', (flags, message) => {
+    expect(() => assertTransfer(flags)).toThrow(message);
   });
 });
 
