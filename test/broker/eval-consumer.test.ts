@@ -2,15 +2,15 @@
 import type { Channel } from 'amqplib';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { declare, EVENTS, OUTPUTS } from '../../manifests/examples/broker.ts';
+import { controlQueue } from '../../manifests/examples/ms2m/app.ts';
 import { until } from '../../scripts/demonstration/until.ts';
-import { controlQueue, REPLAY_SUFFIX } from '../../scripts/eval/apps/ms2m-consumer/control.ts';
 import { APPS } from '../../scripts/eval/results.ts';
 import { type Consumer, startConsumer } from './support/consumer.ts';
 import { sleep, useBroker } from './support/harness.ts';
 
 const harness = useBroker();
 const POD = 'consumer-0-shadow';
-const REPLAY = `${EVENTS.queue}${REPLAY_SUFFIX}`;
+const REPLAY = `${EVENTS.queue}.ms2m-replay`;
 const CONTROL = controlQueue(POD);
 
 const span = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, index) => from + index);
@@ -59,17 +59,23 @@ describe.each(APPS)('%s', (app) => {
     await until('all to be acked and told', 10_000, async () => (await ready(OUTPUTS.queue)) === 190);
   });
 
-  it('works off what it holds of the replay queue before it turns back', async () => {
+  it('hands back what it holds of the replay queue, in order, when it turns back', async () => {
     const consumer = await start();
-    tell({ type: 'START_REPLAY', payload: { queue: EVENTS.queue } });
+    tell({ type: 'START_REPLAY', payload: { queue: REPLAY } });
     send(EVENTS.queue, span(1001, 1010));
     send(REPLAY, span(1, 40));
     await consumer.applied(5);
     tell({ type: 'END_REPLAY' });
-    const { list } = await consumer.applied(50);
-    // What was on its way to it when it turned is the replay queue's still; what it was given is done before.
-    expect(list.slice(0, 40)).toEqual(span(1, 40));
-    expect(list.slice(40)).toEqual(span(1001, 1010));
+    const { list } = await until('its own queue', 20_000, async () => {
+      const now = await consumer.state();
+      return now.list.includes(1010) ? now : undefined;
+    });
+    const replayed = list.indexOf(1001);
+    expect(list).toEqual([...span(1, replayed), ...span(1001, 1010)]);
+    expect(await ready(REPLAY)).toBe(40 - replayed);
+    expect(await channel.get(REPLAY, { noAck: true })).toMatchObject({
+      content: Buffer.from(JSON.stringify({ seq: replayed + 1, sentAt: '', payload: '' })),
+    });
   });
 
   it('a copy that is told before it connects does not consume beside its source', async () => {
@@ -88,6 +94,7 @@ describe.each(APPS)('%s', (app) => {
 
   it('connects again to the queue it was turned to, and takes nonsense for none', async () => {
     const consumer = await start();
+    tell({ type: 'START_REPLAY', payload: { queue: REPLAY } });
     tell({ type: 'START_REPLAY' });
     tell({ type: 'STOP' });
     channel.sendToQueue(CONTROL, Buffer.from('nonsense'));

@@ -16,7 +16,7 @@ import {
 import { LABEL } from '../../webhook/api/names.ts';
 import { connectBroker } from '../../webhook/controller/ms2m/amqp.ts';
 import { queuesOf } from '../../webhook/controller/ms2m/queues.ts';
-import type { Ms2mState } from './apps/ms2m/app.ts';
+import type { Ms2mState } from './apps/ms2m/counting.ts';
 import { appSet, BROKER } from './support/apps.ts';
 import { type Bed, closeBed, nodeOf, openBed } from './support/bed.ts';
 import { settledLeftovers } from './support/leftovers.ts';

@@ -12,7 +12,7 @@ import {
 } from '../../../webhook/controller/ms2m/plan.ts';
 import { exchangesOf, queuesOf } from '../../../webhook/controller/ms2m/queues.ts';
 import { perform, type Scene } from '../../../webhook/controller/ms2m/steps.ts';
-import { Ms2mApp, type Ms2mOptions } from '../../cluster/apps/ms2m/app.ts';
+import { CountingApp, type CountingOptions } from '../../cluster/apps/ms2m/counting.ts';
 
 export const QUEUE = 'app.events';
 export const EXCHANGE = 'app.fanout';
@@ -78,8 +78,8 @@ export interface Setting {
 }
 
 export class Handoff {
-  readonly source: Ms2mApp;
-  copy: Ms2mApp | undefined;
+  readonly source: CountingApp;
+  copy: CountingApp | undefined;
   progress: Progress | undefined = { step: 'Binding' };
   strike: Strike = () => undefined;
   /** After a step was done and before that is on record. */
@@ -93,17 +93,17 @@ export class Handoff {
 
   constructor(setting: Setting) {
     this.setting = setting;
-    this.source = new Ms2mApp(this.options('consumer-0'));
+    this.source = new CountingApp(this.options('consumer-0'));
   }
 
-  private options(pod: string): Ms2mOptions {
+  private options(pod: string): CountingOptions {
     const { url, delayMs = 1 } = this.setting;
     const where = { queue: QUEUE, exchange: EXCHANGE, key: '' };
-    return { url, ...where, prefetch: 10, delayMs, reconnectMs: 100, pollMs: 10, pod: () => pod };
+    return { url, ...where, prefetch: 10, workMs: delayMs, reconnectMs: 100, pod: () => pod };
   }
 
   /** Who is to have it all in the end. */
-  get survivor(): Ms2mApp {
+  get survivor(): CountingApp {
     return this.undone || this.copy === undefined ? this.source : this.copy;
   }
   undone = false;
@@ -118,7 +118,7 @@ export class Handoff {
 
   private enter(progress: Progress | undefined): void {
     if (progress?.step === 'Releasing' && this.copy === undefined) {
-      this.copy = new Ms2mApp(this.options('consumer-0-shadow'), structuredClone(this.source.state));
+      this.copy = new CountingApp(this.options('consumer-0-shadow'), structuredClone(this.source.state));
     }
     if (progress?.step === 'Calling') void this.copy?.run();
     if (progress?.step === 'Stopping') this.source.kill();

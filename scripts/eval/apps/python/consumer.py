@@ -16,7 +16,6 @@ import pika
 
 QUEUE = "app.events"
 OUTPUTS = "app.outputs"
-REPLAY_SUFFIX = ".ms2m-replay"
 
 url = os.environ.get("AMQP_URL", "amqp://localhost")
 prefetch = int(os.environ.get("PREFETCH", "50"))
@@ -25,14 +24,8 @@ reconnect_seconds = float(os.environ.get("RECONNECT_MS", "3000")) / 1000
 
 
 def pod_name():
-    """In a copy the kernel's host name may still be the source's; the file is the pod's own."""
-    if "POD_NAME" in os.environ:
-        return os.environ["POD_NAME"]
-    try:
-        with open("/etc/hostname", encoding="utf-8") as file:
-            return file.read().strip()
-    except OSError:
-        return socket.gethostname()
+    """A copy has another one."""
+    return os.environ.get("POD_NAME") or socket.gethostname()
 
 
 memory = {
@@ -81,13 +74,13 @@ def note(body):
     try:
         message = json.loads(body)
         kind = message.get("type")
+        queue = (message.get("payload") or {}).get("queue")
     except (ValueError, AttributeError):
-        kind = None
+        kind = queue = None
     if kind == "END_REPLAY":
         source = QUEUE
-    elif kind == "START_REPLAY":
-        queue = (message.get("payload") or {}).get("queue") or QUEUE
-        source = queue if queue.endswith(REPLAY_SUFFIX) else queue + REPLAY_SUFFIX
+    elif kind == "START_REPLAY" and queue:
+        source = queue
     else:
         say("unknown control message")
         return
@@ -146,10 +139,8 @@ def session():
                 continue
             # pika hands back what it has not handed over yet.
             channel.basic_cancel(tag)
-            if source != QUEUE:
-                # Of the primary queue, and so its source's to do. Of the replay queue is nobody else's: it comes first.
-                while waiting:
-                    channel.basic_nack(waiting.popleft()[0].delivery_tag, requeue=True)
+            while waiting:
+                channel.basic_nack(waiting.popleft()[0].delivery_tag, requeue=True)
             tag = consume()
         if waiting:
             method, body = waiting.popleft()

@@ -2,19 +2,18 @@
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { hostname } from 'node:os';
-import { Ms2mApp } from './app.ts';
+import { CountingApp } from './counting.ts';
 
 const { AMQP_URL = '', QUEUE = '', EXCHANGE = '', PREFETCH = '50', WORK_MS = '10', PORT = '8080' } = process.env;
 
-const app = new Ms2mApp({
+const app = new CountingApp({
   url: AMQP_URL,
   queue: QUEUE,
   exchange: EXCHANGE,
   key: '',
   prefetch: Number(PREFETCH),
-  delayMs: Number(WORK_MS),
+  workMs: Number(WORK_MS),
   reconnectMs: 3_000,
-  pollMs: 100,
   // The copy's is another one, and this process does not start again.
   pod: hostname,
 });
