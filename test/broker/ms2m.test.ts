@@ -146,6 +146,19 @@ it('a cutoff ends the catching up of a copy that can not catch up, and drops not
   await expectExact(run);
 });
 
+it.each(TAKE_OVERS)('%s: goes on when the copy of a source that is never idle comes no nearer', async (takeOver) => {
+  // About 100/s come, and the app can do less.
+  const run = await begin({ takeOver, replayMode: 'Drain', delayMs: 11 }, { meanMs: 30 });
+  await run.handoff.run('Calling');
+  // As long as a checkpoint travels.
+  await sleep(1_500);
+  await run.handoff.run('Stopping');
+  if (takeOver === 'Cutoff') await run.load.stop();
+  await run.handoff.run();
+  await run.load.stop();
+  await expectExact(run);
+});
+
 it('takes messages that are all alike for what they are: so many', async () => {
   const outside = await harness.outside();
   const channel = await outside.createConfirmChannel();

@@ -29,8 +29,19 @@ const LAST_OF_RECORD: Bound = {
 /** All of it twice, and nothing was sent ahead. */
 const BY_IMAGE: Bound = { ms: 120_000, code: 'SHADOW_E_TRANSFER', text: 'not done in 120 s' };
 
+/** Without the sidecar: what the app is behind by is worked off meanwhile, at the app's own pace. */
+const byQueues = (cutoffSeconds: number): Bound => {
+  const seconds = 600 + cutoffSeconds;
+  return {
+    ms: seconds * 1_000,
+    code: 'SHADOW_E_RECORD',
+    text: `source and copy did not come to the same place in ${seconds} s`,
+  };
+};
+
 export const boundOf = ({ spec }: StatefulMigration, handoff: Handoff): Bound | undefined => {
-  const { step, mode } = handoff;
+  const { step, mode, queues } = handoff;
+  if (step === 'Replaying' && queues !== undefined) return byQueues(spec.replayCutoffSeconds ?? 0);
   if (step === 'Transferring' && travelsBy(spec, handoff) !== 'Agent') return BY_IMAGE;
   return step === 'Attaching' && mode === 'replay' ? LAST_OF_RECORD : BOUND[step];
 };

@@ -89,7 +89,7 @@ export class Handoff {
   private readonly setting: Setting;
   private entered = Date.now();
   private broker: Broker | undefined;
-  private told: Scene['told'] = new Map();
+  private memory: Scene['memory'] = { told: new Map() };
 
   constructor(setting: Setting) {
     this.setting = setting;
@@ -136,13 +136,13 @@ export class Handoff {
       binding: { exchange: EXCHANGE, key: '' },
       ...{ source: 'consumer-0', copy: 'consumer-0-shadow', undoing: this.progress?.undoing === true },
       ...{ replayMode, cutoffMs, elapsedMs: Date.now() - this.entered, settleMs: 100, pause: sleep },
-      ...{ now: Date.now, told: this.told },
+      ...{ now: Date.now, memory: this.memory, told: this.memory.told },
     };
   }
 
   private async die(): Promise<void> {
     this.crashes++;
-    this.told = new Map();
+    this.memory = { told: new Map() };
     await this.broker?.close();
     this.broker = undefined;
   }

@@ -9,7 +9,15 @@ import { type Telling, tell } from './control.ts';
 import type { Ms2mStep } from './plan.ts';
 import { controlQueueOf, type Exchanges } from './queues.ts';
 
+/** Of one handoff. */
+export interface Memory {
+  readonly told: Telling['told'];
+  /** CatchingUp: how near the copy has come to its source, in messages, and when that was. */
+  nearest?: { lag: number; at: number };
+}
+
 export interface Scene extends Telling {
+  memory: Memory;
   exchanges: Exchanges;
   /** By which the app's queue is fed. */
   binding: Binding;
@@ -36,6 +44,10 @@ const WAIT: Outcome = { kind: 'wait', ms: 50 };
 const goto = (step: Ms2mStep): Outcome => ({ kind: 'goto', step });
 
 type StepFunction = (scene: Scene) => Promise<Outcome>;
+
+/** A copy that has not come nearer by this part within this time never will: the source has nothing to spare. */
+const NEARER = 0.1;
+const STALLED_MS = 4_000;
 
 const NOBODY: Depth = { ready: 0, consumers: 0 };
 const depthOf = async ({ broker }: Scene, queue: string): Promise<Depth> => (await broker.depth(queue)) ?? NOBODY;
@@ -99,11 +111,26 @@ const calling: StepFunction = async (scene) => {
   return (await move(scene, scene.copy, [park], replay)) ? DONE : WAIT;
 };
 
-/** A cutoff drops nothing: what is left is worked off by the copy all the same, when the source is gone. */
+/** A source that is busy all the time is as fast as its copy, which comes no nearer then. */
+const comesNearer = ({ memory, now, elapsedMs }: Scene, lag: number): boolean => {
+  const at = now();
+  const { nearest } = memory;
+  const isNearer = nearest === undefined || nearest.at < at - elapsedMs || lag <= nearest.lag * (1 - NEARER);
+  if (isNearer) memory.nearest = { lag, at };
+  return isNearer || at - nearest.at < STALLED_MS;
+};
+
+/**
+ * Until the copy is where its source is, or comes no nearer. Neither that nor a cutoff drops anything: what is left is worked
+ * off by the copy all the same, when the source stands still or is gone.
+ */
 const catchingUp: StepFunction = async (scene) => {
-  const { replayMode, cutoffMs, elapsedMs } = scene;
+  const { replayMode, cutoffMs, elapsedMs, queues } = scene;
   if (replayMode === 'Cutoff' && cutoffMs > 0 && elapsedMs >= cutoffMs) return DONE;
-  return (await depthOf(scene, scene.queues.replay)).ready === 0 ? DONE : WAIT;
+  const copied = await depthOf(scene, queues.replay);
+  const own = await depthOf(scene, queues.primary);
+  const lag = copied.ready - own.ready;
+  return lag > 0 && comesNearer(scene, lag) ? WAIT : DONE;
 };
 
 const fencing: StepFunction = async (scene) => {

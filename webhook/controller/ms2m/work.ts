@@ -1,13 +1,13 @@
-/** Connections to brokers, kept while they last, and what apps were told: of this process alone, a new leader has none. */
+/** Connections to brokers, kept while they last, and what was told and seen: of this process alone, a new leader has none. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectBroker } from './amqp.ts';
 import type { Broker } from './broker.ts';
-import type { Telling } from './control.ts';
+import type { Memory } from './steps.ts';
 
 export interface QueueWork {
   /** Throws SHADOW_E_QUEUE. */
   broker(url: string): Promise<Broker>;
-  told(claim: string): Telling['told'];
+  memory(claim: string): Memory;
   pause(ms: number): Promise<unknown>;
   /** The handoff is over. */
   forget(claim: string, url: string): Promise<void>;
@@ -18,7 +18,7 @@ export const createQueueWork = (
   pause: QueueWork['pause'] = sleep,
 ): QueueWork => {
   const connections = new Map<string, Promise<Broker>>();
-  const told = new Map<string, Telling['told']>();
+  const memories = new Map<string, Memory>();
   const dial = (url: string): Promise<Broker> => {
     const drop = (): void => void connections.delete(url);
     const dialled = connect(url, drop);
@@ -29,13 +29,13 @@ export const createQueueWork = (
   return {
     pause,
     broker: (url) => connections.get(url) ?? dial(url),
-    told: (claim) => {
-      const known = told.get(claim) ?? new Map();
-      told.set(claim, known);
+    memory: (claim) => {
+      const known = memories.get(claim) ?? { told: new Map() };
+      memories.set(claim, known);
       return known;
     },
     forget: async (claim, url) => {
-      told.delete(claim);
+      memories.delete(claim);
       // Another handoff may use it: it dials again.
       const open = connections.get(url);
       connections.delete(url);
