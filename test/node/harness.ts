@@ -140,7 +140,7 @@ export class Lab {
       ...LAYOUT,
       ...{ root: '', runcRoot: under('runc'), tasks: under('tasks'), bin: under('bin'), kubelet: under('kubelet') },
       ...{ staged: under('shadow/staged'), checkpoints: under('shadow/checkpoints'), taken: under('shadow/taken') },
-      ...{ epochs: under('shadow/epochs'), criuConfig: under('criu.conf') },
+      ...{ epochs: under('shadow/epochs'), criuConfig: under('criu.conf'), network: '/proc/self/ns/net' },
     };
     for (const directory of [
       layout.runcRoot,

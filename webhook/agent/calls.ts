@@ -9,6 +9,7 @@ import { cancel, checkEpoch, isWaiting, prepare } from './claims.ts';
 import { type AgentTarget, putBase, putCheckpoint, putImage } from './client.ts';
 import { cut, fenceSource, forwardSource, isCut, killApp, resumeSource } from './cut.ts';
 import { imageArchive, receiveImage, tryImageStore } from './direct.ts';
+import { divertSource, stillSource } from './divert.ts';
 import type { Driver } from './drivers.ts';
 import { examine } from './examine.ts';
 import { facts } from './facts.ts';
@@ -176,6 +177,8 @@ export const calls = (context: Context): Calls => {
     unfence: (request) => guarded(request, 'now', () => done(unfence(node, request.pod.uid))),
     fence: (request) => guarded(request, 'source', () => done(fenceSource(node, request.pod.uid))),
     forward: (request) => guarded(request, 'source', () => done(forwardSource(node, request))),
+    divert: (request) => guarded(request, 'source', () => done(divertSource(node, request))),
+    still: (request) => guarded(request, 'source', async () => ({ still: await stillSource(node, request, warn) })),
     resume: (request) =>
       guarded(request, 'source', async () => {
         await armoury.drop(request.claim);

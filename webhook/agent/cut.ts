@@ -176,7 +176,7 @@ export const cut = async (node: Node, driver: Driver, request: Cut, armoury: Arm
   }
 };
 
-const netnsOf = async (node: Node, podUid: string): Promise<string> => {
+export const netnsOf = async (node: Node, podUid: string): Promise<string> => {
   const netns = (await containersOf(node, podUid))[0]?.netns;
   if (netns === undefined) throw new ShadowError('SHADOW_E_POD_NOT_RUNNING', 'it is not here');
   return netns;

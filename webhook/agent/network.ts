@@ -63,6 +63,50 @@ ${forwards
   }`,
   );
 
+/** New connections to `port` go to `to`, which is the pod's own `serves` elsewhere. */
+export interface Diversion {
+  port: number;
+  to: string;
+  serves: number;
+}
+
+const dnat = ({ port, to, serves }: Diversion): string => {
+  const [family, host] = to.includes(':') ? ['ip6', `[${to}]`] : ['ip', to];
+  const opens = `meta nfproto ${family === 'ip' ? 'ipv4' : 'ipv6'} tcp dport ${port} tcp flags & (fin | syn | rst | ack) == syn`;
+  return `    ${opens} dnat ${family} to ${host}:${serves}`;
+};
+
+/**
+ * By the kernel alone: in by the pod's address, out again by it, with it as the sender's. Only what opens a connection, as above.
+ * Nobody is told of a shorter way (redirects): it would lead past the rules.
+ */
+export const divertRules = (table: string, diversions: readonly Diversion[]): string =>
+  replace(
+    table,
+    `  chain prerouting {
+    type nat hook prerouting priority -110; policy accept;
+    iifname "lo" accept
+${diversions.map(dnat).join('\n')}
+  }
+  chain postrouting { type nat hook postrouting priority 110; policy accept; ct status dnat masquerade; }
+  chain output {
+    type filter hook output priority 0; policy accept;
+    icmp type redirect drop
+    icmpv6 type nd-redirect drop
+  }`,
+  );
+
+/** What is sent on does not come by here. The rest finds what it would find of a killed app: a reset. */
+export const stillRules = (): string =>
+  replace(
+    NFT.still,
+    `  chain input {
+    type filter hook input priority 0; policy accept;
+    iifname "lo" accept
+    meta l4proto tcp reject with tcp reset
+  }`,
+  );
+
 /** Tables of nft, and names of tables of the older iptables. Of these kinds none changes where a connection goes. */
 const HARMLESS = /^(table inet shadow_\w+|(table ip6? )?(filter|raw|security))$/;
 
@@ -78,6 +122,9 @@ export const assertUnturned = async (node: Node, netns: string): Promise<void> =
 export const applyRules = async (node: Node, netns: string, rules: string): Promise<void> => {
   await node.run('nft', ['-f', '-'], { netns, input: rules, urgent: true });
 };
+
+export const hasTable = async (node: Node, netns: string, table: string): Promise<boolean> =>
+  (await node.run('nft', ['list', 'tables', 'inet'], { netns })).split('\n').includes(`table inet ${table}`);
 
 /** Idempotent: no such table, no such namespace (its pod is gone) is what was wanted. */
 export const removeTable = async (node: Node, netns: string, table: string): Promise<void> => {

@@ -23,6 +23,8 @@ export interface Layout {
   criuConfig: string;
   /** This process's view of the node's processes (hostPID). */
   proc: string;
+  /** The node's own network namespace, seen by this process. */
+  network: string;
   runc: string;
 }
 
@@ -39,6 +41,7 @@ export const LAYOUT: Layout = {
   kubelet: '/var/lib/kubelet',
   criuConfig: '/etc/criu/runc.conf',
   proc: '/proc',
+  network: '/proc/1/ns/net',
   runc: 'runc',
 };
 

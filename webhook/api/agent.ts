@@ -198,6 +198,29 @@ export const AGENT_CALLS = {
     }),
     response: z.object({}),
   },
+  /**
+   * Source without our sidecar, after the commit: the kernel sends new connections from outside to the TCP `ports` at its own addresses (`at`) on
+   * to the copy's (`to`), family by family. Proven from the node before it counts; if it does not come through, all is as before
+   * (SHADOW_E_UNSUPPORTED). Gone with the pod's network.
+   */
+  divert: {
+    request: z.object({
+      ...claimed,
+      pod: PodId,
+      at: z.array(z.string()),
+      to: z.array(z.string()),
+      ports: z.array(z.number().int()).min(1),
+    }),
+    response: z.object({}),
+  },
+  /**
+   * Source after `divert`, before its pod is deleted: the app does not run one more instruction, each TCP connection of the pod is ended as
+   * by a kill, but its network stays until the kubelet ends the pod. `still` false: it can't be, or was not diverted; `kill` it.
+   */
+  still: {
+    request: z.object({ ...claimed, pod: PodId, containers: z.array(Container) }),
+    response: z.object({ still: z.boolean() }),
+  },
   /** Source, abort: resumes the app, lifts the fence. */
   resume: { request: z.object({ ...claimed, pod: PodId, containers: z.array(Container) }), response: z.object({}) },
   /** Source, after the commit, when its pod is being deleted: SIGKILL to the app, then thaw. */

@@ -49,6 +49,12 @@ export const NFT = {
   track: 'shadow_track',
   /** A superseded source: who comes to its app's ports is turned to its sidecar, which passes them on to the copy. */
   forward: 'shadow_forward',
+  /** A superseded source without our sidecar: who comes to its app's ports is sent on to the copy by the kernel. */
+  divert: 'shadow_divert',
+  /** The same to ports that nobody knows, to prove the way first. */
+  trial: 'shadow_trial',
+  /** Its app stands still for good: what of TCP is not sent on is refused. */
+  still: 'shadow_still',
 } as const;
 
 /** Longest wait of the handler in `create`, seconds; the kubelet's own call has 120. */

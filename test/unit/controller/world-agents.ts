@@ -46,6 +46,7 @@ export type Call = {
   resume?: boolean;
   fence?: boolean;
   forwards: readonly unknown[];
+  ports: readonly number[];
   target: { node: string };
   image: Image;
   digest?: string;
@@ -158,6 +159,22 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
     sidecar.turned = forwards.length > 0;
     return {};
   },
+  divert: (world, _node, { claim, pod, ports }) => {
+    const sidecar = world.sidecars.get(pod.uid);
+    if (sidecar === undefined) throw new ShadowError('SHADOW_E_POD_NOT_RUNNING', 'no such pod');
+    if (world.verdict(claim) !== 'commit') world.violate('sent on without a commit');
+    if (`${ports}` !== '8080') world.violate(`sent on from port ${ports}`);
+    if (world.meshed) throw new ShadowError('SHADOW_E_UNSUPPORTED', 'rules of others');
+    sidecar.diverted = true;
+    return {};
+  },
+  still: (world, _node, { claim, pod }) => {
+    if (world.verdict(claim) !== 'commit') world.violate('held still without a commit');
+    const sidecar = world.sidecars.get(pod.uid);
+    if (!sidecar?.diverted) return { still: false };
+    Object.assign(sidecar, { app: 'killed', held: true });
+    return { still: true };
+  },
   resume: (world, _node, { claim, pod }) => {
     if (world.verdict(claim) !== 'abort') world.violate('resumed without an abort');
     const sidecar = world.sidecars.get(pod.uid);
@@ -168,6 +185,7 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
     if (world.verdict(claim) !== 'commit') world.violate('killed without a commit');
     const sidecar = world.sidecars.get(pod.uid);
     if (sidecar?.outstanding && copySettles(world, claim)) world.violate('killed with deliveries outstanding');
+    if (world.served && sidecar?.diverted) world.violate('killed, and who is sent on through its network with it');
     if (sidecar !== undefined) sidecar.app = 'killed';
     return {};
   },

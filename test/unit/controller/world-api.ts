@@ -105,7 +105,10 @@ export const createApi = (world: World): Cluster => {
       }),
     ),
     services: api('services', (): V1Service[] => [
-      { metadata: { name: 'consumer' }, spec: { selector: { app: 'consumer' } } },
+      {
+        metadata: { name: 'consumer' },
+        spec: { selector: { app: 'consumer' }, ports: [{ port: 80, targetPort: 'http' }] },
+      },
     ]),
     endpointSlices: api('endpointSlices', (): V1EndpointSlice[] => [
       {

@@ -47,7 +47,12 @@ export const podSpec = (kind: OwnerKind = 'StatefulSet', name = OF[kind].name, b
   },
   spec: {
     ...(bare ? {} : { initContainers: [{ name: SIDECAR.container, image: 'shadow:1', restartPolicy: 'Always' }] }),
-    containers: [{ name: 'app', image: 'app:1', resources: { requests: { cpu: '100m', memory: '64Mi' } } }],
+    containers: [
+      {
+        ...{ name: 'app', image: 'app:1', ports: [{ name: 'http', containerPort: 8080 }] },
+        resources: { requests: { cpu: '100m', memory: '64Mi' } },
+      },
+    ],
   },
 });
 

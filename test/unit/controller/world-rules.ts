@@ -45,9 +45,11 @@ const PROXY_MS = 200;
 const PROXY_PERIOD_MS = 1_000;
 export const checkLeaving = (world: World, uid: string): void => {
   const sent = world.lastSent.get(uid);
-  const { forwards = false, turned = false } = world.sidecars.get(uid) ?? {};
+  const { forwards = false, turned = false, diverted = false, held = false } = world.sidecars.get(uid) ?? {};
   if (turned && !forwards) world.violate('a pod goes whose Service is sent into the void');
   if (!world.served || sent === undefined || turned) return;
+  if (diverted && !held) world.violate('a pod goes whose app ends, and its network with it');
+  if (diverted) return;
   if (world.time - sent < PROXY_MS) world.violate('a pod goes that a Service sends to');
   if (world.time - world.joined < PROXY_PERIOD_MS) world.violate('a pod goes before kube-proxy heeds that it went');
 };

@@ -26,6 +26,9 @@ export interface Sidecar {
   /** Retired, and it would pass on whom it got; the agent turns them to it. */
   forwards?: boolean;
   turned?: boolean;
+  /** The kernel sends on who comes; its app stands still for good. */
+  diverted?: boolean;
+  held?: boolean;
   /** Certificate by which it serves its record, or is to know its source. */
   cert?: string;
   play?: PlayReport;

@@ -22,7 +22,7 @@ export const LINGER_GRACE_S = 5;
 const FINISH_MS = 200;
 
 /** UDP is not passed on; and another's native sidecar (a mesh) has a say in who reaches the app. */
-const isPossible = (source: V1Pod, services: readonly V1Service[]): boolean =>
+export const isPossible = (source: V1Pod, services: readonly V1Service[]): boolean =>
   services.every(({ spec }) => (spec?.ports ?? []).every(({ protocol = 'TCP' }) => protocol === 'TCP')) &&
   (source.spec?.initContainers ?? []).every((one) => isOurSidecar(one) || one.restartPolicy !== 'Always');
 

@@ -12,7 +12,8 @@ import { stamp } from '../transition.ts';
 import { adopting } from './adopting.ts';
 import { removeImage } from './checkpoint-image.ts';
 import { isSourceDead } from './dead.ts';
-import { LINGER_GRACE_S, unfinished } from './forward.ts';
+import { holding, isHeld } from './divert.ts';
+import { LINGER_GRACE_S } from './forward.ts';
 import { forget, once } from './memory.ts';
 import { all, enterStep, findPod, type StepFunction, type StepResult, tolerant, wait } from './step.ts';
 import { prepare } from './warming.ts';
@@ -46,13 +47,15 @@ const sendAway = async (
   const { namespace } = migration.metadata;
   const { claim, source } = handoff;
   const grace = handoff.mode === 'replay' ? LINGER_GRACE_S : 1;
-  if (!isLeaving(pod)) await ctx.cluster.deletePod(namespace, source.name, uidOf(pod), grace);
+  const held = isHeld(ctx, handoff);
+  // A ReplicaSet gives it the grace of its template, which is longer.
+  if (!isLeaving(pod) || held) await ctx.cluster.deletePod(namespace, source.name, uidOf(pod), grace);
   const kill = async () =>
     ctx.agents
       .of(source.node)
       .kill({ claim, epoch: ctx.epoch, pod: podId(namespace, source), containers: clonedContainers(pod) });
-  const killed = await tolerant(ctx, handoff, GRACE_MS, kill());
-  // Its agent has killed the app, its sidecar is closed: nothing in it can act any more. The name is free at once; the kubelet
+  const killed = held || (await tolerant(ctx, handoff, GRACE_MS, kill()));
+  // Its agent has killed the app (or holds it still), its sidecar is closed: nothing in it can act any more. The name is free at once; the kubelet
   // removes the rest at its own pace, which the successor need not wait for.
   // On a dead node there is nobody to confirm anything; should it live cut off from us, the source is mute and fenced there.
   if (killed || (await isSourceDead(ctx, handoff))) await ctx.cluster.deletePod(namespace, source.name, uidOf(pod), 0);
@@ -65,12 +68,19 @@ const sendAway = async (
   );
 };
 
+/** The set deletes the source by itself: what has to be before that is done before. */
+const adopted = async (ctx: Context, migration: StatefulMigration, handoff: Handoff, pod: V1Pod | undefined) => {
+  const early = pod !== undefined && handoff.queues !== undefined;
+  const waiting = early ? await holding(ctx, migration, handoff, pod) : undefined;
+  return waiting ?? adopting(ctx, migration, handoff);
+};
+
 export const retiring: StepFunction = async (ctx, migration, handoff) => {
   const pod = await findPod(ctx, migration.metadata.namespace, handoff.source);
   const next = migration.status?.handoffs?.find(({ index }) => index === handoff.index + 1);
   const lost = migration.status?.error !== undefined;
   if (!lost && migration.status?.deploymentName !== undefined) {
-    const waiting = await adopting(ctx, migration, handoff);
+    const waiting = await adopted(ctx, migration, handoff, pod);
     if (waiting !== undefined) return waiting;
   }
   if (pod !== undefined && !isLeaving(pod)) {
@@ -78,10 +88,7 @@ export const retiring: StepFunction = async (ctx, migration, handoff) => {
     // Nobody is to be restored any more: from here on the set's pod starts as any other.
     else await writeRestoreConfig(ctx, migration);
   }
-  // What it has begun to answer it may end.
-  const left = pod === undefined ? 0 : unfinished(ctx, handoff);
-  if (left > 0) return wait(left);
-  if (pod !== undefined) return sendAway(ctx, migration, handoff, pod);
+  if (pod !== undefined) return (await holding(ctx, migration, handoff, pod)) ?? sendAway(ctx, migration, handoff, pod);
   // The source may have been lost before it could be sent away, and what follows takes its time: the set does not wait.
   if (handoff.queues !== undefined && next !== undefined && !lost)
     await once(ctx, handoff, 'room', () => readyForSuccessor(ctx, migration, next));

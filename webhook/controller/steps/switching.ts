@@ -2,7 +2,7 @@
  * Mode replay, where the source's app still answers: Services turn to the copy before they turn away from the source, so that
  * no request finds nobody. First the copy is ready in every Service that selects it, then the source is told to be unready and
  * to pass on to the copy whoever still comes, and it goes. Where it cannot pass on, it goes when no Service sends anything to
- * it any more.
+ * it any more. Without the sidecar its own kernel passes on, or it just goes.
  */
 import type { V1Pod, V1Service } from '@kubernetes/client-node';
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
@@ -10,6 +10,7 @@ import type { Context } from '../context.ts';
 import { isReadyIn, publishesAlways, selecting } from '../endpoints.ts';
 import { isReady, serves } from '../pods.ts';
 import { afterCopyLost } from './committed.ts';
+import { divert } from './divert.ts';
 import { passingOn, passNobodyOn } from './forward.ts';
 import { sinceSeen } from './memory.ts';
 import { retire } from './retire.ts';
@@ -88,8 +89,10 @@ export const switching: StepFunction = async (ctx, migration, handoff) => {
   const waiting = await awaitReady(ctx, handoff, copy);
   if (waiting !== undefined) return waiting;
   sinceSeen(ctx, handoff, 'ready');
-  // Without the sidecar nobody would pass on who still comes.
-  if (handoff.queues !== undefined) return retire(ctx, migration);
+  if (handoff.queues !== undefined) {
+    await divert(ctx, migration, handoff, copy);
+    return retire(ctx, migration);
+  }
   const turning = await turnAway(ctx, migration, handoff, copy);
   return turning ?? retire(ctx, migration);
 };
