@@ -1,7 +1,8 @@
 /** Manifests of the reference implementation, as they are: on a pod with the sidecar, and on one without. */
-import type { V1StatefulSet } from '@kubernetes/client-node';
+import type { V1Deployment, V1Pod, V1Service, V1StatefulSet } from '@kubernetes/client-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { apply, getPod, listMigrations, otherNode, waitReady } from '../../scripts/demonstration/kube.ts';
+import { probeReport, startProber } from '../../scripts/demonstration/prober.ts';
 import { until } from '../../scripts/demonstration/until.ts';
 import { brokerUrl } from '../../scripts/playground/lib.ts';
 import {
@@ -48,6 +49,31 @@ const setOf = (name: string, injected: boolean): V1StatefulSet => {
   return set;
 };
 
+/** The port by its name. */
+const serviceOf = (name: string): V1Service => ({
+  ...{ apiVersion: 'v1', kind: 'Service', metadata: { name, namespace: bed.namespace } },
+  spec: { selector: { app: name }, ports: [{ port: 80, targetPort: 'http-8080' }] },
+});
+
+/** Through the Service, every 10 ms on a connection of its own; answers how many were not served, and of how many. */
+const probing = async (name: string): Promise<() => Promise<{ failed: number; probes: number }>> => {
+  await apply(bed.kube, [serviceOf(name)]);
+  const service = await bed.kube.core.readNamespacedService({ namespace: bed.namespace, name });
+  const url = `http://${service.spec?.clusterIP}/`;
+  await until(`Service ${name} to answer`, 30_000, async () => {
+    const response = await fetch(url, { signal: AbortSignal.timeout(500) });
+    return response.ok || undefined;
+  });
+  const prober = startProber(url);
+  return async () => {
+    // kube-proxy may be late.
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    const end = performance.now();
+    await prober.stop();
+    return probeReport(prober.probes, 0, end);
+  };
+};
+
 const deploy = async (name: string, injected: boolean): Promise<void> => {
   await forgotten(name);
   await apply(bed.kube, [setOf(name, injected)]);
@@ -55,9 +81,13 @@ const deploy = async (name: string, injected: boolean): Promise<void> => {
 };
 
 /** As the reference's evaluation writes it. */
-const specFor = async (name: string, more: Partial<MigrationSpec> = {}): Promise<MigrationSpec> => ({
-  sourcePod: `${name}-0`,
-  targetNode: await otherNode(bed.kube, await nodeOf(bed, `${name}-0`)),
+const specFor = async (
+  name: string,
+  more: Partial<MigrationSpec> = {},
+  sourcePod = `${name}-0`,
+): Promise<MigrationSpec> => ({
+  sourcePod,
+  targetNode: await otherNode(bed.kube, await nodeOf(bed, sourcePod)),
   checkpointImageRepository: 'registry.registry.svc.cluster.local:5000/checkpoints',
   replayCutoffSeconds: 120,
   messageQueueConfig: { queueName: name, brokerUrl: `${BROKER}/`, exchangeName: `${name}.fanout` },
@@ -164,11 +194,69 @@ describe("the reference's manifest, applied as it is,", () => {
     expect(status).toMatchObject({ phase: 'Completed', strategy: 'ShadowPodSwap', replacementPod: 'with-0' });
   });
 
-  it('moves a pod without the sidecar by ShadowPod and ExchangeFence, while it serves, exactly', async () => {
-    const shadow = { migrationStrategy: 'ShadowPod', identitySwapMode: 'ExchangeFence' } as const;
-    await deploy('beside', false);
-    await expectMoved('beside', await specFor('beside', shadow), 'ShadowPod');
-    await expectNothingBeside('beside');
+  it.each(['ExchangeFence', 'Cutoff'] as const)(
+    'moves a pod without the sidecar by ShadowPod and %s, while it serves, exactly; no request finds nobody',
+    async (identitySwapMode) => {
+      const name = `beside-${identitySwapMode.toLowerCase()}`;
+      await deploy(name, false);
+      const stop = await probing(name);
+      const spec = await specFor(name, { migrationStrategy: 'ShadowPod', identitySwapMode });
+      await expectMoved(name, spec, 'ShadowPod');
+      const { failed, probes } = await stop();
+      console.log(`${identitySwapMode}: ${failed} of ${probes} probes failed`);
+      expect(failed).toBe(0);
+      expect(probes).toBeGreaterThan(500);
+      await expectNothingBeside(name);
+    },
+  );
+
+  it('moves a pod of a Deployment so, too', async () => {
+    const name = 'replaced';
+    await forgotten(name);
+    const { metadata, spec: set } = setOf(name, false);
+    const spec = { replicas: 1, selector: set!.selector, template: set!.template };
+    await apply(
+      bed.kube,
+      [{ apiVersion: 'apps/v1', kind: 'Deployment', metadata: metadata! } satisfies V1Deployment].map((one) => ({
+        ...one,
+        spec,
+      })),
+    );
+    const stop = await probing(name);
+    const only = (): Promise<V1Pod> =>
+      until(`the pod of ${name}`, 30_000, async () => {
+        const { items } = await bed.kube.core.listNamespacedPod({
+          ...{ namespace: bed.namespace, labelSelector: `app=${name}` },
+        });
+        const [pod, other] = items.filter(
+          ({ metadata: { deletionTimestamp } = {} }) => deletionTimestamp === undefined,
+        );
+        return other === undefined ? pod : undefined;
+      });
+    const source = (await only()).metadata!.name!;
+    const ending = await produce(`${name}.fanout`);
+    const { status } = await applied(
+      name,
+      await specFor(name, { migrationStrategy: 'ShadowPod', identitySwapMode: 'ExchangeFence' }, source),
+    );
+    expect(status?.error).toBeUndefined();
+    expect(status).toMatchObject({ phase: 'Completed', strategy: 'ShadowPod' });
+    const published = await ending();
+    const pod = await only();
+    expect(pod.metadata?.name).not.toBe(source);
+    const after = await until('all messages', 60_000, async () => {
+      const response = await fetch(`http://${pod.status?.podIP}:8080/`, { signal: AbortSignal.timeout(2_000) });
+      const now = (await response.json()) as Told;
+      return (now.last.p ?? 0) >= published ? now : undefined;
+    });
+    expect(after).toMatchObject({ violations: [], processed: published });
+    const { failed, probes } = await stop();
+    console.log(`Deployment: ${failed} of ${probes} probes failed`);
+    expect(failed).toBe(0);
+    expect(await settledLeftovers(bed)).toEqual([]);
+    const channel = await bed.broker.createChannel();
+    await channel.deleteQueue(`ms2m.control.${pod.metadata?.name}`);
+    await channel.close();
   });
 
   it('refuses by name what is missing', async () => {

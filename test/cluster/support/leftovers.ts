@@ -11,7 +11,7 @@ import type { Bed } from './bed.ts';
 /** In every network namespace of the node: our tables, and addresses on lo that are not loopback's. */
 const NETWORKS = `for f in /run/netns/*; do
   [ -e "$f" ] || continue
-  nsenter --net="$f" sh -c 'nft list tables | grep -e ${NFT.restore} -e ${NFT.fence}; ip -o addr show dev lo | grep -v -e " 127.0.0.1/8 " -e " ::1/128 "' | sed "s|^|$f: |"
+  nsenter --net="$f" sh -c 'nft list tables | grep -e ${NFT.restore} -e ${NFT.fence} -e ${NFT.divert} -e ${NFT.still}; ip -o addr show dev lo | grep -v -e " 127.0.0.1/8 " -e " ::1/128 "' | sed "s|^|$f: |"
 done
 find ${NODE_DIR.staged} ${NODE_DIR.checkpoints} -mindepth 1 -maxdepth 1 2>/dev/null
 true`;
