@@ -200,7 +200,7 @@ export const AGENT_CALLS = {
   },
   /**
    * Source without our sidecar, after the commit: the kernel sends new connections from outside to the TCP `ports` at its own addresses (`at`) on
-   * to the copy's (`to`), family by family. Proven from the node before it counts; if it does not come through, all is as before
+   * to the copy's (`to`), family by family. Proven from the node before it counts; if it does not come through, no rule is left
    * (SHADOW_E_UNSUPPORTED). Gone with the pod's network.
    */
   divert: {

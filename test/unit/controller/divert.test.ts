@@ -25,8 +25,14 @@ const going = (world: World): string[] => world.log.filter((call) => /divert|sti
 describe.each(WAYS)('a pod of a $kind without the sidecar ($spec.identitySwapMode)', (way) => {
   it('sends on who still comes, and its app stands still before anybody deletes it', async () => {
     const world = served(way);
+    const at: Record<string, number> = {};
+    world.hook = (name, when) => {
+      if (when === 'after') at[name] ??= world.time;
+    };
     await world.run();
     expectCompleted(world);
+    // what the app has begun to answer it may end
+    expect(at['agent.still']! - at['agent.divert']!).toBeGreaterThanOrEqual(200);
     const each = ['agent.divert', 'agent.still', 'deletePod', 'deletePod'];
     expect(going(world)).toEqual(way.kind === 'Deployment' ? each : [...each, ...each]);
   });
@@ -53,6 +59,13 @@ describe.each(WAYS)('a pod of a $kind without the sidecar ($spec.identitySwapMod
       'has rules of others in its network',
       (world) => {
         world.meshed = true;
+      },
+    ],
+    [
+      'has a preStop hook by HTTP, which would come to its copy',
+      (world) => {
+        const preStop = { httpGet: { path: '/drain', port: 8080 } };
+        Object.assign(world.pods.get(world.pod)?.spec?.containers[0] ?? {}, { lifecycle: { preStop } });
       },
     ],
     [

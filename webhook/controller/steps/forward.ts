@@ -21,9 +21,13 @@ export const LINGER_GRACE_S = 5;
 /** From the first connection that is passed on. */
 const FINISH_MS = 200;
 
-/** UDP is not passed on; and another's native sidecar (a mesh) has a say in who reaches the app. */
+/**
+ * UDP is not passed on; another's native sidecar (a mesh) has a say in who reaches the app; and a preStop hook by HTTP, which the
+ * kubelet sends to a pod that is deleted, would be passed on, too: it would have the copy stop.
+ */
 export const isPossible = (source: V1Pod, services: readonly V1Service[]): boolean =>
   services.every(({ spec }) => (spec?.ports ?? []).every(({ protocol = 'TCP' }) => protocol === 'TCP')) &&
+  (source.spec?.containers ?? []).every(({ lifecycle }) => lifecycle?.preStop?.httpGet === undefined) &&
   (source.spec?.initContainers ?? []).every((one) => isOurSidecar(one) || one.restartPolicy !== 'Always');
 
 /** False: the agent could not. */
