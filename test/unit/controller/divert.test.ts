@@ -22,7 +22,7 @@ const served = (way: Way): World => {
 };
 const going = (world: World): string[] => world.log.filter((call) => /divert|still|kill|deletePod/.test(call));
 
-describe.each(WAYS)('a pod of a $kind without the sidecar ($spec.identitySwapMode)', (way) => {
+describe.each(WAYS)('a pod of a $kind without the sidecar ($spec.identitySwapMode)', { timeout: 60_000 }, (way) => {
   it('sends on who still comes, and its app stands still before anybody deletes it', async () => {
     const world = served(way);
     const at: Record<string, number> = {};
