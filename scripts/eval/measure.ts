@@ -60,6 +60,17 @@ const rounded = (seconds: number): number => Math.round(seconds * 1000) / 1000;
 const phasesOf = (migration: Migrated['migration']): Record<string, number> =>
   Object.fromEntries(Object.entries(phaseSeconds(migration)).map(([phase, seconds]) => [phase, rounded(seconds)]));
 
+const stepsOf = (migration: Migrated['migration']): Record<string, number>[] => {
+  const { startTime = '', handoffs = [] } = migration?.status ?? {};
+  return handoffs.map(({ entered }) =>
+    Object.fromEntries(
+      Object.entries(entered)
+        .map(([step, at]): [string, number] => [step, rounded((Date.parse(at) - Date.parse(startTime)) / 1000)])
+        .sort(([, one], [, other]) => one - other),
+    ),
+  );
+};
+
 /** A handoff from a shadow to its successor stays on its node. */
 const movedBytes = (handoffs: readonly Handoff[]): number =>
   handoffs.reduce((all, { source, copy, bytes = 0 }) => (source.node === copy.node ? all : all + bytes), 0);
@@ -78,6 +89,7 @@ export const measuredOf = (load: Load, migrated: Migrated, nodes: Nodes, states:
     strategy: migration?.status?.strategy ?? '',
     totalSeconds: rounded(totalSeconds(migration) ?? (migrated.to - from) / 1000),
     phaseSeconds: phasesOf(migration),
+    steps: stepsOf(migration),
     ...{ probes: probed.probes, failedProbes: probed.failed, downtimeMs: Math.round(probed.longestFailureMs) },
     gapMs: Math.round(longestGapMs(times, outputs, from, end)),
     silenceMs: Math.round(longestSilenceMs(outputs, outputs[0]?.consumer ?? '', from, end)),

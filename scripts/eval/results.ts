@@ -33,6 +33,8 @@ export interface Measured {
   /** From startTime to completionTime of the status, as the paper counts. */
   readonly totalSeconds: number;
   readonly phaseSeconds: Readonly<Record<string, number>>;
+  /** Of each handoff: when each of its steps was entered, seconds from startTime. Finalizing has all of the second one. */
+  readonly steps: readonly Readonly<Record<string, number>>[];
   readonly probes: number;
   readonly failedProbes: number;
   /** The longest streak of failed probes. */

@@ -24,6 +24,7 @@ const COLUMNS: readonly [name: string, value: (result: All) => Value][] = [
     `${phase.toLowerCase()}_s`,
     ({ phaseSeconds }) => phaseSeconds?.[phase],
   ]),
+  ['steps', ({ steps }) => steps && JSON.stringify(steps)],
   ['downtime_ms', ({ downtimeMs }) => downtimeMs],
   ['failed_probes', ({ failedProbes }) => failedProbes],
   ['probes', ({ probes }) => probes],

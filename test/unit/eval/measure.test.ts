@@ -46,10 +46,13 @@ const migration = {
     completionTime: '2026-11-30T01:00:05.000Z',
     phaseTimings: { Checkpointing: '350ms', Replaying: '1m2.5s' },
     handoffs: [
-      { source: { node: 'node-1' }, copy: { node: 'node-2' }, bytes: 1500 },
+      {
+        ...{ source: { node: 'node-1' }, copy: { node: 'node-2' }, bytes: 1500 },
+        entered: { Done: '2026-11-30T01:00:03.000Z', Warming: '2026-11-30T01:00:00.500Z' },
+      },
       // From the shadow to its successor.
-      { source: { node: 'node-2' }, copy: { node: 'node-2' }, bytes: 2000 },
-      { source: { node: 'node-1' }, copy: { node: 'node-2' } },
+      { source: { node: 'node-2' }, copy: { node: 'node-2' }, bytes: 2000, entered: {} },
+      { source: { node: 'node-1' }, copy: { node: 'node-2' }, entered: {} },
     ],
   },
 } as unknown as StatefulMigration;
@@ -73,6 +76,7 @@ test('a run in which nothing went wrong is clean', () => {
     ...CLEAN,
     ...{ from: 'node-1', to: 'node-2', strategy: 'ShadowPodSwap', totalSeconds: 4.75, bytes: 1500 },
     phaseSeconds: { Checkpointing: 0.35, Replaying: 62.5 },
+    steps: [{ Warming: 0.25, Done: 2.75 }, {}, {}],
     // 801: the end, three seconds more and both ends of that.
     ...{ probes: 801, silenceMs: 810 },
   });
