@@ -163,7 +163,7 @@ export const bring = async (
   const document = documentOf(flags);
   if (document) printAll(io, document, applied);
   const waits = flags.wait && flags.dryRun === 'none';
-  if (waits) await runTasks(io, waitTasks(api, objects, wanted.namespace, deadlineOf(flags)));
+  if (waits) await runTasks(io, waitTasks(api, objects, wanted, deadlineOf(flags)));
   // Only now: until the new parts are ready the old ones may need it.
   if (installed) await prune(api, flags, objects, wanted.namespace, tell);
   if (flags.dryRun === 'server') return;

@@ -14,7 +14,15 @@ import {
 } from '../kinds.ts';
 import type { Task } from '../tasks.ts';
 import { probeWebhook } from './probe.ts';
-import { daemonSetMissing, deploymentMissing, type Missing, reportsMissing, webhookMissing } from './ready.ts';
+import {
+  daemonSetMissing,
+  deploymentMissing,
+  handlersMissing,
+  type Missing,
+  reportsMissing,
+  webhookMissing,
+} from './ready.ts';
+import type { Settings } from './settings.ts';
 
 const POLL_MS = 500;
 /** What has not changed for so long is worth a word why; asked for as often. */
@@ -126,8 +134,13 @@ const readyTask = (api: Api, object: Obj, missing: (object: never) => Missing, d
   };
 };
 
-/** All that must be so before a migration can be asked for. Workloads first: they bring the CA and the webhook. `home`: our namespace. */
-export const waitTasks = (api: Api, objects: readonly Obj[], home: string, deadline: Deadline): Task[] => {
+/** All that must be so before a migration can be asked for. Workloads first: they bring the CA and the webhook. */
+export const waitTasks = (
+  api: Api,
+  objects: readonly Obj[],
+  { namespace: home, nodeSetup }: Settings,
+  deadline: Deadline,
+): Task[] => {
   const waited = objects
     .flatMap((object) => {
       const missing = MISSING[object.kind as Kind];
@@ -136,7 +149,12 @@ export const waitTasks = (api: Api, objects: readonly Obj[], home: string, deadl
     .sort((a, b) => Number('webhooks' in a.object) - Number('webhooks' in b.object));
   const injects = async () =>
     (await probeWebhook(api)) === 'silent' ? 'a pod created as a trial was not injected yet' : undefined;
-  const reports = async () => reportsMissing(await listAgents(api, home), await readReports(api, home));
+  const nodes = async () => {
+    const agents = await listAgents(api, home);
+    const silent = reportsMissing(agents, await readReports(api, home));
+    // Nodes that somebody else sets up are for `check` to judge.
+    return silent ?? (nodeSetup === false ? undefined : handlersMissing(agents, await listAll(api, { kind: 'Node' })));
+  };
   const asking = (title: string, ask: () => Promise<Missing>): Task => ({
     title,
     run: (tell) => until(title, deadline, ask, tell),
@@ -144,6 +162,6 @@ export const waitTasks = (api: Api, objects: readonly Obj[], home: string, deadl
   return [
     ...waited.map(({ object, missing }) => readyTask(api, object, missing, deadline)),
     asking('webhook', injects),
-    asking('nodes', reports),
+    asking('nodes', nodes),
   ];
 };

@@ -4,7 +4,13 @@ import { type Api, ApiError, type Call, methodOf, pathOf } from '../../../plugin
 import { applyAll } from '../../../plugin/install/apply.ts';
 import { cleanupOf, withoutNodeSetup } from '../../../plugin/install/nodes.ts';
 import { probeWebhook } from '../../../plugin/install/probe.ts';
-import { daemonSetMissing, deploymentMissing, reportsMissing, webhookMissing } from '../../../plugin/install/ready.ts';
+import {
+  daemonSetMissing,
+  deploymentMissing,
+  handlersMissing,
+  reportsMissing,
+  webhookMissing,
+} from '../../../plugin/install/ready.ts';
 import { removalOf } from '../../../plugin/install/remove.ts';
 import { assertServer } from '../../../plugin/install/server.ts';
 import { usedBy } from '../../../plugin/install/uninstall.ts';
@@ -172,6 +178,16 @@ describe('ready', () => {
     expect(reportsMissing([agent('n')], heard('n', found))).toBeUndefined();
     // A node that has no agent is told by check; nothing is waited for there.
     expect(reportsMissing([], heard('dead', { error }))).toBeUndefined();
+  });
+  test('handlers: by the word of the kubelet, of nodes where an agent runs, where kubelets tell', () => {
+    const agents = [{ metadata: { name: 'agent' }, spec: { nodeName: 'n' } }];
+    const node = (name: string, handlers?: string[]) => ({
+      metadata: { name },
+      status: handlers ? { runtimeHandlers: handlers.map((each) => ({ name: each })) } : {},
+    });
+    expect(handlersMissing(agents, [node('n', ['', 'runc'])])).toContain('kubelet of n');
+    expect(handlersMissing(agents, [node('n', ['', 'shadow'])])).toBeUndefined();
+    expect(handlersMissing(agents, [node('n'), node('m', ['runc'])])).toBeUndefined();
   });
   test('webhooks: every one has the CA', () => {
     const webhooks = [
