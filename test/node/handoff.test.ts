@@ -2,34 +2,16 @@ import { existsSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, 
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { calls } from '../../webhook/agent/calls.ts';
+import type { Calls } from '../../webhook/agent/calls.ts';
 import { recoverCuts } from '../../webhook/agent/cut.ts';
-import { runcDriver } from '../../webhook/agent/runc-driver.ts';
 import { claimOf, SIDECAR } from '../../webhook/api/names.ts';
+import { agentOn, CONTAINERS, rulesIn } from './agents.ts';
 import { ask, HANDLER, Lab, sh, stateOf, type TestContainer, type TestNode, type TestPod, until } from './harness.ts';
 import { APP, SIDECAR_APP } from './programs.ts';
 
-const CONTAINERS = [
-  { name: SIDECAR.container, sidecar: true },
-  { name: 'app', sidecar: false },
-];
-
-const agentOn = (on: TestNode) => {
-  const driver = runcDriver(on.node);
-  return calls({
-    node: on.node,
-    drivers: { runc: driver, kubelet: driver },
-    credentials: () => {
-      throw new Error('one agent here: nothing goes over the network');
-    },
-    checkpointApi: async () => '',
-    warn: (message) => console.warn(message),
-  });
-};
-
 let lab: Lab;
 let on: TestNode;
-let agent: ReturnType<typeof agentOn>;
+let agent: Calls;
 let outside: Server;
 let heard: Map<string, { bytes: number; ended: string }>;
 let sockets: Set<Socket>;
@@ -122,7 +104,6 @@ const prepareCopy = async (
 const dialOut = (pod: TestPod): string =>
   sh(`nsenter --net=${pod.netns} timeout 1 bash -c ': </dev/tcp/${pod.gateway}/7777' && echo out || echo kept`).trim();
 
-const rulesIn = (pod: TestPod): string => sh(`nsenter --net=${pod.netns} nft list ruleset`);
 const addressesIn = (pod: TestPod): string => sh(`nsenter --net=${pod.netns} ip -o addr show dev lo`);
 
 /** Scheduling policies of all threads of a container's processes (proc(5), stat field 41): 0 is the ordinary one. */

@@ -241,6 +241,7 @@ export class Lab {
     verb: 'create' | 'start',
     container: TestContainer,
     wait = 90,
+    more: Record<string, string> = {},
   ): Promise<number> {
     const { bundle, id } = container;
     const status = join(bundle, `${verb}.status`);
@@ -253,6 +254,7 @@ export class Lab {
       SHADOW_DIR: join(on.base, 'shadow'),
       SHADOW_WAIT: String(wait),
       SHADOW_RESTORE: '3',
+      ...more,
     };
     spawn('sh', ['-c', script, 'oci', program, ...args, ...own], { stdio: 'ignore', detached: true, env }).unref();
     while (!existsSync(status)) await sleep(2);
