@@ -5,6 +5,8 @@ export interface Probe {
   /** performance.now() when it was sent. */
   at: number;
   ok: boolean;
+  /** Of one that failed. */
+  why?: string;
 }
 
 export interface ProbeReport {
@@ -14,14 +16,17 @@ export interface ProbeReport {
   longestFailureMs: number;
 }
 
-const probe = (url: string, timeoutMs: number): Promise<boolean> =>
+/** Why it failed; undefined: it did not. */
+const probe = (url: string, timeoutMs: number): Promise<string | undefined> =>
   new Promise((resolve) => {
+    const fail = ({ name, message }: Error) =>
+      resolve(name === 'AbortError' ? `no answer in ${timeoutMs} ms` : message);
     const request = get(url, { agent: false, signal: AbortSignal.timeout(timeoutMs) }, (response) => {
       response.resume();
-      response.on('end', () => resolve(response.statusCode === 200));
-      response.on('error', () => resolve(false));
+      response.on('end', () => resolve(response.statusCode === 200 ? undefined : `HTTP ${response.statusCode}`));
+      response.on('error', fail);
     });
-    request.on('error', () => resolve(false));
+    request.on('error', fail);
   });
 
 export interface Prober {
@@ -36,8 +41,9 @@ export const startProber = (url: string, everyMs = 10, timeoutMs = 1000): Prober
   const timer = setInterval(() => {
     const entry: Probe = { at: performance.now(), ok: false };
     probes.push(entry);
-    const running = probe(url, timeoutMs).then((ok) => {
-      entry.ok = ok;
+    const running = probe(url, timeoutMs).then((why) => {
+      entry.ok = why === undefined;
+      if (why !== undefined) entry.why = why;
       open.delete(running);
     });
     open.add(running);

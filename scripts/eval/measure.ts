@@ -71,6 +71,17 @@ const stepsOf = (migration: Migrated['migration']): Record<string, number>[] => 
   );
 };
 
+/** As many failed probes are told one by one. */
+const TOLD = 10;
+
+const failuresOf = (probes: readonly Probe[], { migration }: Migrated): Measured['failures'] => {
+  const start = Date.parse(migration?.status?.startTime ?? '') - performance.timeOrigin;
+  return probes
+    .filter(({ ok }) => !ok)
+    .slice(0, TOLD)
+    .map(({ at, why = '' }) => ({ at: rounded((at - start) / 1000), why }));
+};
+
 /** A handoff from a shadow to its successor stays on its node. */
 const movedBytes = (handoffs: readonly Handoff[]): number =>
   handoffs.reduce((all, { source, copy, bytes = 0 }) => (source.node === copy.node ? all : all + bytes), 0);
@@ -91,6 +102,10 @@ export const measuredOf = (load: Load, migrated: Migrated, nodes: Nodes, states:
     phaseSeconds: phasesOf(migration),
     steps: stepsOf(migration),
     ...{ probes: probed.probes, failedProbes: probed.failed, downtimeMs: Math.round(probed.longestFailureMs) },
+    failures: failuresOf(
+      probes.filter(({ at }) => at >= from && at <= end),
+      migrated,
+    ),
     gapMs: Math.round(longestGapMs(times, outputs, from, end)),
     silenceMs: Math.round(longestSilenceMs(outputs, outputs[0]?.consumer ?? '', from, end)),
     before: {

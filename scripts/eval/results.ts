@@ -37,6 +37,8 @@ export interface Measured {
   readonly steps: readonly Readonly<Record<string, number>>[];
   readonly probes: number;
   readonly failedProbes: number;
+  /** The first of them: seconds from startTime, and why. */
+  readonly failures: readonly { readonly at: number; readonly why: string }[];
   /** The longest streak of failed probes. */
   readonly downtimeMs: number;
   /** The longest time in which a message waited and none was done. */

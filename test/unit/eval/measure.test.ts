@@ -66,7 +66,7 @@ const measure = (change: { load?: Partial<Load>; states?: readonly State[]; list
 };
 
 const CLEAN = {
-  ...{ failedProbes: 0, downtimeMs: 0, gapMs: 10, before: { failedProbes: 0, gapMs: 10 } },
+  ...{ failedProbes: 0, failures: [], downtimeMs: 0, gapMs: 10, before: { failedProbes: 0, gapMs: 10 } },
   ...{ confirmed: COUNT, lost: 0, duplicated: 0, reordered: 0, outputsLost: 0, outputsDuplicated: 0 },
   ...{ stateMatches: true, reconnects: 0, pods: 1 },
 };
@@ -118,8 +118,14 @@ describe('is seen, and nothing beside it:', () => {
 
   test('the longest streak of failed probes, not their sum', () => {
     const bad = (at: number): boolean => (at >= FROM + 500 && at < FROM + 800) || (at >= TO && at < TO + 100);
-    const load = { probes: probes.map(({ at }) => ({ at, ok: !bad(at) })) };
-    expect(measure({ load })).toMatchObject({ ...CLEAN, failedProbes: 40, downtimeMs: 300 });
+    const load = { probes: probes.map(({ at }) => ({ at, ok: !bad(at), ...(bad(at) ? { why: 'refused' } : {}) })) };
+    const measured = measure({ load });
+    const { failures } = measured;
+    expect(measured).toMatchObject({ ...CLEAN, failedProbes: 40, downtimeMs: 300, failures });
+    const startTime = Date.parse('2026-11-30T01:00:00.250Z') - performance.timeOrigin;
+    expect(failures).toHaveLength(10);
+    expect(failures[1]?.why).toBe('refused');
+    expect(failures[1]?.at).toBeCloseTo((FROM + 510 - startTime) / 1000, 2);
   });
 
   test('probes that failed before the migration, apart from its own', () => {

@@ -23,6 +23,7 @@ export const measured = (
     outcome: 'measured',
     ...{ from: 'node-1', to: 'node-2', strategy: 'ShadowPodSwap', totalSeconds: seconds + run / 10 },
     steps: [],
+    failures: [],
     phaseSeconds: { Pending: 0.1, Checkpointing: 1, Transferring: 0.5, Restoring: 0.5, Replaying: 2, Finalizing: 1 },
     ...{ probes: 1000, failedProbes: 0, downtimeMs: 0, gapMs: 200 + run, silenceMs: 900 },
     before: { failedProbes: 0, gapMs: 12 },
