@@ -112,10 +112,15 @@ const clearBroker = async (channel: Channel): Promise<void> => {
   for (const { exchange } of [EVENTS, OUTPUTS]) await channel.deleteExchange(exchange);
 };
 
-/** All a run leaves, however it ended; the namespace and its Service stay. */
+/**
+ * All a run leaves, however it ended; the namespace stays. The Service goes, for each run needs an address of its own: connections
+ * that one left unanswered are remembered by the nodes for two minutes, and would lead astray those of a later one that
+ * come from the same ports.
+ */
 export const clear = async (kube: Kube, channel: Channel): Promise<void> => {
   await removeMigrations(kube);
   await removePods(kube);
+  await orMissing(kube.core.deleteNamespacedService({ namespace: NAMESPACE, name: NAME }));
   await clearBroker(channel);
 };
 
@@ -132,9 +137,16 @@ export const deploy = async (kube: Kube, channel: Channel, key: RunKey): Promise
   return until('the consumer to be ready', 120_000, async () => (await podsOf(kube)).find(isReady));
 };
 
+/** Resolves once somebody answers there: kube-proxy takes a second or two. */
 export const probedAddress = async (kube: Kube): Promise<string> => {
   const service = await kube.core.readNamespacedService({ namespace: NAMESPACE, name: NAME });
-  return `http://${service.spec?.clusterIP}:8080/`;
+  const url = `http://${service.spec?.clusterIP}:8080/`;
+  await until('the Service to answer', 30_000, async () => {
+    const response = await fetch(url, { signal: AbortSignal.timeout(1000) }).catch(() => undefined);
+    await response?.arrayBuffer();
+    return response?.ok;
+  });
+  return url;
 };
 
 export type AppState = Snapshot & { connections: number };
