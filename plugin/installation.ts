@@ -1,5 +1,5 @@
-/** Where in the cluster kubectl-shadow is installed: found by what it has registered, so that no command need be told. */
-import { INJECT_WEBHOOK_CONFIG, NAMESPACE, NODE_REPORTS } from '../webhook/api/names.ts';
+/** Where in the cluster kubectl-shadow is installed, found by what it has registered, so that no command need be told; and its nodes. */
+import { INJECT_WEBHOOK_CONFIG, NAMESPACE, NODE_REPORTS, RUNTIME_CLASS } from '../webhook/api/names.ts';
 import { type NodeReports, parseReports, REPORTS_KEY } from '../webhook/api/node-reports.ts';
 import { type Api, ApiError, listAll } from './api.ts';
 import type { Meta, Pod, WebhookConfiguration } from './kinds.ts';
@@ -38,6 +38,12 @@ export const findNamespace = async (api: Api): Promise<string | undefined> => {
 /** The same, or where it is by default. */
 export const homeOf = async (api: Api): Promise<string> => (await findNamespace(api)) ?? NAMESPACE;
 
+/** A node, as far as its kubelet tells of handlers. */
+export interface TellingNode {
+  metadata: Meta;
+  status?: { runtimeHandlers?: { name?: string }[] };
+}
+
 /** undefined: the controller has not written any yet, or one of another release has. Throws an ApiError 404 where nothing is installed. */
 export const readReports = async (api: Api, home: string): Promise<NodeReports | undefined> => {
   const map = await api.call<{ data?: Record<string, string> }>({
@@ -47,6 +53,12 @@ export const readReports = async (api: Api, home: string): Promise<NodeReports |
     namespace: home,
   });
   return parseReports(map.data?.[REPORTS_KEY] ?? '');
+};
+
+/** What a kubelet says containerd has loaded; undefined: it does not tell (before Kubernetes 1.31). */
+export const tellsOfHandler = ({ status }: TellingNode): boolean | undefined => {
+  const handlers = status?.runtimeHandlers;
+  return handlers?.length ? handlers.some(({ name }) => name === RUNTIME_CLASS) : undefined;
 };
 
 /** The pods of our agents: one on each node that takes it. */

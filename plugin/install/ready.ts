@@ -1,6 +1,6 @@
 /** When an installed object is ready, and how far it is. Pure. */
-import { RUNTIME_CLASS } from '../../webhook/api/names.ts';
 import type { NodeReports } from '../../webhook/api/node-reports.ts';
+import { type TellingNode, tellsOfHandler } from '../installation.ts';
 import type { DaemonSet, Deployment, Meta, Pod, WebhookConfiguration } from '../kinds.ts';
 
 /** `undefined`: ready. Else what is missing. */
@@ -48,19 +48,10 @@ export const reportsMissing = (agents: readonly Pod[], reports: NodeReports | un
   return silent.length > 0 ? silent.slice(0, 3).join('; ') : undefined;
 };
 
-interface TellingNode {
-  metadata: Meta;
-  /** Absent: the kubelet does not tell (before Kubernetes 1.31). */
-  status?: { runtimeHandlers?: { name?: string }[] };
-}
-
 /** Node set-up has ended where an agent runs; what containerd has loaded a kubelet says every ten seconds. */
 export const handlersMissing = (agents: readonly Pod[], nodes: readonly TellingNode[]): Missing => {
   const silent = nodes.filter(
-    ({ metadata, status }) =>
-      agents.some(({ spec }) => spec.nodeName === metadata.name) &&
-      status?.runtimeHandlers?.length &&
-      !status.runtimeHandlers.some(({ name }) => name === RUNTIME_CLASS),
+    (node) => agents.some(({ spec }) => spec.nodeName === node.metadata.name) && tellsOfHandler(node) === false,
   );
   const names = silent.map(({ metadata }) => metadata.name);
   return names.length > 0

@@ -57,9 +57,12 @@ export const startProber = (url: string, everyMs = 10, timeoutMs = 1000): Prober
   };
 };
 
+export const sentWithin = (probes: readonly Probe[], from: number, to: number): Probe[] =>
+  probes.filter(({ at }) => at >= from && at <= to);
+
 /** Of the probes sent in [from, to]. */
 export const probeReport = (probes: readonly Probe[], from: number, to: number): ProbeReport => {
-  const window = probes.filter(({ at }) => at >= from && at <= to);
+  const window = sentWithin(probes, from, to);
   let longestFailureMs = 0;
   let failingSince: number | undefined;
   for (const { at, ok } of window) {

@@ -8,7 +8,7 @@ import {
   type ReplicaState,
   type SeenOutput,
 } from '../demonstration/oracle.ts';
-import { type Probe, probeReport } from '../demonstration/prober.ts';
+import { type Probe, probeReport, sentWithin } from '../demonstration/prober.ts';
 import type { Migrated } from './migration.ts';
 import { longestGapMs } from './processing.ts';
 import type { Measured } from './results.ts';
@@ -102,10 +102,7 @@ export const measuredOf = (load: Load, migrated: Migrated, nodes: Nodes, states:
     phaseSeconds: phasesOf(migration),
     steps: stepsOf(migration),
     ...{ probes: probed.probes, failedProbes: probed.failed, downtimeMs: Math.round(probed.longestFailureMs) },
-    failures: failuresOf(
-      probes.filter(({ at }) => at >= from && at <= end),
-      migrated,
-    ),
+    failures: failuresOf(sentWithin(probes, from, end), migrated),
     gapMs: Math.round(longestGapMs(times, outputs, from, end)),
     silenceMs: Math.round(longestSilenceMs(outputs, outputs[0]?.consumer ?? '', from, end)),
     before: {

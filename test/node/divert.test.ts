@@ -5,11 +5,11 @@ import { createServer as createHttpServer, get, type Server as HttpServer } from
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Calls, calls } from '../../webhook/agent/calls.ts';
+import type { Calls } from '../../webhook/agent/calls.ts';
 import { containersOf, pidsOf } from '../../webhook/agent/containers.ts';
 import { isPaused } from '../../webhook/agent/freezer.ts';
-import { runcDriver } from '../../webhook/agent/runc-driver.ts';
 import { claimOf } from '../../webhook/api/names.ts';
+import { agentOn } from './agents.ts';
 import { Lab, sh, type TestContainer, type TestNode, type TestPod, TOOL_PATH, until } from './harness.ts';
 
 const CLAIM = { claim: claimOf('0e0e0e0e-2222', 0), epoch: 1 };
@@ -57,16 +57,7 @@ const still = () => agent.still({ ...CLAIM, pod, containers: CONTAINERS });
 beforeAll(async () => {
   lab = new Lab();
   on = lab.node('a');
-  const driver = runcDriver(on.node);
-  agent = calls({
-    node: on.node,
-    drivers: { runc: driver, kubelet: driver },
-    credentials: () => {
-      throw new Error('one agent here: nothing goes over the network');
-    },
-    checkpointApi: async () => '',
-    warn: (message) => console.warn(message),
-  });
+  agent = agentOn(on);
   pod = lab.pod(on, 'bare-0');
   const link = pod.netns.replace('/run/netns/', 'v');
   sh(`ip addr add ${TO6}/64 dev ${link} nodad`);

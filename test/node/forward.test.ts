@@ -5,19 +5,15 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Calls, calls } from '../../webhook/agent/calls.ts';
-import { runcDriver } from '../../webhook/agent/runc-driver.ts';
+import type { Calls } from '../../webhook/agent/calls.ts';
 import { Forward } from '../../webhook/api/control.ts';
 import { claimOf, SIDECAR } from '../../webhook/api/names.ts';
+import { agentOn, CONTAINERS } from './agents.ts';
 import { ask, Lab, sh, type TestNode, type TestPod, until } from './harness.ts';
 
 const APP_PORT = 9002;
 const CLAIM = { claim: claimOf('0f0f0f0f-2222', 0), epoch: 1 };
 const COPY = 'the copy';
-const CONTAINERS = [
-  { name: SIDECAR.container, sidecar: true },
-  { name: 'app', sidecar: false },
-];
 
 let lab: Lab;
 let agent: Calls;
@@ -31,16 +27,7 @@ let forwards: Forward[];
 beforeAll(async () => {
   lab = new Lab();
   on = lab.node('a');
-  const driver = runcDriver(on.node);
-  agent = calls({
-    node: on.node,
-    drivers: { runc: driver, kubelet: driver },
-    credentials: () => {
-      throw new Error('one agent here: nothing goes over the network');
-    },
-    checkpointApi: async () => '',
-    warn: (message) => console.warn(message),
-  });
+  agent = agentOn(on);
   ({ pod } = await lab.source(on));
   copy = createServer((_request, response) => response.end(COPY));
   await new Promise<void>((resolve) => copy.listen(APP_PORT, pod.gateway, resolve));

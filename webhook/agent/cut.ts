@@ -176,11 +176,14 @@ export const cut = async (node: Node, driver: Driver, request: Cut, armoury: Arm
   }
 };
 
-export const netnsOf = async (node: Node, podUid: string): Promise<string> => {
-  const netns = (await containersOf(node, podUid))[0]?.netns;
-  if (netns === undefined) throw new ShadowError('SHADOW_E_POD_NOT_RUNNING', 'it is not here');
-  return netns;
+/** Any of the pod's: they share its network. */
+export const anyOf = async (node: Node, podUid: string): Promise<RunningContainer> => {
+  const [container] = await containersOf(node, podUid);
+  if (container === undefined) throw new ShadowError('SHADOW_E_POD_NOT_RUNNING', 'it is not here');
+  return container;
 };
+
+const netnsOf = async (node: Node, podUid: string): Promise<string> => (await anyOf(node, podUid)).netns;
 
 /** Source, mute while its app runs on: what of it is not broker messages stays in the pod too (invariant 4). */
 export const fenceSource = async (node: Node, podUid: string): Promise<void> => {

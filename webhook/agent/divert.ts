@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import type { AgentRequest } from '../api/agent.ts';
 import { ShadowError } from '../api/errors.ts';
 import { NFT } from '../api/staging.ts';
-import { containersOf } from './containers.ts';
-import { netnsOf } from './cut.ts';
+import { containersOf, type RunningContainer } from './containers.ts';
+import { anyOf } from './cut.ts';
 import { isPaused, pause } from './freezer.ts';
 import {
   applyRules,
@@ -31,8 +31,13 @@ const FIRST_TRIAL = 61_000;
 
 const isV6 = (address: string): boolean => address.includes(':');
 
+interface Road {
+  at: string;
+  to: string;
+}
+
 /** Family by family: where the source is, and where the copy. */
-const roads = ({ at, to }: Divert): { at: string; to: string }[] =>
+const roadsOf = ({ at, to }: Divert): Road[] =>
   at.flatMap((address) => {
     const other = to.find((one) => isV6(one) === isV6(address));
     return other === undefined ? [] : [{ at: address, to: other }];
@@ -87,8 +92,13 @@ const dial = (node: Node, targets: readonly string[]): Promise<void> =>
   });
 
 /** By ports that only the rules know: whoever answers there is the copy, and the whole way is as it will be. */
-const prove = async (node: Node, netns: string, pid: number, request: Divert): Promise<void> => {
-  const ways = roads(request).flatMap((road) => request.ports.map((serves) => ({ ...road, serves })));
+const prove = async (
+  node: Node,
+  { netns, pid }: RunningContainer,
+  roads: readonly Road[],
+  ports: readonly number[],
+): Promise<void> => {
+  const ways = roads.flatMap((road) => ports.map((serves) => ({ ...road, serves })));
   const free = await unused(node, pid, ways.length);
   const trials = ways.map((way, index) => ({ ...way, port: free[index] ?? 0 }));
   try {
@@ -105,15 +115,15 @@ const prove = async (node: Node, netns: string, pid: number, request: Divert): P
 /** Idempotent: repeated, it is proven anew while the rules of before hold. Throws SHADOW_E_UNSUPPORTED. */
 export const divertSource = async (node: Node, request: Divert): Promise<void> => {
   const { pod, ports } = request;
-  const netns = await netnsOf(node, pod.uid);
-  const [container] = await containersOf(node, pod.uid);
-  const found = roads(request);
-  if (container === undefined || found.length === 0)
+  const container = await anyOf(node, pod.uid);
+  const { netns } = container;
+  const roads = roadsOf(request);
+  if (roads.length === 0)
     throw new ShadowError('SHADOW_E_UNSUPPORTED', 'source and copy have no family of addresses in common');
   await assertUnturned(node, netns);
-  await letThrough(node, netns, new Set(found.map(({ at }) => isV6(at))));
-  await prove(node, netns, container.pid, request);
-  const diversions: Diversion[] = found.flatMap(({ to }) => ports.map((port) => ({ port, to, serves: port })));
+  await letThrough(node, netns, new Set(roads.map(({ at }) => isV6(at))));
+  await prove(node, container, roads, ports);
+  const diversions: Diversion[] = roads.flatMap(({ to }) => ports.map((port) => ({ port, to, serves: port })));
   await applyRules(node, netns, divertRules(NFT.divert, diversions));
 };
 

@@ -4,6 +4,7 @@ import { ShadowError } from '../api/errors.ts';
 import { SIDECAR } from '../api/names.ts';
 import { NFT } from '../api/staging.ts';
 import { CommandError, type Node } from './node.ts';
+import { endpoint } from './sockets.ts';
 
 /** Between two dumps of one pod by the kubelet's checkpoint API, which cannot pause across containers. */
 export const LOCK_TABLE = 'shadow_lock';
@@ -47,6 +48,8 @@ export const trackRules = (): string =>
     '  chain input { type filter hook input priority 0; policy accept; ct state established accept; }',
   );
 
+const OPENS = 'tcp flags & (fin | syn | rst | ack) == syn';
+
 /**
  * Only what opens a connection is turned: one that the kernel did not track so far is not taken for a new one in its midst.
  * Ahead of everybody else's (-100): see assertUnturned.
@@ -57,9 +60,7 @@ export const forwardRules = (forwards: readonly Forward[]): string =>
     `  chain prerouting {
     type nat hook prerouting priority -110; policy accept;
     iifname "lo" accept
-${forwards
-  .map(({ port, to }) => `    tcp dport ${port} tcp flags & (fin | syn | rst | ack) == syn redirect to :${to}`)
-  .join('\n')}
+${forwards.map(({ port, to }) => `    tcp dport ${port} ${OPENS} redirect to :${to}`).join('\n')}
   }`,
   );
 
@@ -71,9 +72,8 @@ export interface Diversion {
 }
 
 const dnat = ({ port, to, serves }: Diversion): string => {
-  const [family, host] = to.includes(':') ? ['ip6', `[${to}]`] : ['ip', to];
-  const opens = `meta nfproto ${family === 'ip' ? 'ipv4' : 'ipv6'} tcp dport ${port} tcp flags & (fin | syn | rst | ack) == syn`;
-  return `    ${opens} dnat ${family} to ${host}:${serves}`;
+  const [protocol, family] = to.includes(':') ? ['ipv6', 'ip6'] : ['ipv4', 'ip'];
+  return `    meta nfproto ${protocol} tcp dport ${port} ${OPENS} dnat ${family} to ${endpoint(to, serves)}`;
 };
 
 /**

@@ -199,8 +199,8 @@ export const AGENT_CALLS = {
     response: z.object({}),
   },
   /**
-   * Source without our sidecar, after the commit: the kernel sends new connections from outside to the TCP `ports` at its own addresses (`at`) on
-   * to the copy's (`to`), family by family. Proven from the node before it counts; if it does not come through, no rule is left
+   * Source without our sidecar, after the commit: the kernel sends new connections from outside to the TCP `ports` at its own
+   * addresses (`at`) on to the copy's (`to`), family by family. Proven from the node before it counts; if it does not come through, no rule is left
    * (SHADOW_E_UNSUPPORTED). Gone with the pod's network.
    */
   divert: {
@@ -214,8 +214,8 @@ export const AGENT_CALLS = {
     response: z.object({}),
   },
   /**
-   * Source after `divert`, before its pod is deleted: the app does not run one more instruction, each TCP connection of the pod is ended as
-   * by a kill, but its network stays until the kubelet ends the pod. `still` false: it can't be, or was not diverted; `kill` it.
+   * Source after `divert`, before its pod is deleted: the app does not run one more instruction, each TCP connection of the pod
+   * is ended as by a kill, but its network stays until the kubelet ends the pod. `still` false: it can't be, or was not diverted; `kill` it.
    */
   still: {
     request: z.object({ ...claimed, pod: PodId, containers: z.array(Container) }),

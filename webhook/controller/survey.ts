@@ -14,7 +14,10 @@ import { stamp } from './transition.ts';
 
 /** Agents asked at a time. */
 const AT_ONCE = 16;
-/** From a change of an agent's pod to the look at all of them: a rollout changes many. After a silent agent as long, then twice as long each time. */
+/**
+ * From a change of an agent's pod to the look at all of them: a rollout changes many. After a look that met a silent agent as
+ * long, then twice as long each time.
+ */
 const SOON_MS = 2_000;
 
 type Examination = AgentResponse<'examine'>;

@@ -4,6 +4,7 @@ import { type NodeEntry, type NodeReports, STALE_MS } from '../../../webhook/api
 import { LEAST, older } from '../../../webhook/controller/preflight/node.ts';
 import { age } from '../../format.ts';
 import { troubles } from '../../install/wait.ts';
+import { tellsOfHandler } from '../../installation.ts';
 import type { Pod } from '../../kinds.ts';
 import { type Facts, type Finding, fail, judged, type NodeObject, pass, skippedFor, some, warn } from '../facts.ts';
 
@@ -122,8 +123,7 @@ export const runc = (facts: Facts): Finding => versions(facts, 'runc');
 /** What the kubelet says containerd has loaded; undefined: it does not tell, or the caller may not see it. */
 const loaded = ({ nodes }: Facts, name: string): boolean | undefined => {
   const node = 'got' in nodes ? nodes.got.find(({ metadata }) => metadata.name === name) : undefined;
-  const handlers = node?.status?.runtimeHandlers;
-  return handlers?.length ? handlers.some((handler) => handler.name === RUNTIME_CLASS) : undefined;
+  return node && tellsOfHandler(node);
 };
 
 const handlerTrouble = (facts: Facts, { node, handlerInstalled, handlerConfigured }: Found & { node: string }) => {

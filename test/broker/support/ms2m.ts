@@ -136,7 +136,7 @@ export class Handoff {
       binding: { exchange: EXCHANGE, key: '' },
       ...{ source: 'consumer-0', copy: 'consumer-0-shadow', undoing: this.progress?.undoing === true },
       ...{ replayMode, cutoffMs, elapsedMs: Date.now() - this.entered, settleMs: 100, pause: sleep },
-      ...{ now: Date.now, memory: this.memory, told: this.memory.told },
+      ...{ now: Date.now, memory: this.memory },
     };
   }
 

@@ -28,7 +28,6 @@ export const sceneOf = async (
   { undoing, elapsedMs }: Pick<Scene, 'undoing' | 'elapsedMs'>,
 ): Promise<Scene> => {
   const { queueName, brokerUrl, exchangeName, routingKey } = queueConfigOf(spec);
-  const memory = ctx.queueWork.memory(handoff.claim);
   return {
     broker: await ctx.queueWork.broker(brokerUrl),
     queues: queuesOf(queueName),
@@ -43,7 +42,6 @@ export const sceneOf = async (
     settleMs: SETTLE_MS,
     pause: ctx.queueWork.pause,
     now: ctx.now,
-    memory,
-    told: memory.told,
+    memory: ctx.queueWork.memory(handoff.claim),
   };
 };

@@ -9,15 +9,7 @@ import { type Telling, tell } from './control.ts';
 import type { Ms2mStep } from './plan.ts';
 import { controlQueueOf, type Exchanges } from './queues.ts';
 
-/** Of one handoff. */
-export interface Memory {
-  readonly told: Telling['told'];
-  /** CatchingUp: how near the copy has come to its source, in messages, and when that was. */
-  nearest?: { lag: number; at: number };
-}
-
 export interface Scene extends Telling {
-  memory: Memory;
   exchanges: Exchanges;
   /** By which the app's queue is fed. */
   binding: Binding;

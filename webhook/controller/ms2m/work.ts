@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectBroker } from './amqp.ts';
 import type { Broker } from './broker.ts';
-import type { Memory } from './steps.ts';
+import type { Memory } from './control.ts';
 
 export interface QueueWork {
   /** Throws SHADOW_E_QUEUE. */

@@ -3,12 +3,11 @@
  * is then held still instead of being killed, for with the last container its network would go.
  */
 import type { V1Pod, V1Service } from '@kubernetes/client-node';
-import { ShadowError } from '../../api/errors.ts';
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
 import type { Context } from '../context.ts';
 import { selecting } from '../endpoints.ts';
 import { clonedContainers, podId, serves } from '../pods.ts';
-import { isPossible, unfinished } from './forward.ts';
+import { attempt, isPossible, unfinished } from './forward.ts';
 import { once, remember, sinceRemembered } from './memory.ts';
 import { findPod, type StepResult, wait } from './step.ts';
 
@@ -29,17 +28,6 @@ const addressesOf = ({ status }: V1Pod): string[] => {
   return all.length > 0 || status?.podIP === undefined ? all : [status.podIP];
 };
 
-/** undefined: the agent could not. */
-const asked = async <T>(ctx: Context, { claim }: Handoff, what: string, call: Promise<T>): Promise<T | undefined> => {
-  try {
-    return await call;
-  } catch (error) {
-    if (!(error instanceof ShadowError)) throw error;
-    ctx.log({ err: error, claim }, what);
-    return undefined;
-  }
-};
-
 /** Nothing relies on it before the agent has proven it. Where it can't be, the source goes as it is. */
 const begin = async (ctx: Context, migration: StatefulMigration, handoff: Handoff, copy: V1Pod): Promise<void> => {
   const { claim, source } = handoff;
@@ -50,10 +38,9 @@ const begin = async (ctx: Context, migration: StatefulMigration, handoff: Handof
   const ports = targetPorts(services, pod);
   if (ports.length === 0 || !isPossible(pod, services)) return;
   const [at, to] = [addressesOf(pod), addressesOf(copy)];
-  const call = ctx.agents
-    .of(source.node)
-    .divert({ claim, epoch: ctx.epoch, pod: podId(namespace, source), at, to, ports });
-  const done = await asked(ctx, handoff, 'who still comes to the source is not sent on to its copy', call);
+  const done = await attempt(ctx, handoff, 'who still comes to the source is not sent on to its copy', async () =>
+    ctx.agents.of(source.node).divert({ claim, epoch: ctx.epoch, pod: podId(namespace, source), at, to, ports }),
+  );
   if (done !== undefined) remember(ctx, handoff, 'forwarded');
 };
 
@@ -62,11 +49,12 @@ export const divert = (ctx: Context, migration: StatefulMigration, handoff: Hand
 
 const hold = async (ctx: Context, migration: StatefulMigration, handoff: Handoff, pod: V1Pod): Promise<void> => {
   const { claim, source } = handoff;
-  const call = ctx.agents.of(source.node).still({
-    ...{ claim, epoch: ctx.epoch, pod: podId(migration.metadata.namespace, source) },
-    containers: clonedContainers(pod),
-  });
-  const answer = await asked(ctx, handoff, 'the app of the source is not held still: it is killed', call);
+  const answer = await attempt(ctx, handoff, 'the app of the source is not held still: it is killed', async () =>
+    ctx.agents.of(source.node).still({
+      ...{ claim, epoch: ctx.epoch, pod: podId(migration.metadata.namespace, source) },
+      containers: clonedContainers(pod),
+    }),
+  );
   if (answer?.still) remember(ctx, handoff, 'stood');
 };
 

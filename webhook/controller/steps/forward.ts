@@ -30,22 +30,35 @@ export const isPossible = (source: V1Pod, services: readonly V1Service[]): boole
   (source.spec?.containers ?? []).every(({ lifecycle }) => lifecycle?.preStop?.httpGet === undefined) &&
   (source.spec?.initContainers ?? []).every((one) => isOurSidecar(one) || one.restartPolicy !== 'Always');
 
+/** What the source can go without: where its agent could not, that is logged, and undefined. */
+export const attempt = async <T>(
+  ctx: Context,
+  { claim }: Handoff,
+  failure: string,
+  call: () => Promise<T>,
+): Promise<T | undefined> => {
+  try {
+    return await call();
+  } catch (error) {
+    if (!(error instanceof ShadowError)) throw error;
+    ctx.log({ err: error, claim }, failure);
+    return undefined;
+  }
+};
+
 /** False: the agent could not. */
 const turn = async (
   ctx: Context,
   { metadata }: StatefulMigration,
-  { claim, source }: Handoff,
+  handoff: Handoff,
   forwards: readonly Forward[],
 ): Promise<boolean> => {
+  const { claim, source } = handoff;
   const pod = podId(metadata.namespace, source);
-  try {
-    await ctx.agents.of(source.node).forward({ claim, epoch: ctx.epoch, pod, forwards: [...forwards] });
-    return true;
-  } catch (error) {
-    if (!(error instanceof ShadowError)) throw error;
-    ctx.log({ err: error, claim }, 'the connections of the source could not be turned');
-    return false;
-  }
+  const done = await attempt(ctx, handoff, 'the connections of the source could not be turned', async () =>
+    ctx.agents.of(source.node).forward({ claim, epoch: ctx.epoch, pod, forwards: [...forwards] }),
+  );
+  return done !== undefined;
 };
 
 /** Tells the source to retire, and to pass on if it can; after a change of leader again, which answers the same. */

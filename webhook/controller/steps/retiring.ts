@@ -55,8 +55,8 @@ const sendAway = async (
       .of(source.node)
       .kill({ claim, epoch: ctx.epoch, pod: podId(namespace, source), containers: clonedContainers(pod) });
   const killed = held || (await tolerant(ctx, handoff, GRACE_MS, kill()));
-  // Its agent has killed the app (or holds it still), its sidecar is closed: nothing in it can act any more. The name is free at once; the kubelet
-  // removes the rest at its own pace, which the successor need not wait for.
+  // Its agent has killed the app (or holds it still), its sidecar is closed: nothing in it can act any more. The name is free at
+  // once; the kubelet removes the rest at its own pace, which the successor need not wait for.
   // On a dead node there is nobody to confirm anything; should it live cut off from us, the source is mute and fenced there.
   if (killed || (await isSourceDead(ctx, handoff))) await ctx.cluster.deletePod(namespace, source.name, uidOf(pod), 0);
   const since = ctx.now() - Date.parse(handoff.entered.Retiring ?? '');
