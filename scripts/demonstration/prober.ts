@@ -16,12 +16,25 @@ export interface ProbeReport {
   longestFailureMs: number;
 }
 
+/**
+ * Ports that probes come from, one after the other: each is used again only after minutes (282 s at 100 probes a second). The nodes
+ * remember a connection, and the pod it went to, for two; the kernel chooses a port again much earlier.
+ */
+const PORTS = { first: 32_768, count: 28_232 } as const;
+let turn = Math.floor(Math.random() * PORTS.count);
+const nextPort = (): number => PORTS.first + (turn++ % PORTS.count);
+
+const isTaken = (error: Error): boolean => 'code' in error && error.code === 'EADDRINUSE';
+
 /** Why it failed; undefined: it did not. */
-const probe = (url: string, timeoutMs: number): Promise<string | undefined> =>
+const probe = (url: string, signal: AbortSignal): Promise<string | undefined> =>
   new Promise((resolve) => {
-    const fail = ({ name, message }: Error) =>
-      resolve(name === 'AbortError' ? `no answer in ${timeoutMs} ms` : message);
-    const request = get(url, { agent: false, signal: AbortSignal.timeout(timeoutMs) }, (response) => {
+    const fail = (error: Error) => {
+      if (isTaken(error)) return resolve(probe(url, signal));
+      const late = request.socket?.connecting === false ? 'no answer in time' : 'not connected in time';
+      resolve(error.name === 'AbortError' ? late : error.message.replace(/ - Local.*/, ''));
+    };
+    const request = get(url, { agent: false, signal, localPort: nextPort() }, (response) => {
       response.resume();
       response.on('end', () => resolve(response.statusCode === 200 ? undefined : `HTTP ${response.statusCode}`));
       response.on('error', fail);
@@ -41,7 +54,7 @@ export const startProber = (url: string, everyMs = 10, timeoutMs = 1000): Prober
   const timer = setInterval(() => {
     const entry: Probe = { at: performance.now(), ok: false };
     probes.push(entry);
-    const running = probe(url, timeoutMs).then((why) => {
+    const running = probe(url, AbortSignal.timeout(timeoutMs)).then((why) => {
       entry.ok = why === undefined;
       if (why !== undefined) entry.why = why;
       open.delete(running);

@@ -8,9 +8,13 @@ import type { Watch } from './watch.ts';
 /** Longest wait, ms. An app that settles less often sees a silence of 0.1 s between two messages anyway. */
 const LULL_MS = 200;
 
-/** `outstanding`: deliveries that are not settled. Never rejects. */
-export const lull = async (outstanding: () => number, watch: Watch): Promise<void> => {
+/**
+ * `outstanding`: deliveries that are not settled. `idleMs`: since the last delivery. An app that has nothing in hand, and got
+ * nothing for as long as that, is not waited for: it has nothing to settle. Never rejects.
+ */
+export const lull = async (outstanding: () => number, watch: Watch, idleMs = 0): Promise<void> => {
   let before = outstanding();
+  if (before === 0 && idleMs >= LULL_MS) return;
   const settled = (): boolean => {
     const now = outstanding();
     const fewer = now < before;

@@ -7,7 +7,7 @@ import type { RelayReplay } from './replay/relay-replay.ts';
 
 export interface PodMutingContext
   extends Pick<RelayContext, 'connections' | 'watch' | 'served' | 'hold' | 'holding' | 'refuseUnfit'> {
-  readonly replay: Pick<RelayReplay, 'recording' | 'recordOn'>;
+  readonly replay: Pick<RelayReplay, 'recording' | 'recordOn' | 'idleMs'>;
   unmute(): Promise<void>;
 }
 
@@ -28,7 +28,7 @@ export class PodMuting {
   async mute(timeoutMs: number): Promise<MuteResult> {
     const { context } = this;
     if (context.holding() && this.allMute()) return this.result();
-    if (context.replay.recording) await lull(() => this.result().carried, context.watch);
+    if (context.replay.recording) await lull(() => this.result().carried, context.watch, context.replay.idleMs());
     context.refuseUnfit('SHADOW_E_MUTE');
     const { losses } = this;
     context.hold();

@@ -46,6 +46,20 @@ describe('a migration by StopAndCopy', { timeout: 120_000 }, () => {
     expect(pause.filter((call) => call === 'readMigration')).toHaveLength(0);
   });
 
+  it('touches nothing of the source before the way back is proven', async () => {
+    const world = begun(STOP);
+    world.heeded = false;
+    world.hook = (name, when) => {
+      if (when !== 'before') return;
+      if (name === 'agent.waiting' && !world.heeded) world.violate('the handler is waited for');
+      if (world.get()?.status?.handoffs?.[0]?.step === 'Warming' && world.pods.has(SHADOW) && name === 'createPod')
+        world.heeded = world.log.filter((call) => call === 'createPod').length > 3;
+    };
+    await world.run();
+    expectCompleted(world);
+    expect(world.log.filter((call) => call === 'createPod').length).toBeGreaterThan(3);
+  });
+
   it('keeps serving from the shadow while the way home fails, and tries again', async () => {
     const world = begun(STOP);
     let failed = 0;

@@ -54,7 +54,8 @@ export const createApi = (world: World): Cluster => {
     pod: (_ns, name) => world.pods.get(name),
     readPod: api('readPod', (_ns: string, name: string) => world.pods.get(name)),
     createPod: api('createPod', (pod: V1Pod, options?: { dryRun: boolean }) => {
-      if (options?.dryRun) return isProbe(pod) && world.restoreConfig !== undefined ? answeredProbe(pod) : pod;
+      if (options?.dryRun)
+        return isProbe(pod) && world.restoreConfig !== undefined && world.heeded ? answeredProbe(pod) : pod;
       if (world.pods.has(pod.metadata?.name ?? '')) return undefined;
       return world.put(structuredClone(pod));
     }),

@@ -95,6 +95,8 @@ export class World {
   readonly events: string[] = [];
   registry: Registry = { images: new Map(), deletes: true };
   restoreConfig: V1MutatingWebhookConfiguration | undefined;
+  /** The API server has seen it. */
+  heeded = true;
   /** Pods that restore nothing and start with empty memory. */
   fresh = 0;
   /** Lost with the leader; the record of a claim comes this way. */

@@ -29,6 +29,17 @@ describe('the moment to fall silent', () => {
     expect(await ended).toBeLessThan(150);
   });
 
+  it('is at once where there is nothing to settle, and was nothing for a while', async () => {
+    const took = async (outstanding: number, idleMs: number) => {
+      const begun = performance.now();
+      await lull(() => outstanding, new Watch(), idleMs);
+      return performance.now() - begun;
+    };
+    expect(await took(0, 300)).toBeLessThan(100);
+    expect(await took(1, 300)).toBeGreaterThan(150);
+    expect(await took(0, 100)).toBeGreaterThan(150);
+  });
+
   it('comes anyway, soon, when nothing is settled', async () => {
     const { ended, becomes } = tried();
     await becomes(4);

@@ -19,6 +19,8 @@ interface Course {
   readonly prefetch: number;
   /** Messages a second; the queue holds more than enough if not given. */
   readonly arrivals?: number;
+  /** They come all at once, at the beginning of each second. */
+  readonly bursts?: boolean;
   /** From the cut until the copy begins. */
   readonly restoreMs: number;
   /** After the cut. */
@@ -79,8 +81,9 @@ class Bench {
   }
 
   private look(now: number): void {
-    const full = this.pushed - this.source.done >= Math.ceil(0.8 * this.course.prefetch);
-    if (now % LOOK_MS === 0) this.load.look(now, full, this.pushed);
+    const held = this.pushed - this.source.done;
+    const full = held >= Math.ceil(0.8 * this.course.prefetch);
+    if (now % LOOK_MS === 0) this.load.look({ at: now, held, full, delivered: this.pushed });
   }
 
   /** Both have the same in hand. */
@@ -95,7 +98,9 @@ class Bench {
 
   private serve(now: number): void {
     const { source, course } = this;
-    this.arrived += (course.arrivals ?? Number.POSITIVE_INFINITY) / 1000;
+    const { arrivals = Number.POSITIVE_INFINITY, bursts = false } = course;
+    if (!bursts) this.arrived += arrivals / 1000;
+    else if (now % 1000 === 0) this.arrived += arrivals;
     while (this.pushed - source.done < course.prefetch && this.pushed + 1 <= this.arrived) this.pushed += 1;
     while (this.handed < this.pushed && this.throttle.valve.take()) this.handed += 1;
     const before = source.done;
@@ -160,6 +165,13 @@ describe('a saturated app', () => {
     const { throttle, shares } = run({ ...BUSY, restoreMs: 9000, ms: 4100 });
     expect(shares.filter((share) => share < 1).length).toBeLessThanOrEqual(4010);
     expect(throttle.valve.credit).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  it('is one that barely keeps up with what comes in bursts; one that is done with them is none', () => {
+    const bursts = (arrivals: number) => run({ ...BUSY, work: 10, arrivals, bursts: true, restoreMs: 1000 });
+    expect(bursts(100).braced).toBe(true);
+    expect(bursts(100).metMs).toBeLessThanOrEqual(600);
+    expect(bursts(80).braced).toBe(false);
   });
 
   it('that works on several at once is none before it holds all it may', () => {
@@ -271,19 +283,36 @@ describe('what an app holds', () => {
   });
 
   it('counts by practically all the time, and only if it settles', () => {
-    const looks = (count: number, full: (index: number) => boolean, each: number): number | undefined => {
+    const loadOf = (count: number, full: (index: number) => boolean, each: number, idle = -1): Load => {
       const load = new Load();
-      for (let index = 0; index < count; index++) load.look(index * LOOK_MS, full(index), index * each);
-      return load.saturated((count - 1) * LOOK_MS);
+      for (let index = 0; index < count; index++)
+        load.look({ at: index * LOOK_MS, held: index === idle ? 0 : 1, full: full(index), delivered: index * each });
+      return load;
     };
+    const looks = (...[count, ...rest]: Parameters<typeof loadOf>): number | undefined =>
+      loadOf(count, ...rest).saturated((count - 1) * LOOK_MS);
     expect(looks(21, () => true, 5)).toBe(100);
     expect(looks(21, (index) => index % 5 !== 0, 5)).toBe(100);
-    expect(looks(21, (index) => index % 2 === 0, 5)).toBeUndefined();
+    const half = (index: number): boolean => index % 2 === 0;
+    expect(looks(21, half, 5)).toBe(100);
+    expect(looks(21, half, 5, 9)).toBeUndefined();
+    expect(looks(21, (index) => index % 3 === 0, 5)).toBeUndefined();
     expect(looks(21, () => true, 0)).toBeUndefined();
     expect(looks(6, () => true, 5)).toBeUndefined();
     // Long ago is not now.
+    expect(loadOf(21, () => true, 5).saturated(5000)).toBeUndefined();
+  });
+
+  it('is nothing since the last delivery', () => {
     const load = new Load();
-    for (let index = 0; index < 21; index++) load.look(index * LOOK_MS, true, index * 5);
-    expect(load.saturated(5000)).toBeUndefined();
+    expect(load.idleMs(0)).toBe(0);
+    for (const [at, delivered] of [
+      [0, 7],
+      [50, 8],
+      [100, 8],
+      [300, 8],
+    ] as const)
+      load.look({ at, held: 0, full: false, delivered });
+    expect(load.idleMs(310)).toBe(260);
   });
 });

@@ -32,11 +32,12 @@ export const clean = (ctx: Context, migration: StatefulMigration, handoff: Hando
 };
 
 /** Before the name is free: room for the successor's checkpoint, and a webhook proven to catch it. */
-const readyForSuccessor = async (ctx: Context, migration: StatefulMigration, next: Handoff): Promise<void> => {
-  const shadow = await findPod(ctx, migration.metadata.namespace, next.source);
-  if (shadow === undefined) return;
-  await all([prepare(ctx, migration, next, shadow), proveRestoreWebhook(ctx, migration)]);
-};
+const readyForSuccessor = (ctx: Context, migration: StatefulMigration, next: Handoff): Promise<void> =>
+  once(ctx, next, 'room', async () => {
+    const shadow = await findPod(ctx, migration.metadata.namespace, next.source);
+    if (shadow === undefined) return;
+    await all([prepare(ctx, migration, next, shadow), proveRestoreWebhook(ctx, migration)]);
+  });
 
 const sendAway = async (
   ctx: Context,
@@ -50,10 +51,12 @@ const sendAway = async (
   const held = isHeld(ctx, handoff);
   // A ReplicaSet gives it the grace of its template, which is longer.
   if (!isLeaving(pod) || held) await ctx.cluster.deletePod(namespace, source.name, uidOf(pod), grace);
-  const kill = async () =>
-    ctx.agents
-      .of(source.node)
-      .kill({ claim, epoch: ctx.epoch, pod: podId(namespace, source), containers: clonedContainers(pod) });
+  const kill = () =>
+    once(ctx, handoff, 'kill', async () =>
+      ctx.agents
+        .of(source.node)
+        .kill({ claim, epoch: ctx.epoch, pod: podId(namespace, source), containers: clonedContainers(pod) }),
+    );
   const killed = held || (await tolerant(ctx, handoff, GRACE_MS, kill()));
   // Its agent has killed the app (or holds it still), its sidecar is closed: nothing in it can act any more. The name is free at
   // once; the kubelet removes the rest at its own pace, which the successor need not wait for.
@@ -90,8 +93,7 @@ export const retiring: StepFunction = async (ctx, migration, handoff) => {
   }
   if (pod !== undefined) return (await holding(ctx, migration, handoff, pod)) ?? sendAway(ctx, migration, handoff, pod);
   // The source may have been lost before it could be sent away, and what follows takes its time: the set does not wait.
-  if (handoff.queues !== undefined && next !== undefined && !lost)
-    await once(ctx, handoff, 'room', () => readyForSuccessor(ctx, migration, next));
+  if (handoff.queues !== undefined && next !== undefined && !lost) await readyForSuccessor(ctx, migration, next);
   // The copy takes over its source's queue; lost, it leaves that to the pod that comes in its place.
   const working = lost ? await undone(ctx, migration, handoff, true) : await worked(ctx, migration, handoff);
   if (working !== undefined) return working;

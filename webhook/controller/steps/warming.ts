@@ -52,7 +52,11 @@ const awaitHandler = async (
   // The kubelet tells the address of a shadow only some time after it serves, and the cut needs it.
   const pod = await sourcePod(ctx, migration, handoff);
   const source = refOf(pod, handoff.source);
-  if (!waiting || source.ip === undefined) return wait(POLL_MS);
+  if (!waiting || source.ip === undefined) {
+    // Meanwhile: the cut finds it done.
+    await once(ctx, handoff, 'arm', () => arm(ctx, migration, handoff, pod));
+    return wait(POLL_MS);
+  }
   const refs = { source, copy: refOf(copy, handoff.copy) };
   // From Parking to Releasing it stands still: not before all else is ready.
   const working = await worked(ctx, migration, handoff, 'Releasing');
@@ -113,13 +117,15 @@ const warmShadow: StepFunction = async (ctx, migration, handoff) => {
   if (present !== undefined && present.metadata?.labels?.[LABEL.migration] !== uid)
     throw new ShadowError('SHADOW_E_BUSY', `a pod ${handoff.copy.name} of another migration exists`);
   const source = await sourcePod(ctx, migration, handoff);
+  const prove = () => once(ctx, handoff, 'way back', () => proveRestoreWebhook(ctx, migration));
   if (present !== undefined) {
+    await prove();
     await sendAhead(ctx, migration, handoff, source);
     return awaitHandler(ctx, migration, handoff, present);
   }
   const shadow = shadowOf(source, migration, handoff);
-  await all([prepare(ctx, migration, handoff, shadow), proveRestoreWebhook(ctx, migration)]);
-  await ctx.cluster.createPod(shadow);
+  const create = () => ctx.cluster.createPod(shadow);
+  await all([prepare(ctx, migration, handoff, shadow).then(create), prove()]);
   await sendAhead(ctx, migration, handoff, source);
   return wait(POLL_MS);
 };

@@ -93,14 +93,22 @@ export class RelayReplay implements ReplayRelay {
   private look(): void {
     const sessions = [...this.context.served()].map(({ session }) => session);
     const delivered = sessions.reduce((sum, { wires }) => sum + wires.delivered, 0);
-    this.loads.look(performance.now(), isFull(sessions), delivered);
+    this.loads.look({ at: performance.now(), held: this.held(), full: isFull(sessions), delivered });
   }
 
-  load(): AppLoad {
+  private held(): number {
     let held = 0;
     for (const { session } of this.context.served())
       for (const { deliveries } of session.wires.openChannels()) held += deliveries.held;
-    return { saturated: this.loads.saturated(performance.now()), held };
+    return held;
+  }
+
+  load(): AppLoad {
+    return { saturated: this.loads.saturated(performance.now()), held: this.held() };
+  }
+
+  idleMs(): number {
+    return this.loads.idleMs(performance.now());
   }
 
   async halt(withinMs: number): Promise<void> {
