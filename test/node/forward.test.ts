@@ -92,7 +92,10 @@ test('under load none is refused while connections are turned, all that follow a
     }
   });
   await sleep(500);
-  await agent.forward({ ...CLAIM, pod, forwards });
+  const { open } = await agent.forward({ ...CLAIM, pod, forwards });
+  // The early one, and of the load at most one each.
+  expect(open).toBeGreaterThanOrEqual(1);
+  expect(open).toBeLessThanOrEqual(1 + load.length);
   turned = performance.now();
   // idempotent, also under load
   await agent.forward({ ...CLAIM, pod, forwards });
@@ -106,6 +109,7 @@ test('under load none is refused while connections are turned, all that follow a
   });
   early.end('GET /state HTTP/1.0\r\n\r\n');
   await until(() => isApp(text));
+  expect(await agent.forward({ ...CLAIM, pod, forwards })).toEqual({ open: 0 });
   // the kubelet's probes of the sidecar still reach it
   expect(await ask(pod, '/healthz')).toMatch(/^\d+$/);
 });

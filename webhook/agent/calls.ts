@@ -176,7 +176,7 @@ export const calls = (context: Context): Calls => {
     cancel: (request) => guarded(request, 'now', () => done(cancel(node, request.claim))),
     unfence: (request) => guarded(request, 'now', () => done(unfence(node, request.pod.uid))),
     fence: (request) => guarded(request, 'source', () => done(fenceSource(node, request.pod.uid))),
-    forward: (request) => guarded(request, 'source', () => done(forwardSource(node, request))),
+    forward: (request) => guarded(request, 'source', () => forwardSource(node, request)),
     divert: (request) => guarded(request, 'source', () => done(divertSource(node, request))),
     still: (request) => guarded(request, 'source', async () => ({ still: await stillSource(node, request, warn) })),
     resume: (request) =>

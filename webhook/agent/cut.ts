@@ -190,12 +190,29 @@ export const fenceSource = async (node: Node, podUid: string): Promise<void> => 
   await applyRules(node, await netnsOf(node, podUid), fenceRules());
 };
 
+/** Connections to these ports that may not be answered yet. */
+const openAt = async (node: Node, pid: number, ports: readonly number[]): Promise<number> => {
+  const tables = await Promise.all(
+    ['tcp', 'tcp6'].map((file) => textOf(join(node.layout.proc, String(pid), 'net', file))),
+  );
+  const rows = tables.flatMap((table) => parseTcp(table ?? ''));
+  return rows.filter(({ open, localPort }) => open && ports.includes(localPort)).length;
+};
+
 /** Source, after the commit: who still comes to its app comes to its sidecar. To none of its ports: to the app again. */
-export const forwardSource = async (node: Node, { pod, forwards }: AgentRequest<'forward'>): Promise<void> => {
-  const netns = await netnsOf(node, pod.uid);
-  if (forwards.length === 0) return removeTable(node, netns, NFT.forward);
-  await assertUnturned(node, netns);
-  await applyRules(node, netns, forwardRules(forwards));
+export const forwardSource = async (
+  node: Node,
+  { pod, forwards }: AgentRequest<'forward'>,
+): Promise<AgentResponse<'forward'>> => {
+  const { netns, pid } = await anyOf(node, pod.uid);
+  const ports = forwards.map(({ port }) => port);
+  if (forwards.length === 0) await removeTable(node, netns, NFT.forward);
+  else {
+    await assertUnturned(node, netns);
+    await applyRules(node, netns, forwardRules(forwards));
+  }
+  // After the rules: nobody comes to the app any more.
+  return { open: await openAt(node, pid, ports) };
 };
 
 /** Source, abort: the app runs on, unfenced. The generation thaws a sidecar that the cut did not reach. */

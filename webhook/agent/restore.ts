@@ -33,6 +33,9 @@ const observe = async (directory: string): Promise<Outcome> => {
   };
 };
 
+const containersIn = async (directory: string): Promise<string[]> =>
+  ((await textOf(join(directory, STAGED.containers))) ?? '').split('\n').filter(Boolean);
+
 /** All restored: true. Not yet: false. Never: throws. */
 const isRestored = async (directory: string, containers: readonly string[]): Promise<boolean> => {
   const { restored, failed, cancelled, gone } = await observe(directory);
@@ -83,7 +86,7 @@ export const restore = async (node: Node, request: AgentRequest<'restore'>): Pro
     throw new ShadowError('SHADOW_E_CLAIM', `it is for ${owner ?? 'nobody'}, not ${namespace}/${name}`);
   if (!names.includes(CLAIM_FILE.received))
     throw new ShadowError('SHADOW_E_RESTORE', 'the checkpoint is not on this node');
-  const containers = ((await textOf(join(directory, STAGED.containers))) ?? '').split('\n').filter(Boolean);
+  const containers = await containersIn(directory);
   try {
     await stage(node, request, names);
     await wait(directory, containers, request.timeoutMs);
@@ -103,6 +106,9 @@ export const restore = async (node: Node, request: AgentRequest<'restore'>): Pro
 /** Nothing of a restore is left in the copy's network. The fence is the commit's to open, or goes with the pod. */
 const cleanNetwork = async (node: Node, claim: string): Promise<void> => {
   const directory = node.at(staged(node, claim));
+  const { restored } = await observe(directory);
+  // The handler of the last one restored has seen to it, or it would not count as restored.
+  if ((await containersIn(directory)).every((name) => restored.includes(name))) return;
   const uid = (await textOf(join(directory, CLAIM_FILE.copy)))?.trim();
   const old = (await textOf(join(directory, STAGED.oldIP)))?.trim();
   const netns = uid === undefined ? undefined : (await containersOf(node, uid))[0]?.netns;

@@ -7,6 +7,8 @@ export interface TcpRow {
   remotePort: number;
   listening: boolean;
   established: boolean;
+  /** Its owner has it, or is about to, and may have something to say yet: SYN-RECEIVED, ESTABLISHED, CLOSE-WAIT. */
+  open: boolean;
   /** Of a listener: connections not yet accepted. */
   backlog: number;
   /** Of the owner, as whoever reads the table sees it. */
@@ -16,6 +18,7 @@ export interface TcpRow {
 
 const LISTEN = '0A';
 const ESTABLISHED = '01';
+const OPEN: readonly string[] = [ESTABLISHED, '03', '08'];
 
 /** The kernel prints addresses as 32-bit words in host order (little endian on all we run on). */
 const words = (hex: string): number[] => {
@@ -53,6 +56,7 @@ export const parseTcp = (table: string): TcpRow[] =>
         remotePort: Number.parseInt(remotePort, 16),
         listening: fields[3] === LISTEN,
         established: fields[3] === ESTABLISHED,
+        open: OPEN.includes(fields[3] ?? ''),
         backlog: fields[3] === LISTEN ? Number.parseInt((fields[4] ?? '').split(':')[1] ?? '0', 16) : 0,
         uid: Number(fields[7]),
         inode: Number(fields[9]),

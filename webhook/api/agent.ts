@@ -196,7 +196,10 @@ export const AGENT_CALLS = {
       pod: PodId,
       forwards: z.array(z.object({ port: z.number().int(), to: z.number().int() })),
     }),
-    response: z.object({}),
+    response: z.object({
+      /** Connections that the app itself still has at these ports. Not told by agents before 0.2. */
+      open: z.number().int().optional(),
+    }),
   },
   /**
    * Source without our sidecar, after the commit: the kernel sends new connections from outside to the TCP `ports` at its own

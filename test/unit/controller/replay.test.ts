@@ -322,15 +322,19 @@ describe('Services', { timeout: 120_000 }, () => {
     },
   );
 
-  it('leave the app of the source a moment for what it has begun to answer', async () => {
-    const world = begun(SWAP);
-    const at: Record<string, number> = {};
-    world.hook = (name, when) => {
-      if (when === 'after') at[name] ??= world.time;
-    };
-    await world.run();
-    expectCompleted(world);
-    for (const end of ['deletePod', 'agent.kill']) expect(at[end]! - at['agent.forward']!).toBeGreaterThanOrEqual(200);
+  it('leave the app of the source a moment for what it has begun to answer, where it has', async () => {
+    for (const open of [1, undefined, 0]) {
+      const world = begun(SWAP);
+      world.open = open;
+      const at: Record<string, number> = {};
+      world.hook = (name, when) => {
+        if (when === 'after') at[name] ??= world.time;
+      };
+      await world.run();
+      expectCompleted(world);
+      for (const end of ['deletePod', 'agent.kill'])
+        expect(at[end]! - at['agent.forward']! >= 200, `${end}, open: ${open}`).toBe(open !== 0);
+    }
   });
 
   it.each([

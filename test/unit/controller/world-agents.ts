@@ -157,7 +157,7 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
     if (forwards.length > 0 && !sidecar.forwards) world.violate('turned to a sidecar that passes nobody on');
     if (world.meshed) throw new ShadowError('SHADOW_E_UNSUPPORTED', 'rules of others');
     sidecar.turned = forwards.length > 0;
-    return {};
+    return world.open === undefined ? {} : { open: world.open };
   },
   divert: (world, _node, { claim, pod, ports }) => {
     const sidecar = world.sidecars.get(pod.uid);

@@ -80,6 +80,8 @@ export class World {
   /** The source can reach its copy; and there are rules of others in the pods' networks. */
   reachable = true;
   meshed = false;
+  /** Connections that a source's app has when they are turned; undefined: its agent tells of none. */
+  open: number | undefined = 1;
   /** When it last began to send to one more. */
   joined = 0;
   /** So many looks a copy that has settled all stays live. */

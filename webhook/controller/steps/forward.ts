@@ -18,7 +18,7 @@ const DIAL_MS = 500;
 const LINGER_MS = 3_000;
 /** Grace of the pod's deletion: LINGER_MS, a second to close what is open, and some more. Seconds. */
 export const LINGER_GRACE_S = 5;
-/** From the first connection that is passed on. */
+/** From the first connection that is passed on, where the app had others then. */
 const FINISH_MS = 200;
 
 /**
@@ -46,19 +46,18 @@ export const attempt = async <T>(
   }
 };
 
-/** False: the agent could not. */
-const turn = async (
+/** undefined: the agent could not. */
+const turn = (
   ctx: Context,
   { metadata }: StatefulMigration,
   handoff: Handoff,
   forwards: readonly Forward[],
-): Promise<boolean> => {
+): Promise<{ open?: number | undefined } | undefined> => {
   const { claim, source } = handoff;
   const pod = podId(metadata.namespace, source);
-  const done = await attempt(ctx, handoff, 'the connections of the source could not be turned', async () =>
+  return attempt(ctx, handoff, 'the connections of the source could not be turned', async () =>
     ctx.agents.of(source.node).forward({ claim, epoch: ctx.epoch, pod, forwards: [...forwards] }),
   );
-  return done !== undefined;
 };
 
 /** Tells the source to retire, and to pass on if it can; after a change of leader again, which answers the same. */
@@ -67,7 +66,10 @@ const begin = async (ctx: Context, migration: StatefulMigration, handoff: Handof
   const forward = host === undefined ? {} : { forward: { host, dialMs: DIAL_MS, lingerMs: LINGER_MS } };
   const { forwards, why } = await ctx.sidecars.command(uidOfRef(source), { type: 'retire', claim, ...forward });
   if (why !== undefined) ctx.log({ claim, why }, 'the source cannot pass on: Services are waited for');
-  if (forwards !== undefined && (await turn(ctx, migration, handoff, forwards))) remember(ctx, handoff, 'forwarded');
+  const turned = forwards && (await turn(ctx, migration, handoff, forwards));
+  if (turned === undefined) return;
+  remember(ctx, handoff, 'forwarded');
+  if (turned.open === 0) remember(ctx, handoff, 'finished');
 };
 
 /** The sidecar was started anew since and passes nobody on: what comes is the app's again. */
@@ -76,7 +78,9 @@ export const passNobodyOn = (ctx: Context, migration: StatefulMigration, handoff
 
 /** What the app of the source has begun to answer it may end: milliseconds until it may be killed. */
 export const unfinished = (ctx: Context, handoff: Handoff): number =>
-  Math.max(0, FINISH_MS - (sinceRemembered(ctx, handoff, 'forwarded') ?? FINISH_MS));
+  sinceRemembered(ctx, handoff, 'finished') === undefined
+    ? Math.max(0, FINISH_MS - (sinceRemembered(ctx, handoff, 'forwarded') ?? FINISH_MS))
+    : 0;
 
 /** Whether the source may go since it passes on who comes. */
 export const passingOn = async (
