@@ -58,7 +58,10 @@ export class Throttle {
   /** Deliveries a second: the best pace known, and what is let through now. */
   private best = 0;
   private rate = 0;
+  /** The best pace is one of the app's own, or measured over PACE_MS. */
+  private known = false;
   private progressedAt = 0;
+  /** Since when the app is really slowed. */
   private closedAt = 0;
   /** A lag that slowing the source did nothing about. */
   private vain = -1;
@@ -75,6 +78,7 @@ export class Throttle {
   brace(pace: number, held: number): void {
     this.braced = true;
     this.best = pace;
+    this.known = true;
     this.close(BRACED, held);
     this.rate = this.atLeast(BRACED * pace);
   }
@@ -88,6 +92,8 @@ export class Throttle {
   ): void {
     const last = this.reports.at(-1);
     if (!last || played > last.played) this.progressedAt = now;
+    // What it plays at first are deliveries that it is handed at once: that is no pace.
+    if (last?.played === 0) this.reports = [];
     this.reports.push({ at: now, played, lag });
     while (this.reports.length > 2 && now - this.reports[1]!.at >= PACE_MS) this.reports.shift();
     const pace = this.pace();
@@ -102,28 +108,37 @@ export class Throttle {
       return;
     }
     if (pace === 0) return;
-    if (this.inVain(now, lag, pace)) {
+    const deliveries = recorded.owed > 0 ? (pace * recorded.deliveries) / recorded.owed : 0;
+    if (this.inVain(now, lag, pace, deliveries)) {
       this.open();
       return;
     }
     const share = Math.min(1, Math.max(LEAST, 1 - (lag * 1000) / (WITHIN_MS * pace)));
     if (this.share === 1) {
       this.close(share, held);
-      this.closedAt = now;
+      // Until then it works off what it holds, as fast as ever.
+      this.closedAt = now + (deliveries > 0 ? (held * 1000) / deliveries : 0);
     }
     this.share = share;
-    const deliveries = recorded.owed > 0 ? (pace * recorded.deliveries) / recorded.owed : 0;
-    if (now - this.reports[0]!.at >= LEAST_PACE_MS || this.best === 0) this.best = Math.max(this.best, deliveries);
+    this.learn(now - this.reports[0]!.at, deliveries);
     this.rate = this.atLeast(share * deliveries);
   }
 
+  /** What a copy is handed at first it is handed at once: by a short measure it is faster than it will ever be. */
+  private learn(overMs: number, deliveries: number): void {
+    if (overMs >= PACE_MS) this.best = this.known ? Math.max(this.best, deliveries) : deliveries;
+    else if (!this.known && (overMs >= LEAST_PACE_MS || this.best === 0)) this.best = deliveries;
+    this.known ||= overMs >= PACE_MS;
+  }
+
   /** Until it is twice as much, and some more. */
-  private inVain(now: number, lag: number, pace: number): boolean {
+  private inVain(now: number, lag: number, pace: number, deliveries: number): boolean {
     if (lag <= 2 * this.vain + FROM.entries && this.vain >= 0) return true;
     this.vain = -1;
-    if (this.share === 1 || now - this.closedAt < PACE_MS) return false;
+    if (this.share === 1 || now - this.closedAt < PACE_MS || deliveries === 0) return false;
     const fallen = Math.max(...this.reports.map((report) => report.lag)) - lag;
-    if (fallen < (IN_VAIN * (1 - this.share) * pace * PACE_MS) / 1000) this.vain = lag;
+    const slowed = Math.max(0, 1 - this.rate / deliveries);
+    if (fallen < (IN_VAIN * slowed * pace * PACE_MS) / 1000) this.vain = lag;
     return this.vain >= 0;
   }
 
