@@ -17,9 +17,9 @@ import { containersOf, pidsOf, type RunningContainer } from './containers.ts';
 import type { Driver } from './drivers.ts';
 import { namesIn, removeTree, settleAll, writeWhole } from './files.ts';
 import { isPaused, pause, resume } from './freezer.ts';
-import { applyRules, assertUnturned, fenceRules, forwardRules, removeTable, trackRules } from './network.ts';
+import { applyRules, assertUnturned, fenceRules, forwardRules, removeTable, tcpRows, trackRules } from './network.ts';
 import { type Node, textOf } from './node.ts';
-import { isLoopback, parseTcp } from './sockets.ts';
+import { isLoopback } from './sockets.ts';
 import { frozenGeneration, looksOf, packVolumes, thaw } from './volumes.ts';
 
 type Cut = AgentRequest<'cut'>;
@@ -79,11 +79,9 @@ const awaitFrozen = async (node: Node, request: Cut): Promise<void> => {
  * clients) are skipped by the dump: they belong to the source.
  */
 const checkBacklog = async (node: Node, containers: readonly RunningContainer[]): Promise<void> => {
-  const net = join(node.layout.proc, String(containers[0]?.pid), 'net');
-  const tables = await Promise.all(['tcp', 'tcp6'].map((file) => textOf(join(net, file))));
-  const waiting = tables
-    .flatMap((table) => parseTcp(table ?? ''))
-    .find((row) => row.listening && row.backlog > 0 && isLoopback(row.localAddress));
+  const [first] = containers;
+  const rows = first === undefined ? [] : await tcpRows(node, first.pid);
+  const waiting = rows.find((row) => row.listening && row.backlog > 0 && isLoopback(row.localAddress));
   if (waiting)
     throw new ShadowError('SHADOW_E_CHECKPOINT', `a connection to port ${waiting.localPort} is not yet accepted`, {
       retryable: true,
@@ -190,29 +188,20 @@ export const fenceSource = async (node: Node, podUid: string): Promise<void> => 
   await applyRules(node, await netnsOf(node, podUid), fenceRules());
 };
 
-/** Connections to these ports that may not be answered yet. */
-const openAt = async (node: Node, pid: number, ports: readonly number[]): Promise<number> => {
-  const tables = await Promise.all(
-    ['tcp', 'tcp6'].map((file) => textOf(join(node.layout.proc, String(pid), 'net', file))),
-  );
-  const rows = tables.flatMap((table) => parseTcp(table ?? ''));
-  return rows.filter(({ open, localPort }) => open && ports.includes(localPort)).length;
-};
-
 /** Source, after the commit: who still comes to its app comes to its sidecar. To none of its ports: to the app again. */
 export const forwardSource = async (
   node: Node,
   { pod, forwards }: AgentRequest<'forward'>,
 ): Promise<AgentResponse<'forward'>> => {
   const { netns, pid } = await anyOf(node, pod.uid);
-  const ports = forwards.map(({ port }) => port);
   if (forwards.length === 0) await removeTable(node, netns, NFT.forward);
   else {
     await assertUnturned(node, netns);
     await applyRules(node, netns, forwardRules(forwards));
   }
   // After the rules: nobody comes to the app any more.
-  return { open: await openAt(node, pid, ports) };
+  const rows = await tcpRows(node, pid);
+  return { open: rows.filter((row) => row.open && forwards.some(({ port }) => port === row.localPort)).length };
 };
 
 /** Source, abort: the app runs on, unfenced. The generation thaws a sidecar that the cut did not reach. */

@@ -3,7 +3,6 @@
  * network lasts as long as a container of the pod lives; so the app is not killed but held still until the kubelet ends it.
  */
 import { spawn } from 'node:child_process';
-import { join } from 'node:path';
 import type { AgentRequest } from '../api/agent.ts';
 import { ShadowError } from '../api/errors.ts';
 import { NFT } from '../api/staging.ts';
@@ -18,9 +17,10 @@ import {
   hasTable,
   removeTable,
   stillRules,
+  tcpRows,
 } from './network.ts';
-import { type Node, textOf } from './node.ts';
-import { endpoint, parseTcp } from './sockets.ts';
+import type { Node } from './node.ts';
+import { endpoint } from './sockets.ts';
 
 type Divert = AgentRequest<'divert'>;
 
@@ -59,9 +59,7 @@ const letThrough = (node: Node, netns: string, families: ReadonlySet<boolean>): 
 
 /** Ports at which nobody listens in that network. */
 const unused = async (node: Node, pid: number, count: number): Promise<number[]> => {
-  const net = join(node.layout.proc, String(pid), 'net');
-  const tables = await Promise.all(['tcp', 'tcp6'].map((file) => textOf(join(net, file))));
-  const taken = new Set(tables.flatMap((table) => parseTcp(table ?? '')).map(({ localPort }) => localPort));
+  const taken = new Set((await tcpRows(node, pid)).map(({ localPort }) => localPort));
   const free: number[] = [];
   for (let port = FIRST_TRIAL; port < 65_536 && free.length < count; port++) if (!taken.has(port)) free.push(port);
   return free;

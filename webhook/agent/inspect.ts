@@ -6,9 +6,10 @@ import { ShadowError } from '../api/errors.ts';
 import { filesIn } from './archive.ts';
 import { containersOf, pidsOf, type RunningContainer } from './containers.ts';
 import { namesIn } from './files.ts';
+import { tcpRows } from './network.ts';
 import { isMissing, type Node, textOf } from './node.ts';
 import { upperOf } from './overlay.ts';
-import { endpoint, isLoopback, parseTcp, protocolsInUse, type TcpRow, unixPairs } from './sockets.ts';
+import { endpoint, isLoopback, protocolsInUse, type TcpRow, unixPairs } from './sockets.ts';
 
 /** Anonymous inodes CRIU 4 dumps; any other name is a hazard. */
 const DUMPABLE = new Set(['eventfd', 'eventpoll', 'inotify', 'fanotify', 'signalfd', 'timerfd', 'pidfd']);
@@ -120,12 +121,8 @@ export const inspect = async (node: Node, request: AgentRequest<'inspect'>): Pro
   if (first === undefined)
     throw new ShadowError('SHADOW_E_POD_NOT_RUNNING', `${request.pod.name} does not run on this node`);
   const held = await Promise.all(wanted.map((container) => heldBy(node, container)));
-  const net = join(node.layout.proc, String(first.pid), 'net');
-  const [tcp = '', tcp6 = '', protocols = ''] = await Promise.all(
-    ['tcp', 'tcp6', 'protocols'].map((file) => textOf(join(net, file))),
-  );
-  const rows = [...parseTcp(tcp), ...parseTcp(tcp6)];
-  const inUse = protocolsInUse(protocols);
+  const rows = await tcpRows(node, first.pid);
+  const inUse = protocolsInUse((await textOf(join(node.layout.proc, String(first.pid), 'net', 'protocols'))) ?? '');
   const unix = unixPairs(await node.run('ss', ['-Hxa'], { netns: first.netns }));
   const owner = new Map(held.flatMap((one) => [...one.sockets].map((inode) => [inode, one.container.name] as const)));
   const isApp = (name: string): boolean =>

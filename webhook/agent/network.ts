@@ -1,10 +1,11 @@
-/** nftables rules in a pod's network namespace (docs/architecture.md, "The network of a copy"). */
+/** A pod's network namespace: nftables rules in it (docs/architecture.md, "The network of a copy"), and its TCP sockets. */
+import { join } from 'node:path';
 import type { Forward } from '../api/control.ts';
 import { ShadowError } from '../api/errors.ts';
 import { SIDECAR } from '../api/names.ts';
 import { NFT } from '../api/staging.ts';
-import { CommandError, type Node } from './node.ts';
-import { endpoint } from './sockets.ts';
+import { CommandError, type Node, textOf } from './node.ts';
+import { endpoint, parseTcp, type TcpRow } from './sockets.ts';
 
 /** Between two dumps of one pod by the kubelet's checkpoint API, which cannot pause across containers. */
 export const LOCK_TABLE = 'shadow_lock';
@@ -133,4 +134,11 @@ export const removeTable = async (node: Node, netns: string, table: string): Pro
   } catch (error) {
     if (!(error instanceof CommandError && /No such file or directory/.test(error.stderr))) throw error;
   }
+};
+
+/** Both families, of the network that this process is in; none once it has ended. */
+export const tcpRows = async (node: Node, pid: number): Promise<TcpRow[]> => {
+  const net = join(node.layout.proc, String(pid), 'net');
+  const tables = await Promise.all(['tcp', 'tcp6'].map((file) => textOf(join(net, file))));
+  return tables.flatMap((table) => parseTcp(table ?? ''));
 };

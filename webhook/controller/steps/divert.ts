@@ -41,7 +41,7 @@ const begin = async (ctx: Context, migration: StatefulMigration, handoff: Handof
   const done = await attempt(ctx, handoff, 'who still comes to the source is not sent on to its copy', async () =>
     ctx.agents.of(source.node).divert({ claim, epoch: ctx.epoch, pod: podId(namespace, source), at, to, ports }),
   );
-  if (done !== undefined) remember(ctx, handoff, 'forwarded');
+  if (done !== undefined) remember(ctx, handoff, 'finishing');
 };
 
 export const divert = (ctx: Context, migration: StatefulMigration, handoff: Handoff, copy: V1Pod): Promise<void> =>

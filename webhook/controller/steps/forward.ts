@@ -4,6 +4,7 @@
  * proven: the sidecar has reached every port of the copy that its app serves, and the agent's rules are in place.
  */
 import type { V1Pod, V1Service } from '@kubernetes/client-node';
+import type { AgentResponse } from '../../api/agent.ts';
 import type { Forward } from '../../api/control.ts';
 import { ShadowError } from '../../api/errors.ts';
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
@@ -52,7 +53,7 @@ const turn = (
   { metadata }: StatefulMigration,
   handoff: Handoff,
   forwards: readonly Forward[],
-): Promise<{ open?: number | undefined } | undefined> => {
+): Promise<AgentResponse<'forward'> | undefined> => {
   const { claim, source } = handoff;
   const pod = podId(metadata.namespace, source);
   return attempt(ctx, handoff, 'the connections of the source could not be turned', async () =>
@@ -69,7 +70,7 @@ const begin = async (ctx: Context, migration: StatefulMigration, handoff: Handof
   const turned = forwards && (await turn(ctx, migration, handoff, forwards));
   if (turned === undefined) return;
   remember(ctx, handoff, 'forwarded');
-  if (turned.open === 0) remember(ctx, handoff, 'finished');
+  if (turned.open !== 0) remember(ctx, handoff, 'finishing');
 };
 
 /** The sidecar was started anew since and passes nobody on: what comes is the app's again. */
@@ -78,9 +79,7 @@ export const passNobodyOn = (ctx: Context, migration: StatefulMigration, handoff
 
 /** What the app of the source has begun to answer it may end: milliseconds until it may be killed. */
 export const unfinished = (ctx: Context, handoff: Handoff): number =>
-  sinceRemembered(ctx, handoff, 'finished') === undefined
-    ? Math.max(0, FINISH_MS - (sinceRemembered(ctx, handoff, 'forwarded') ?? FINISH_MS))
-    : 0;
+  Math.max(0, FINISH_MS - (sinceRemembered(ctx, handoff, 'finishing') ?? FINISH_MS));
 
 /** Whether the source may go since it passes on who comes. */
 export const passingOn = async (

@@ -126,9 +126,13 @@ export class Throttle {
 
   /** What a copy is handed at first it is handed at once: by a short measure it is faster than it will ever be. */
   private learn(overMs: number, deliveries: number): void {
-    if (overMs >= PACE_MS) this.best = this.known ? Math.max(this.best, deliveries) : deliveries;
-    else if (!this.known && (overMs >= LEAST_PACE_MS || this.best === 0)) this.best = deliveries;
-    this.known ||= overMs >= PACE_MS;
+    const sure = overMs >= PACE_MS;
+    if (this.known) {
+      if (sure) this.best = Math.max(this.best, deliveries);
+    } else if (overMs >= LEAST_PACE_MS || this.best === 0) {
+      this.best = deliveries;
+      this.known = sure;
+    }
   }
 
   /** Until it is twice as much, and some more. */
