@@ -62,6 +62,8 @@ export const controllerManagerArgs = (): string[] => [
   '--use-service-account-credentials',
   `--cluster-cidr=${CLUSTER_CIDR}`,
   '--leader-elect=false',
+  // Three words missed of a kubelet, which reports every 10 s: a test with a dead node waits for no more.
+  '--node-monitor-grace-period=30s',
 ];
 
 export const schedulerArgs = (): string[] => [`--kubeconfig=${pki('scheduler.conf')}`, '--leader-elect=false'];

@@ -12,6 +12,7 @@ const harness = useBroker();
 const POD = 'consumer-0-shadow';
 const REPLAY = `${EVENTS.queue}.ms2m-replay`;
 const CONTROL = controlQueue(POD);
+const MANY = 300;
 
 const span = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, index) => from + index);
 
@@ -62,8 +63,10 @@ describe.each(APPS)('%s', (app) => {
   it('hands back what it holds of the replay queue, in order, when it turns back', async () => {
     const consumer = await start();
     tell({ type: 'START_REPLAY', payload: { queue: REPLAY } });
+    await until('it to turn', 20_000, async () => (await channel.checkQueue(REPLAY)).consumerCount === 1);
     send(EVENTS.queue, span(1001, 1010));
-    send(REPLAY, span(1, 40));
+    // Seconds of work: it does not get through before it is told.
+    send(REPLAY, span(1, MANY));
     await consumer.applied(5);
     tell({ type: 'END_REPLAY' });
     const { list } = await until('its own queue', 20_000, async () => {
@@ -72,7 +75,7 @@ describe.each(APPS)('%s', (app) => {
     });
     const replayed = list.indexOf(1001);
     expect(list).toEqual([...span(1, replayed), ...span(1001, 1010)]);
-    expect(await ready(REPLAY)).toBe(40 - replayed);
+    expect(await ready(REPLAY)).toBe(MANY - replayed);
     expect(await channel.get(REPLAY, { noAck: true })).toMatchObject({
       content: Buffer.from(JSON.stringify({ seq: replayed + 1, sentAt: '', payload: '' })),
     });

@@ -1,5 +1,6 @@
 /** Further apps, each moved away and back under load: invariants 1-3 for whatever an app does with its broker. */
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Strategy } from '../../webhook/api/migration.ts';
 import {
   type Bed,
   closeBed,
@@ -46,6 +47,12 @@ const CASES: readonly Case[] = [
   { name: 'two containers with connections', spec: app('two', 'sequential', { containers: ['a', 'b'] }), rate: 60 },
 ];
 
+/** By one strategy away and by the other back, in turns. */
+const ROUNDS: readonly (readonly Strategy[])[] = [
+  ['StopAndCopy', 'Auto'],
+  ['Auto', 'StopAndCopy'],
+];
+
 describe('moved away and back, nothing is lost, repeated or reordered:', () => {
   let bed: Bed;
   beforeAll(async () => {
@@ -53,32 +60,38 @@ describe('moved away and back, nothing is lost, repeated or reordered:', () => {
   });
   afterAll(() => closeBed(bed));
 
-  it.each(CASES)('$name', async ({ spec, quorum, diverges = false, ...load }) => {
-    await deployApp(bed, spec, quorum);
-    const pod = `${spec.topic}-0`;
-    const home = await nodeOf(bed, pod);
-    const before = await instances(bed, spec);
-    const under = await openLoad(bed, spec, load);
-    onTestFinished(() => under.stop());
-    under.start();
-    await under.flowing();
-    // Strategy by strategy, each away and back.
-    for (const strategy of ['StopAndCopy', 'StopAndCopy', 'Auto', 'Auto'] as const) {
-      const { exit, stderr, migration, target } = await migrateAway(bed, pod, strategy);
-      const took = migration?.status?.strategy;
-      const round = `${strategy}: ${took}, ${migration?.status?.strategyReason}`;
-      // One that may diverge may also happen not to.
-      if (strategy === 'Auto' && !diverges) expect([round, took]).toEqual([round, 'ShadowPodSwap']);
-      expect({ round, exit, stderr, phase: migration?.status?.phase }).toMatchObject({ exit: 0, phase: 'Completed' });
-      expect(await nodeOf(bed, pod)).toBe(target);
+  const cases = CASES.map((each, index) => ({ ...each, strategies: ROUNDS[index % ROUNDS.length]! }));
+  it.concurrent.for(cases)(
+    '$name',
+    async ({ spec, quorum, diverges = false, strategies, ...load }, { onTestFinished }) => {
+      await deployApp(bed, spec, quorum);
+      const pod = `${spec.topic}-0`;
+      const home = await nodeOf(bed, pod);
+      const before = await instances(bed, spec);
+      const under = await openLoad(bed, spec, load);
+      onTestFinished(() => under.stop());
+      under.start();
       await under.flowing();
-    }
-    // On a quorum queue the broker may hand out late, and flag as redelivered, what was under way (docs/adr/0005-cancel-to-mute.md).
-    const { receivedOutOfOrder: _late, redelivered: _flagged, ...once } = EXACT;
-    expect(await finish(bed, spec, under)).toMatchObject(quorum ? once : EXACT);
-    expect(await instances(bed, spec)).toEqual(before);
-    expect(await nodeOf(bed, pod)).toBe(home);
+      for (const strategy of strategies) {
+        const { exit, stderr, migration, target } = await migrateAway(bed, pod, strategy);
+        const took = migration?.status?.strategy;
+        const round = `${strategy}: ${took}, ${migration?.status?.strategyReason}`;
+        // One that may diverge may also happen not to.
+        if (strategy === 'Auto' && !diverges) expect([round, took]).toEqual([round, 'ShadowPodSwap']);
+        expect({ round, exit, stderr, phase: migration?.status?.phase }).toMatchObject({ exit: 0, phase: 'Completed' });
+        expect(await nodeOf(bed, pod)).toBe(target);
+        await under.flowing();
+      }
+      // On a quorum queue the broker may hand out late, and flag as redelivered, what was under way (docs/adr/0005-cancel-to-mute.md).
+      const { receivedOutOfOrder: _late, redelivered: _flagged, ...once } = EXACT;
+      expect(await finish(bed, spec, under)).toMatchObject(quorum ? once : EXACT);
+      expect(await instances(bed, spec)).toEqual(before);
+      expect(await nodeOf(bed, pod)).toBe(home);
+    },
+  );
+
+  it('and nothing of a migration is left', async () => {
     expect(await settledLeftovers(bed)).toEqual([]);
-    await removeApp(bed, spec);
+    await Promise.all(CASES.map(({ spec }) => removeApp(bed, spec)));
   });
 });

@@ -65,7 +65,8 @@ describe.each(SERIES)('RabbitMQ %s:', (series) => {
     await use(before);
   });
 
-  it.each(CLIENTS.map((name) => [name, CLIENT[name].title] as const))('%s: %s', async (name) => {
+  const titled = CLIENTS.map((name) => ({ name, title: CLIENT[name].title }));
+  it.concurrent.for(titled)('$name: $title', async ({ name }, { onTestFinished }) => {
     const spec = specOf(name);
     const here = bed!;
     await deployApp(here, spec);
@@ -85,8 +86,11 @@ describe.each(SERIES)('RabbitMQ %s:', (series) => {
     }
     expect(await finish(here, spec, load)).toMatchObject({ ...EXACT, reordered: 0 });
     expect(await lineOf(here, spec)).toEqual(line);
-    expect(await settledLeftovers(here)).toEqual([]);
-    await removeApp(here, spec);
+  });
+
+  it('and nothing of a migration is left', async () => {
+    expect(await settledLeftovers(bed!)).toEqual([]);
+    await Promise.all(CLIENTS.map((name) => removeApp(bed!, specOf(name))));
   });
 
   it('no client notices that the broker restarts under load', async () => {

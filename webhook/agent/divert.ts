@@ -18,6 +18,7 @@ import {
   removeTable,
   stillRules,
   tcpRows,
+  trackFromTheStart,
 } from './network.ts';
 import type { Node } from './node.ts';
 import { endpoint } from './sockets.ts';
@@ -89,7 +90,7 @@ const dial = (node: Node, targets: readonly string[]): Promise<void> =>
     child.on('close', (status) => (status === 0 ? resolve() : fail(said.trim())));
   });
 
-/** By ports that only the rules know: whoever answers there is the copy, and the whole way is as it will be. */
+/** By ports that only the rules know: whoever answers there is the copy, and the whole way is as it will be. Leaves its rules. */
 const prove = async (
   node: Node,
   { netns, pid }: RunningContainer,
@@ -99,15 +100,11 @@ const prove = async (
   const ways = roads.flatMap((road) => ports.map((serves) => ({ ...road, serves })));
   const free = await unused(node, pid, ways.length);
   const trials = ways.map((way, index) => ({ ...way, port: free[index] ?? 0 }));
-  try {
-    await applyRules(node, netns, divertRules(NFT.trial, trials));
-    await dial(
-      node,
-      trials.map(({ at, port }) => endpoint(at, port)),
-    );
-  } finally {
-    await removeTable(node, netns, NFT.trial);
-  }
+  await applyRules(node, netns, divertRules(NFT.trial, trials));
+  await dial(
+    node,
+    trials.map(({ at, port }) => endpoint(at, port)),
+  );
 };
 
 /** Idempotent: repeated, it is proven anew while the rules of before hold. Throws SHADOW_E_UNSUPPORTED. */
@@ -120,9 +117,15 @@ export const divertSource = async (node: Node, request: Divert): Promise<void> =
     throw new ShadowError('SHADOW_E_UNSUPPORTED', 'source and copy have no family of addresses in common');
   await assertUnturned(node, netns);
   await letThrough(node, netns, new Set(roads.map(({ at }) => isV6(at))));
-  await prove(node, container, roads, ports);
+  await trackFromTheStart(node, netns);
   const diversions: Diversion[] = roads.flatMap(({ to }) => ports.map((port) => ({ port, to, serves: port })));
-  await applyRules(node, netns, divertRules(NFT.divert, diversions));
+  try {
+    await prove(node, container, roads, ports);
+    await applyRules(node, netns, divertRules(NFT.divert, diversions, NFT.trial));
+  } catch (error) {
+    await removeTable(node, netns, NFT.trial);
+    throw error;
+  }
 };
 
 /** What is left of the pod's connections, each of which was ended at both sides. Its listeners hear nobody any more. */

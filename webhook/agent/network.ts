@@ -49,6 +49,13 @@ export const trackRules = (): string =>
     '  chain input { type filter hook input priority 0; policy accept; ct state established accept; }',
   );
 
+/**
+ * From now on only what it sees begin is a connection to the kernel. Else the last packet of one, met when tracking has just begun,
+ * stands for an open one for minutes: whoever comes from the same port again would be turned nowhere.
+ */
+export const trackFromTheStart = (node: Node, netns: string): Promise<string> =>
+  node.run('sh', ['-c', 'echo 0 2>/dev/null >/proc/sys/net/netfilter/nf_conntrack_tcp_loose || true'], { netns });
+
 const OPENS = 'tcp flags & (fin | syn | rst | ack) == syn';
 
 /**
@@ -80,8 +87,10 @@ const dnat = ({ port, to, serves }: Diversion): string => {
 /**
  * By the kernel alone: in by the pod's address, out again by it, with it as the sender's. Only what opens a connection, as above.
  * Nobody is told of a shorter way (redirects): it would lead past the rules.
+ * `instead`: the table they take the place of, in the same transaction. Without any such table the kernel tracks no connections
+ * and misses the end of one; it would take for that one whoever comes from the same port later, and turn it nowhere.
  */
-export const divertRules = (table: string, diversions: readonly Diversion[]): string =>
+export const divertRules = (table: string, diversions: readonly Diversion[], instead?: string): string =>
   replace(
     table,
     `  chain prerouting {
@@ -95,7 +104,7 @@ ${diversions.map(dnat).join('\n')}
     icmp type redirect drop
     icmpv6 type nd-redirect drop
   }`,
-  );
+  ) + (instead === undefined ? '' : `delete table inet ${instead}\n`);
 
 /** What is sent on does not come by here. The rest finds what it would find of a killed app: a reset. */
 export const stillRules = (): string =>
