@@ -6,6 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import * as z from 'zod';
 import { isErrorCode, ShadowError } from '../api/errors.ts';
 import { AGENT } from '../api/names.ts';
+import { connectInTime } from '../connect.ts';
 import type { Credentials } from './tls.ts';
 
 const Failure = z.object({ code: z.string(), message: z.string(), retryable: z.boolean() });
@@ -37,6 +38,7 @@ const put = async (target: AgentTarget, path: string, body: Readable): Promise<s
     headers: { 'content-type': 'application/x-tar' },
     signal: AbortSignal.timeout(PUT_TIMEOUT_MS),
   });
+  connectInTime(call);
   const answer = new Promise<{ status: number; body: string }>((resolve, reject) => {
     call.on('error', reject);
     call.on('response', (response) => {

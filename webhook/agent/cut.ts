@@ -17,16 +17,7 @@ import { containersOf, pidsOf, type RunningContainer } from './containers.ts';
 import type { Driver } from './drivers.ts';
 import { namesIn, removeTree, settleAll, writeWhole } from './files.ts';
 import { isPaused, pause, resume } from './freezer.ts';
-import {
-  applyRules,
-  assertUnturned,
-  fenceRules,
-  forwardRules,
-  removeTable,
-  tcpRows,
-  trackFromTheStart,
-  trackRules,
-} from './network.ts';
+import { applyRules, assertUnturned, fenceRules, forwardRules, removeTable, tcpRows, trackRules } from './network.ts';
 import { type Node, textOf } from './node.ts';
 import { isLoopback } from './sockets.ts';
 import { frozenGeneration, looksOf, packVolumes, thaw } from './volumes.ts';
@@ -159,11 +150,8 @@ const cutNow = async (node: Node, driver: Driver, request: Cut, arms: Arms): Pro
   await Promise.all(resumed.map((container) => resume(node, container)));
   const pauseMs = since(start);
   await dropConntrack(node, images, containers);
-  if (request.resume === true) {
-    // Without the sidecar it is diverted later, and never fenced.
-    if (!containers.some(isSidecar)) await trackFromTheStart(node, netns);
-    await applyRules(node, netns, trackRules());
-  }
+  // For the fence, which a source without the sidecar never gets.
+  if (request.resume === true && containers.some(isSidecar)) await applyRules(node, netns, trackRules());
   return { bytes: await bytesIn(node.at(images)), pausedAt, pauseMs, dumpMs };
 };
 

@@ -6,6 +6,7 @@ import type { V1Pod } from '@kubernetes/client-node';
 import { AGENT_CALLS, type AgentCall, type AgentClient, type AgentRequest, type AgentResponse } from '../api/agent.ts';
 import { asShadowError, CATALOGUE, isErrorCode, ShadowError } from '../api/errors.ts';
 import { AGENT, PORT } from '../api/names.ts';
+import { connectInTime } from '../connect.ts';
 import type { Agents } from './context.ts';
 import { isLeaving, isReady } from './pods.ts';
 
@@ -26,8 +27,6 @@ const TIMEOUT_MS: Partial<Record<AgentCall, number>> = {
   examine: 25_000,
 };
 const DEFAULT_MS = 10_000;
-/** Longest wait for a new connection to be there, its TLS included. A node whose power is cut refuses nothing, it is silent. */
-const CONNECT_MS = 4_000;
 
 const unreachable = (node: string, detail: string, cause?: unknown): ShadowError =>
   new ShadowError('SHADOW_E_AGENT_UNREACHABLE', `${node}: ${detail}`, { retryable: true, cause });
@@ -118,12 +117,7 @@ export const createAgents = ({ tls, pods }: AgentsOptions): Agents => {
           });
         },
       );
-      call.on('socket', (socket) => {
-        if (!socket.connecting) return;
-        const late = () => call.destroy(new Error(`no connection within ${CONNECT_MS} ms`));
-        const timer = setTimeout(late, CONNECT_MS);
-        socket.once('secureConnect', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
-      });
+      connectInTime(call);
       call.on('error', (error) => reject(unreachable(node, `${name}: ${error.message}`, error)));
       call.end(payload);
     });

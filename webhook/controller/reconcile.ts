@@ -18,6 +18,7 @@ import { attaching } from './steps/attaching.ts';
 import { committed } from './steps/committed.ts';
 import { completing } from './steps/completing.ts';
 import { cutting } from './steps/cutting.ts';
+import { isCopyDead } from './steps/dead.ts';
 import { muting } from './steps/muting.ts';
 import { preflight } from './steps/preflight.ts';
 import { replaying, withReplay } from './steps/replaying.ts';
@@ -137,7 +138,8 @@ const handoffTurn = async (ctx: Context, migration: StatefulMigration, handoff: 
     const error = apiFailure(thrown);
     const bound = boundOf(migration, handoff)?.ms ?? Number.POSITIVE_INFINITY;
     ctx.log({ err: error, claim: handoff.claim, step: handoff.step }, 'step failed');
-    if (undoable && (!error.retryable || sinceEntered(ctx, handoff) > bound))
+    const hopeless = async () => error.code === 'SHADOW_E_AGENT_UNREACHABLE' && isCopyDead(ctx, handoff);
+    if (undoable && (!error.retryable || sinceEntered(ctx, handoff) > bound || (await hopeless())))
       return undo(ctx, migration, handoff, error);
     const slow = sinceEntered(ctx, handoff) > TELL_AFTER_MS;
     return waitTurn(

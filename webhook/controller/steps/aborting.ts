@@ -13,21 +13,10 @@ import { clonedContainers, isLeaving, podId, serves, uidOf } from '../pods.ts';
 import { writeRestoreConfig } from '../restore-config.ts';
 import { isRehearsal, isUnreplayable, nextAttempt, touchedSource } from '../transition.ts';
 import { removeImage } from './checkpoint-image.ts';
-import { isCopyDead } from './dead.ts';
+import { isCopyDead, tolerant } from './dead.ts';
 import { clean } from './retiring.ts';
-import {
-  all,
-  enterStep,
-  findPod,
-  type StepFunction,
-  type StepResult,
-  sinceEntered,
-  tolerant,
-  uidOfRef,
-  wait,
-} from './step.ts';
+import { all, enterStep, findPod, type StepFunction, type StepResult, sinceEntered, uidOfRef, wait } from './step.ts';
 
-const GRACE_MS = 20_000;
 /** Attempts of handoff 1 in quick succession; then one a minute: the shadow serves, the name comes home when it can. */
 const QUICK_ATTEMPTS = 3;
 const SOON_MS = 500;
@@ -66,7 +55,7 @@ const findCopy = async (ctx: Context, migration: StatefulMigration, handoff: Han
 /** CANCEL first: the handler's wait ends, and the kubelet can let the pod go. */
 const cancel = async (ctx: Context, handoff: Handoff): Promise<void> => {
   const call = async () => ctx.agents.of(handoff.copy.node).cancel({ claim: handoff.claim, epoch: ctx.epoch });
-  await tolerant(ctx, handoff, GRACE_MS, call());
+  await tolerant(ctx, handoff, handoff.copy, call());
 };
 
 const dropCopy = async (ctx: Context, migration: StatefulMigration, handoff: Handoff): Promise<boolean> => {

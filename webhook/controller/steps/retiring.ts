@@ -11,24 +11,23 @@ import { proveRestoreWebhook, writeRestoreConfig } from '../restore-config.ts';
 import { stamp } from '../transition.ts';
 import { adopting } from './adopting.ts';
 import { removeImage } from './checkpoint-image.ts';
-import { isSourceDead } from './dead.ts';
+import { isSourceDead, tolerant } from './dead.ts';
 import { holding, isHeld } from './divert.ts';
 import { LINGER_GRACE_S } from './forward.ts';
 import { forget, once } from './memory.ts';
-import { all, enterStep, findPod, type StepFunction, type StepResult, tolerant, wait } from './step.ts';
+import { all, enterStep, findPod, type StepFunction, type StepResult, wait } from './step.ts';
 import { prepare } from './warming.ts';
 
-/** A node that does not answer for so long is gone; what it holds goes with it, or by its agent's own sweep. */
-const GRACE_MS = 20_000;
 const TELL_AFTER_MS = 30_000;
 
 /** Every file, rule and address of every attempt, on both nodes. */
-export const clean = (ctx: Context, migration: StatefulMigration, handoff: Handoff, graceMs = GRACE_MS) => {
-  const nodes = new Set([handoff.source.node, handoff.copy.node]);
+export const clean = (ctx: Context, migration: StatefulMigration, handoff: Handoff): Promise<void> => {
+  const { source, copy } = handoff;
+  const places = source.node === copy.node ? [source] : [source, copy];
   const claims = attemptsOf(handoff).map((attempt) => claimOf(migration.metadata.uid, handoff.index, attempt));
   const call = async (node: string, claim: string) => ctx.agents.of(node).clean({ claim, epoch: ctx.epoch });
   forget(ctx, claims);
-  return all([...nodes].flatMap((node) => claims.map((claim) => tolerant(ctx, handoff, graceMs, call(node, claim)))));
+  return all(places.flatMap((place) => claims.map((claim) => tolerant(ctx, handoff, place, call(place.node, claim)))));
 };
 
 /** Before the name is free: room for the successor's checkpoint, and a webhook proven to catch it. */
@@ -57,7 +56,7 @@ const sendAway = async (
         .of(source.node)
         .kill({ claim, epoch: ctx.epoch, pod: podId(namespace, source), containers: clonedContainers(pod) }),
     );
-  const killed = held || (await tolerant(ctx, handoff, GRACE_MS, kill()));
+  const killed = held || (await tolerant(ctx, handoff, source, kill()));
   // Its agent has killed the app (or holds it still), its sidecar is closed: nothing in it can act any more. The name is free at
   // once; the kubelet removes the rest at its own pace, which the successor need not wait for.
   // On a dead node there is nobody to confirm anything; should it live cut off from us, the source is mute and fenced there.

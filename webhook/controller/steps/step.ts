@@ -1,6 +1,6 @@
 /** What a step is: it looks, acts idempotently through the context, and says where the record goes next. */
 import type { V1Pod } from '@kubernetes/client-node';
-import { asShadowError, ShadowError } from '../../api/errors.ts';
+import { ShadowError } from '../../api/errors.ts';
 import type { Handoff, MigrationStatus, PodRef, StatefulMigration, Step } from '../../api/migration.ts';
 import type { Context } from '../context.ts';
 import type { Note } from '../derive.ts';
@@ -62,27 +62,6 @@ export const uidOfRef = (ref: PodRef): string => {
 export const all = async (calls: readonly Promise<unknown>[]): Promise<void> => {
   const failed = (await Promise.allSettled(calls)).find(({ status }) => status === 'rejected');
   if (failed?.status === 'rejected') throw failed.reason;
-};
-
-/**
- * Goes on without a node that does not answer, after a grace: a dead node has nothing that could still act. False: it did
- * not answer.
- */
-export const tolerant = async (
-  ctx: Context,
-  handoff: Handoff,
-  graceMs: number,
-  call: Promise<unknown>,
-): Promise<boolean> => {
-  try {
-    await call;
-    return true;
-  } catch (error) {
-    const known = asShadowError(error);
-    if (known.code !== 'SHADOW_E_AGENT_UNREACHABLE' || sinceEntered(ctx, handoff) < graceMs) throw error;
-    ctx.log({ err: known, claim: handoff.claim }, 'going on without an agent that does not answer');
-    return false;
-  }
 };
 
 /**

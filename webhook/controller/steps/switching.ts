@@ -10,6 +10,7 @@ import type { Context } from '../context.ts';
 import { isReadyIn, publishesAlways, selecting } from '../endpoints.ts';
 import { isReady, serves } from '../pods.ts';
 import { afterCopyLost } from './committed.ts';
+import { isSourceDead } from './dead.ts';
 import { divert } from './divert.ts';
 import { passingOn, passNobodyOn } from './forward.ts';
 import { sinceSeen } from './memory.ts';
@@ -17,6 +18,8 @@ import { retire } from './retire.ts';
 import { findPod, type StepFunction, type StepResult, sinceEntered, uidOfRef, wait } from './step.ts';
 
 const POLL_MS = 50;
+/** Whether a node is dead takes a list of all. */
+const SILENT_POLL_MS = 500;
 const TELL_AFTER_MS = 5_000;
 /** An app that never becomes ready again must not keep the source for ever. */
 const READY_WITHIN_MS = 60_000;
@@ -72,7 +75,10 @@ const turnAway = async (
   if (!serves(source, handoff.source)) return undefined;
   // A source nobody reaches leaves the Services with its pod.
   const session = ctx.sidecars.session(uidOfRef(handoff.source));
-  if (session === undefined) return sinceSeen(ctx, handoff, 'silent') < UNREADY_WITHIN_MS ? wait(POLL_MS) : undefined;
+  if (session === undefined)
+    return sinceSeen(ctx, handoff, 'silent') < UNREADY_WITHIN_MS && !(await isSourceDead(ctx, handoff))
+      ? wait(SILENT_POLL_MS)
+      : undefined;
   const services = selecting(await ctx.cluster.services(migration.metadata.namespace), source);
   // Started anew since, its sidecar is mute: unready already, and it knows of nothing to retire from or to pass on.
   if (session.state === 'mute') {
