@@ -137,10 +137,10 @@ it('its sidecar is killed when it is mute, before the commit: undone, and a fres
     from = performance.now();
     expect(killIn(uids(migration).source, SIDECAR)).toBeGreaterThan(0);
   });
-  const { exit, migration } = await migrateAway(bed, POD, 'ShadowPodSwap');
+  const { exit, stderr, migration } = await migrateAway(bed, POD, 'ShadowPodSwap');
   armed.disarm();
   release();
-  expect(armed.fired()).toBeDefined();
+  expect(armed.fired(), stderr).toBeDefined();
   expectUndone(migration, exit);
   await answersAgain();
   expect(await nodeOf(bed, POD)).toBe(home);
@@ -161,7 +161,7 @@ it('its sidecar is killed when it is superseded: the copy has all, and the pod i
   });
   const { exit, stderr, migration, target } = await migrateAway(bed, POD, 'ShadowPodSwap');
   armed.disarm();
-  expect(armed.fired()).toBeDefined();
+  expect(armed.fired(), stderr).toBeDefined();
   expect({ exit, stderr }).toMatchObject({ exit: 0 });
   expect(await nodeOf(bed, POD)).toBe(target);
   expect(await instances(bed, SPEC)).toEqual(before);
@@ -188,7 +188,7 @@ it("its node's power is cut after the commit: the copy has all, and the pod gets
     const { exit, stderr, migration, target } = await migrateAway(bed, POD, 'ShadowPodSwap');
     armed.disarm();
     await cut;
-    expect(armed.fired()).toBeDefined();
+    expect(armed.fired(), stderr).toBeDefined();
     expect({ exit, stderr }).toMatchObject({ exit: 0 });
     expect(await nodeOf(bed, POD)).toBe(target);
     expect(await instances(bed, SPEC)).toEqual(before);
@@ -231,10 +231,10 @@ it.each(BEFORE)(
       await powerOn(home);
     }
     const dark = seconds(from);
-    const { exit, migration } = await running;
+    const { exit, stderr, migration } = await running;
     for (const each of [armed, decided]) each.disarm();
     release();
-    expect(armed.fired()).toBeDefined();
+    expect(armed.fired(), stderr).toBeDefined();
     expectUndone(migration, exit);
     await answersAgain();
     expect(await nodeOf(bed, POD)).toBe(home);

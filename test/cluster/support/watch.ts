@@ -54,12 +54,14 @@ export const atMoment = async (
   let over = false;
   let controller: AbortController | undefined;
   const watch = async (resourceVersion: string): Promise<void> => {
-    const onEvent = (_type: string, object: StatefulMigration) => see(object);
+    // An error is no migration; the watch ends after it.
+    const onEvent = (type: string, object: StatefulMigration) => (type === 'ERROR' ? undefined : see(object));
     controller = await new Watch(bed.kube.config).watch(path, { resourceVersion }, onEvent, () => void again());
   };
   // The API server ends watches as it likes.
   const again = async (): Promise<void> => {
     if (over || fired) return;
+    console.error(`the watch for ${moment.step} ended, and is begun again`);
     const { metadata, items } = await listed();
     for (const item of items) see(item);
     await watch(metadata.resourceVersion);
