@@ -10,7 +10,7 @@ const WAYS: readonly Way[] = [
 /** As long as the node controller waits for a kubelet's word. */
 const MISSED_MS = 50_000;
 /** Then nobody waits for it any more. */
-const SURE_MS = 12_000;
+const SURE_MS = 8_000;
 
 describe.each(WAYS)("the power of the source's node is cut: $strategy of a $kind", { timeout: 120_000 }, (way) => {
   it('after the commit, at any call: the copy has all, the pod gets its name, the node is waited for no longer than it takes to be sure', async () => {
