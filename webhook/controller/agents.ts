@@ -81,6 +81,11 @@ export const createAgents = ({ tls, pods }: AgentsOptions): Agents => {
     return agent;
   };
 
+  /** When a call got no answer, connections that are kept alive may lead to a dead node, too: each would cost its own wait. */
+  const dropIdle = (from: Agent): void => {
+    for (const socket of Object.values(from.freeSockets).flatMap((sockets) => sockets ?? [])) socket.destroy();
+  };
+
   const addressOf = (node: string): string => {
     const found = pods().filter(({ spec }) => spec?.nodeName === node);
     const ready = found.find((pod) => isReady(pod) && !isLeaving(pod)) ?? found.find((pod) => !isLeaving(pod));
@@ -92,12 +97,13 @@ export const createAgents = ({ tls, pods }: AgentsOptions): Agents => {
   const post = async (node: string, name: AgentCall, body: unknown): Promise<unknown> => {
     const url = `https://${addressOf(node)}:${PORT.agent}/v1/${name}`;
     const payload = Buffer.from(JSON.stringify(body));
+    const connections = pool();
     return new Promise((resolve, reject) => {
       const call = request(
         url,
         {
           method: 'POST',
-          agent: pool(),
+          agent: connections,
           signal: AbortSignal.timeout(TIMEOUT_MS[name] ?? DEFAULT_MS),
           headers: { 'content-type': 'application/json', 'content-length': payload.length },
         },
@@ -118,7 +124,10 @@ export const createAgents = ({ tls, pods }: AgentsOptions): Agents => {
         },
       );
       connectInTime(call);
-      call.on('error', (error) => reject(unreachable(node, `${name}: ${error.message}`, error)));
+      call.on('error', (error) => {
+        dropIdle(connections);
+        reject(unreachable(node, `${name}: ${error.message}`, error));
+      });
       call.end(payload);
     });
   };
