@@ -18,7 +18,6 @@ import {
   removeTable,
   stillRules,
   tcpRows,
-  trackFromTheStart,
 } from './network.ts';
 import type { Node } from './node.ts';
 import { endpoint } from './sockets.ts';
@@ -44,7 +43,13 @@ const roadsOf = ({ at, to }: Divert): Road[] =>
     return other === undefined ? [] : [{ at: address, to: other }];
   });
 
-/** /proc/sys/net is that of the network of whoever looks. */
+/**
+ * Only what the kernel sees begin is a connection to it. Else the last packet of one, met when tracking has just begun, stands for
+ * an open one for minutes: whoever comes from the same port again would be turned nowhere.
+ */
+const STRICT = 'echo 0 2>/dev/null >/proc/sys/net/netfilter/nf_conntrack_tcp_loose || true';
+
+/** Forwards, and tracks strictly. /proc/sys/net is that of the network of whoever looks. */
 const letThrough = (node: Node, netns: string, families: ReadonlySet<boolean>): Promise<string> =>
   node.run(
     'sh',
@@ -53,6 +58,7 @@ const letThrough = (node: Node, netns: string, families: ReadonlySet<boolean>): 
       [
         ...(families.has(false) ? ['echo 1 >/proc/sys/net/ipv4/ip_forward'] : []),
         ...(families.has(true) ? ['echo 1 >/proc/sys/net/ipv6/conf/all/forwarding'] : []),
+        STRICT,
       ].join('; '),
     ],
     { netns },
@@ -117,7 +123,6 @@ export const divertSource = async (node: Node, request: Divert): Promise<void> =
     throw new ShadowError('SHADOW_E_UNSUPPORTED', 'source and copy have no family of addresses in common');
   await assertUnturned(node, netns);
   await letThrough(node, netns, new Set(roads.map(({ at }) => isV6(at))));
-  await trackFromTheStart(node, netns);
   const diversions: Diversion[] = roads.flatMap(({ to }) => ports.map((port) => ({ port, to, serves: port })));
   try {
     await prove(node, container, roads, ports);

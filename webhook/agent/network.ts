@@ -49,13 +49,6 @@ export const trackRules = (): string =>
     '  chain input { type filter hook input priority 0; policy accept; ct state established accept; }',
   );
 
-/**
- * From now on only what it sees begin is a connection to the kernel. Else the last packet of one, met when tracking has just begun,
- * stands for an open one for minutes: whoever comes from the same port again would be turned nowhere.
- */
-export const trackFromTheStart = (node: Node, netns: string): Promise<string> =>
-  node.run('sh', ['-c', 'echo 0 2>/dev/null >/proc/sys/net/netfilter/nf_conntrack_tcp_loose || true'], { netns });
-
 const OPENS = 'tcp flags & (fin | syn | rst | ack) == syn';
 
 /**

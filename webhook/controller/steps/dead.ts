@@ -8,9 +8,6 @@ import type { Context } from '../context.ts';
 import { isNodeReady } from '../preflight/node.ts';
 import { sinceEntered, uidOfRef } from './step.ts';
 
-/** Source or copy of a handoff. */
-type Place = PodRef & { node: string };
-
 /** A node that does not answer for so long is gone; what it holds goes with it, or by its agent's own sweep. */
 const GRACE_MS = 20_000;
 
@@ -19,7 +16,7 @@ const GRACE_MS = 20_000;
  * no such node), the agent cannot be reached. One that lives on all the same, cut off from us, stays fenced, a source mute as
  * well (invariant 4); what a source has not settled the broker hands out again once its connection ends.
  */
-const isDead = async (ctx: Context, { uid, node: name }: Place): Promise<boolean> => {
+const isDead = async (ctx: Context, { uid, node: name }: PodRef): Promise<boolean> => {
   if (uid !== undefined && ctx.sidecars.session(uid) !== undefined) return false;
   const node = (await ctx.cluster.nodes()).find(({ metadata }) => metadata?.name === name);
   if (node !== undefined && isNodeReady(node)) return false;
@@ -55,7 +52,7 @@ export const unlessDead = async <T>(ctx: Context, handoff: Handoff, call: Promis
 export const tolerant = async (
   ctx: Context,
   handoff: Handoff,
-  place: Place,
+  place: PodRef,
   call: Promise<unknown>,
 ): Promise<boolean> => {
   try {
