@@ -106,7 +106,7 @@ export const asRestoreTarget = (pod: V1Pod, target: RestoreTarget, init: InitFor
 /** What the cluster wrote on the source about the source itself. */
 const RUNTIME_ANNOTATIONS =
   /^(cni\.projectcalico\.org\/|k8s\.v1\.cni\.cncf\.io\/network-?status|k8s\.ovn\.org\/pod-networks|kubectl\.kubernetes\.io\/last-applied|kubernetes\.io\/config\.)/;
-const OWN_ANNOTATIONS: readonly string[] = [ANNOTATION.restore, ANNOTATION.commit, ANNOTATION.probe];
+const OWN_ANNOTATIONS: readonly string[] = [ANNOTATION.restore, ANNOTATION.commit, ANNOTATION.look, ANNOTATION.probe];
 
 const shadowMeta = (source: V1Pod, migrationUid: string, name: string): V1ObjectMeta => {
   const kept = Object.entries(source.metadata?.annotations ?? {}).filter(

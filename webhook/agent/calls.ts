@@ -130,6 +130,7 @@ export const calls = (context: Context): Calls => {
   const serially = serializer();
   const bases: Bases = new Map();
   const armoury = new Armoury();
+  const seen = new Set<string>();
   /**
    * Every call with a claim first proves its epoch. Source's and target's work on one claim wait for their own side only;
    * `waiting` and `cancel` wait for nothing: they must reach a handler while `restore` waits for it.
@@ -150,7 +151,7 @@ export const calls = (context: Context): Calls => {
     node: () => facts(node),
     examine: () => examine(node, context.checkpointApi),
     inspect: (request) => inspect(node, request),
-    prepare: (request) => guarded(request, 'target', () => done(prepare(node, request, warn))),
+    prepare: (request) => guarded(request, 'target', () => done(prepare(node, request, seen, warn))),
     waiting: (request) => guarded(request, 'now', async () => ({ waiting: await isWaiting(node, request.claim) })),
     arm: (request) =>
       guarded(request, 'source', async () => {

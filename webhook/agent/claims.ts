@@ -47,9 +47,10 @@ const RESERVED = new Set<string>([...Object.values(STAGED), ...Object.values(CLA
 type Warn = (message: string) => void;
 
 /** kubelet pulls what is missing (it has the pull secrets); pulled here it is there sooner. */
-const pull = async (node: Node, images: readonly string[], warn: Warn): Promise<void> => {
-  if (images.length === 0) return;
+const pull = async (node: Node, images: readonly string[], seen: Set<string>, warn: Warn): Promise<void> => {
+  if (images.every((image) => seen.has(image))) return;
   const present = new Set((await node.run('ctr', ['-n', 'k8s.io', 'images', 'ls', '-q'])).split('\n'));
+  for (const image of images) if (present.has(image)) seen.add(image);
   const missing = images.filter((image) => !present.has(image));
   await Promise.all(
     missing.map(async (image) => {
@@ -62,8 +63,14 @@ const pull = async (node: Node, images: readonly string[], warn: Warn): Promise<
   );
 };
 
-export const prepare = async (node: Node, request: AgentRequest<'prepare'>, warn: Warn): Promise<void> => {
-  const { claim, copy, containers, images, fence = true } = request;
+/** `seen`: images that were here once. Should one be gone since, the kubelet pulls it. */
+export const prepare = async (
+  node: Node,
+  request: AgentRequest<'prepare'>,
+  seen: Set<string>,
+  warn: Warn,
+): Promise<void> => {
+  const { claim, copy, containers, images, oldIP, fence = true } = request;
   const clash = containers.find(({ name }) => RESERVED.has(name));
   if (clash) throw new ShadowError('SHADOW_E_UNSUPPORTED', `a container named ${clash.name}; rename it`);
   const directory = node.at(staged(node, claim));
@@ -76,10 +83,11 @@ export const prepare = async (node: Node, request: AgentRequest<'prepare'>, warn
     await writeWhole(join(directory, CLAIM_FILE.attempt), `${randomUUID()}\n`);
   await writeWhole(join(directory, STAGED.containers), containers.map(({ name }) => `${name}\n`).join(''));
   // Before `pod`, without which no handler goes on.
+  if (oldIP !== undefined) await writeWhole(join(directory, STAGED.oldIP), `${oldIP}\n`);
   if (fence) await rm(join(directory, STAGED.open), { force: true });
   else await writeWhole(join(directory, STAGED.open), '');
   await writeWhole(join(directory, STAGED.pod), `${pod}\n`);
-  await pull(node, images, warn);
+  await pull(node, images, seen, warn);
 };
 
 /** The handler's file holds its pid: one that was killed waits no more. */

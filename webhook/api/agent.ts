@@ -80,6 +80,8 @@ export const AGENT_CALLS = {
       containers: z.array(Container),
       /** Images the copy will run, digest-pinned; pulled now. */
       images: z.array(z.string()),
+      /** The source's, if it is known: the handler readies the pod's network by it. Only where all of its containers are restored. */
+      oldIP: z.string().optional(),
       /** false: no fence round the copy, the app's calls to the outside are idempotent. Absent: true. */
       fence: z.boolean().optional(),
     }),

@@ -171,12 +171,13 @@ export const Command = z.discriminatedUnion('type', [
   /**
    * superseded or closed, of a source that recorded: its pod is not ready from now on (it stays ready so long, since its copy
    * must be first). With `forward` it opens a listener for each port its app serves, whose connections it passes on to that
-   * host, and on SIGTERM it stays for lingerMs. → RetireResult
+   * host, and on SIGTERM it stays for lingerMs; with `stay` it does only that, and stays ready for now. → RetireResult
    */
   z.object({
     ...command,
     type: z.literal('retire'),
     forward: z.object({ host: z.string(), dialMs: z.number().int(), lingerMs: z.number().int() }).optional(),
+    stay: z.boolean().optional(),
   }),
 ]);
 export type Command = z.infer<typeof Command>;

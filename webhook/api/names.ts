@@ -52,6 +52,8 @@ export const ANNOTATION = {
   restore: `${DOMAIN}/restore`,
   /** On the copy's pod: the commit, copied from the migration's status (JSON of Decision). Removed at the end. */
   commit: `${DOMAIN}/commit`,
+  /** On the copy's pod: changed to have the kubelet look at it. Removed at the end. */
+  look: `${DOMAIN}/look`,
   /** On the dry-run pod that proves the restore webhook live. */
   probe: `${DOMAIN}/probe`,
   /** User, on a migration: the Secret with credentials for its registry, in its namespace; default REGISTRY.secret. */

@@ -4,7 +4,9 @@
  */
 
 /** Of the messages in control.ts. Counted up when an old sidecar would misunderstand a message, not when a field is added. */
-export const PROTOCOL = 1;
+export const PROTOCOL = 2;
+/** From it on a source that is told to pass on may stay ready (`stay` of `retire`); an older one would leave its Services. */
+export const PROTOCOL_OF_STAY = 2;
 /** The least that the controller speaks. */
 export const LEAST_PROTOCOL = 1;
 

@@ -10,8 +10,8 @@
  *   received                written when the manifest agreed: the checkpoint is all here
  *   imported                the checkpoint is, or was to be, in containerd's image store as well (transferMode Direct)
  *   copy                    uid of the only pod that may take it
- *   fenced, locked          written by the handler: the pod's network has these rules
- *   oldip                   IP of the source pod at the cut
+ *   fenced, locked          written by the handler: the pod's network has these rules; `locked` holds the old IP they are for
+ *   oldip                   IP of the source pod at the cut; there before READY where all of the pod is restored
  *   hostname                what the restored processes are to take for the host's name; absent: as in the checkpoint
  *   READY                   written last, by rename: all images are there
  *   CANCEL                  written by an abort: the wait ends, the create fails

@@ -25,6 +25,12 @@ export const clonedContainers = (pod: V1Pod): { name: string; sidecar: boolean }
   ...appContainers(pod).map(({ name }) => ({ name, sidecar: false })),
 ];
 
+/** Beside the cloned containers nothing runs in it. */
+export const isClonedWhole = (pod: V1Pod): boolean => {
+  const native = (pod.spec?.initContainers ?? []).filter(({ restartPolicy }) => restartPolicy === 'Always');
+  return native.every(isOurSidecar);
+};
+
 export const imagesOf = (pod: V1Pod): string[] => [
   ...new Set(
     [...(pod.spec?.initContainers ?? []).filter(isOurSidecar), ...(pod.spec?.containers ?? [])].flatMap(({ image }) =>
@@ -49,6 +55,14 @@ const clonedStatuses = (pod: V1Pod) => {
   const cloned = new Set(clonedContainers(pod).map(({ name }) => name));
   return [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])].filter(({ name }) =>
     cloned.has(name),
+  );
+};
+
+/** The kubelet knows that all cloned containers run: from here on it probes them. */
+export const isKnownToRun = (pod: V1Pod): boolean => {
+  const statuses = clonedStatuses(pod);
+  return (
+    statuses.length === clonedContainers(pod).length && statuses.every(({ state }) => state?.running !== undefined)
   );
 };
 

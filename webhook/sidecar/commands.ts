@@ -239,7 +239,7 @@ export const createCommands = (options: CommandsOptions): Commands => {
         await closeIfSettled();
         return status();
       case 'retire':
-        handoff = { ...handoff, retired: true };
+        if (!command.stay) handoff = { ...handoff, retired: true };
         return retiring.retire(command);
     }
   };

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { PROTOCOL } from '../../../webhook/api/skew.ts';
 import { createWorld, type Pod, pause, until, type World } from './world.ts';
 
 // The machine may be busy; what is to be fast is measured by itself.
@@ -100,7 +101,7 @@ test('woken under another uid it is the copy: another token, mute on disk, and d
   expect(ms).toBeLessThan(1000);
   expect(world.wire.accepted()).toBe(dials + 1);
   expect(world.hub().session('b')).toEqual({
-    protocol: 1,
+    protocol: PROTOCOL,
     state: 'copy',
     claim: CLAIM,
     process: source,

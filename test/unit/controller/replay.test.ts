@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type ErrorCode, ShadowError } from '../../../webhook/api/errors.ts';
 import { ANNOTATION, LABEL } from '../../../webhook/api/names.ts';
+import { PROTOCOL } from '../../../webhook/api/skew.ts';
 import { begun, describeRigour, expectCompleted, expectKept, happyCalls, survivor, type Way } from './rigour.ts';
 import { Crash, SHADOW, World } from './world.ts';
 
@@ -19,20 +20,30 @@ const diverge = (world: World, count: number, claim: string, code: ErrorCode = '
 const ORDER = /freeze|cut|send|agent.restore|serve|replay|mute|fence|live|supersede|retire|forward|kill/;
 
 describe('a migration beside the serving source', { timeout: 120_000 }, () => {
-  it('turns to the copy when the sidecar of the source was started anew just before', async () => {
-    const world = begun(SWAP);
-    let restarted = 0;
-    world.hook = (_name, when) => {
-      const first = world.get()?.status?.handoffs?.[0];
-      if (when !== 'before' || first?.step !== 'Switching' || restarted > 0) return;
-      restarted += 1;
-      Object.assign(world.sidecars.get(first.source.uid ?? '')!, { state: 'mute', serving: false, forwards: false });
-    };
-    await world.run();
-    expect(restarted).toBe(1);
-    expect(world.get()?.status?.phase).toBe('Completed');
-    expect(world.violations.filter((each) => each !== 'the Service has no endpoint')).toEqual([]);
-  });
+  it.each([
+    ['before it is told to pass on', 'sidecar.retire', 'before', PROTOCOL],
+    ['before it is told to retire, and is older', 'sidecar.retire', 'before', 1],
+    ['while it passes on', 'agent.forward', 'after', PROTOCOL],
+  ] as const)(
+    'turns to the copy when the sidecar of the source was started anew %s',
+    async (_when, call, at, protocol) => {
+      const world = begun(SWAP);
+      Object.assign(world.spoken, { protocol });
+      world.unready.set(SHADOW, 1_000);
+      let restarted = 0;
+      world.hook = (name, when) => {
+        const first = world.get()?.status?.handoffs?.[0];
+        if (when !== at || name !== call || restarted > 0) return;
+        restarted += 1;
+        const anew = { state: 'mute', process: 'anew', serving: false, forwards: false };
+        Object.assign(world.sidecars.get(first?.source.uid ?? '')!, anew);
+      };
+      await world.run();
+      expect(restarted).toBe(1);
+      expect(world.get()?.status?.phase).toBe('Completed');
+      expect(world.violations.filter((each) => !/has no endpoint/.test(each))).toEqual([]);
+    },
+  );
 
   it.each([SWAP, REPLACE])(
     'cuts first, mutes when the copy has caught up, and decides behind the fence: %o',
@@ -323,9 +334,16 @@ describe('Services', { timeout: 120_000 }, () => {
   );
 
   it('leave the app of the source a moment for what it has begun to answer, where it has', async () => {
-    for (const open of [1, undefined, 0]) {
+    // Passing on ahead, it has its moment in any case.
+    for (const [open, protocol] of [
+      [1, 1],
+      [undefined, 1],
+      [0, 1],
+      [1, PROTOCOL],
+    ] as const) {
       const world = begun(SWAP);
       world.open = open;
+      Object.assign(world.spoken, { protocol });
       const at: Record<string, number> = {};
       world.hook = (name, when) => {
         if (when === 'after') at[name] ??= world.time;

@@ -45,6 +45,7 @@ type Given = {
   tls?: LinkTls;
   direct?: DirectLink;
   forward?: { host: string };
+  stay?: boolean;
 };
 
 const began = (): PlayReport => ({
@@ -135,13 +136,13 @@ const RULES: Record<CommandType, (world: World, sidecar: Sidecar, given: Given) 
     if (sidecar.outstanding === 0) sidecar.state = 'closed';
     return { outstanding: sidecar.outstanding ?? 0 };
   },
-  retire: (world, sidecar, { forward }) => {
+  retire: (world, sidecar, { forward, stay }) => {
     if (sidecar.state === 'mute') throw new ShadowError('SHADOW_E_STALE', 'it knows of no commit');
     if (sidecar.state !== 'superseded' && sidecar.state !== 'closed') world.violate(`retired while ${sidecar.state}`);
     const others = [...world.endpoints].filter(([uid]) => world.sidecars.get(uid) !== sidecar);
-    if (world.served && !others.some(([, ready]) => ready))
+    if (world.served && !stay && !others.some(([, ready]) => ready))
       world.violate('retired before the copy is ready in the Service');
-    Object.assign(sidecar, { serving: false, unreadyAt: world.time + world.probeMs });
+    if (!stay) Object.assign(sidecar, { serving: false, unreadyAt: world.time + world.probeMs });
     if (forward === undefined || !world.reachable) return { why: 'no answer' };
     sidecar.forwards = true;
     return { forwards: [{ port: 8080, to: 40_000 }] };

@@ -8,6 +8,7 @@ import packageJson from '../../../package.json' with { type: 'json' };
 import { type ErrorCode, ShadowError } from '../../../webhook/api/errors.ts';
 import type { Handoff, StatefulMigration } from '../../../webhook/api/migration.ts';
 import { ANNOTATION, REGISTRY } from '../../../webhook/api/names.ts';
+import { PROTOCOL } from '../../../webhook/api/skew.ts';
 import type { Context } from '../../../webhook/controller/context.ts';
 import { createQueueWork } from '../../../webhook/controller/ms2m/work.ts';
 import { reconcile } from '../../../webhook/controller/reconcile.ts';
@@ -58,7 +59,7 @@ export class World {
   processHazards: string[] = [];
   sessionHazards: string[] = [];
   /** What every sidecar says of itself. */
-  spoken: { version?: string; protocol?: number } = { version: packageJson.version };
+  spoken: { version?: string; protocol?: number } = { version: packageJson.version, protocol: PROTOCOL };
   /** The app says that what it does outside may be done twice. */
   idempotent = false;
   /** A number for each record begun. */

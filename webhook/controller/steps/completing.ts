@@ -30,6 +30,7 @@ const unmarked = ({ metadata }: V1Pod) => ({
   annotations: {
     [ANNOTATION.restore]: null,
     [ANNOTATION.commit]: null,
+    [ANNOTATION.look]: null,
     ...(metadata?.annotations?.[ANNOTATION.deletionCost] === DEAREST ? { [ANNOTATION.deletionCost]: null } : {}),
   },
   labels: { [LABEL.migration]: null, [LABEL.role]: null },

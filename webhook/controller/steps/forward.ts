@@ -8,6 +8,7 @@ import type { AgentResponse } from '../../api/agent.ts';
 import type { Forward } from '../../api/control.ts';
 import { ShadowError } from '../../api/errors.ts';
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
+import { PROTOCOL_OF_STAY } from '../../api/skew.ts';
 import type { Context } from '../context.ts';
 import { isOurSidecar, podId } from '../pods.ts';
 import { once, remember, sinceRemembered } from './memory.ts';
@@ -61,15 +62,34 @@ const turn = (
   );
 };
 
+/** Started anew, a sidecar passes nobody on. */
+const passingAs = (process: string): string => `passed on by ${process}`;
+
+/** The source is known to pass on who comes. */
+export const passesOn = (ctx: Context, handoff: Handoff): boolean => {
+  const { process } = ctx.sidecars.session(uidOfRef(handoff.source)) ?? {};
+  return process !== undefined && sinceRemembered(ctx, handoff, passingAs(process)) !== undefined;
+};
+
+interface Begun {
+  /** Passed on to; undefined: nobody is. */
+  host: string | undefined;
+  /** It does not retire yet. */
+  stay: boolean;
+}
+
 /** Tells the source to retire, and to pass on if it can; after a change of leader again, which answers the same. */
-const begin = async (ctx: Context, migration: StatefulMigration, handoff: Handoff, host: string | undefined) => {
+const begin = async (ctx: Context, migration: StatefulMigration, handoff: Handoff, { host, stay }: Begun) => {
   const { claim, source } = handoff;
+  // Of before: should it be another by the time it has answered, that is not known to pass on.
+  const { process } = ctx.sidecars.session(uidOfRef(source)) ?? {};
   const forward = host === undefined ? {} : { forward: { host, dialMs: DIAL_MS, lingerMs: LINGER_MS } };
-  const { forwards, why } = await ctx.sidecars.command(uidOfRef(source), { type: 'retire', claim, ...forward });
+  const command = { type: 'retire', claim, ...forward, ...(stay ? { stay } : {}) } as const;
+  const { forwards, why } = await ctx.sidecars.command(uidOfRef(source), command);
   if (why !== undefined) ctx.log({ claim, why }, 'the source cannot pass on: Services are waited for');
   const turned = forwards && (await turn(ctx, migration, handoff, forwards));
   if (turned === undefined) return;
-  remember(ctx, handoff, 'forwarded');
+  if (process !== undefined) remember(ctx, handoff, passingAs(process));
   if (turned.open !== 0) remember(ctx, handoff, 'finishing');
 };
 
@@ -81,14 +101,37 @@ export const passNobodyOn = (ctx: Context, migration: StatefulMigration, handoff
 export const unfinished = (ctx: Context, handoff: Handoff): number =>
   Math.max(0, FINISH_MS - (sinceRemembered(ctx, handoff, 'finishing') ?? FINISH_MS));
 
-/** Whether the source may go since it passes on who comes. */
+export interface Scene {
+  source: V1Pod;
+  copy: V1Pod;
+  /** Those that select the source. */
+  services: readonly V1Service[];
+}
+
+const hostOf = ({ source, copy, services }: Scene): string | undefined =>
+  services.length > 0 && isPossible(source, services) ? copy.status?.podIP : undefined;
+
+/** Ahead of its retirement, while it is waited for something else: what it takes to pass on. It stays in its Services. */
+export const passOnAhead = async (
+  ctx: Context,
+  migration: StatefulMigration,
+  handoff: Handoff,
+  scene: Scene,
+): Promise<void> => {
+  const { state, protocol = 1 } = ctx.sidecars.session(uidOfRef(handoff.source)) ?? {};
+  const host = hostOf(scene);
+  if (host === undefined || protocol < PROTOCOL_OF_STAY || (state !== 'superseded' && state !== 'closed')) return;
+  await begin(ctx, migration, handoff, { host, stay: true });
+};
+
+/** Whether the source may go since it passes on who comes. One that did so ahead need not leave its Services first. */
 export const passingOn = async (
   ctx: Context,
   migration: StatefulMigration,
   handoff: Handoff,
-  { source, copy, services }: { source: V1Pod; copy: V1Pod; services: readonly V1Service[] },
+  scene: Scene,
 ): Promise<boolean> => {
-  const host = services.length > 0 && isPossible(source, services) ? copy.status?.podIP : undefined;
-  await once(ctx, handoff, 'retire', () => begin(ctx, migration, handoff, host));
-  return sinceRemembered(ctx, handoff, 'forwarded') !== undefined;
+  if (passesOn(ctx, handoff)) return true;
+  await once(ctx, handoff, 'retire', () => begin(ctx, migration, handoff, { host: hostOf(scene), stay: false }));
+  return passesOn(ctx, handoff);
 };

@@ -5,7 +5,10 @@
 import type { Handoff } from '../../api/migration.ts';
 import type { Context } from '../context.ts';
 
-const keyOf = ({ claim }: Handoff, what: string): string => `${claim}/${what}`;
+/** What it is remembered of. */
+type Of = Pick<Handoff, 'claim'>;
+
+const keyOf = ({ claim }: Of, what: string): string => `${claim}/${what}`;
 
 /** The call is made until it has gone through once. */
 export const once = async (
@@ -37,12 +40,12 @@ export const sinceLowest = (ctx: Context, handoff: Handoff, what: string, value:
   return sinceRemembered(ctx, handoff, what) ?? 0;
 };
 
-export const remember = (ctx: Context, handoff: Handoff, what: string): void => {
+export const remember = (ctx: Context, handoff: Of, what: string): void => {
   ctx.memory.set(keyOf(handoff, what), ctx.now());
 };
 
 /** Milliseconds since it was remembered; undefined: never. */
-export const sinceRemembered = (ctx: Context, handoff: Handoff, what: string): number | undefined => {
+export const sinceRemembered = (ctx: Context, handoff: Of, what: string): number | undefined => {
   const at = ctx.memory.get(keyOf(handoff, what));
   return at === undefined ? undefined : ctx.now() - at;
 };

@@ -7,7 +7,7 @@ import { undone, worked } from '../ms2m/beside.ts';
 import { isBare } from '../ms2m/scene.ts';
 import { broughtHome } from '../ms2m/sequence.ts';
 import { attemptsOf, clonedContainers, isLeaving, podId, uidOf } from '../pods.ts';
-import { proveRestoreWebhook, writeRestoreConfig } from '../restore-config.ts';
+import { writeRestoreConfig } from '../restore-config.ts';
 import { stamp } from '../transition.ts';
 import { adopting } from './adopting.ts';
 import { removeImage } from './checkpoint-image.ts';
@@ -16,7 +16,7 @@ import { holding, isHeld } from './divert.ts';
 import { LINGER_GRACE_S } from './forward.ts';
 import { forget, once } from './memory.ts';
 import { all, enterStep, findPod, type StepFunction, type StepResult, wait } from './step.ts';
-import { prepare } from './warming.ts';
+import { readyForSuccessor } from './warming.ts';
 
 const TELL_AFTER_MS = 30_000;
 
@@ -30,13 +30,10 @@ export const clean = (ctx: Context, migration: StatefulMigration, handoff: Hando
   return all(places.flatMap((place) => claims.map((claim) => tolerant(ctx, handoff, place, call(place.node, claim)))));
 };
 
-/** Before the name is free: room for the successor's checkpoint, and a webhook proven to catch it. */
-const readyForSuccessor = (ctx: Context, migration: StatefulMigration, next: Handoff): Promise<void> =>
-  once(ctx, next, 'room', async () => {
-    const shadow = await findPod(ctx, migration.metadata.namespace, next.source);
-    if (shadow === undefined) return;
-    await all([prepare(ctx, migration, next, shadow), proveRestoreWebhook(ctx, migration)]);
-  });
+const makeReady = async (ctx: Context, migration: StatefulMigration, next: Handoff): Promise<void> => {
+  const shadow = await findPod(ctx, migration.metadata.namespace, next.source);
+  if (shadow !== undefined) await readyForSuccessor(ctx, migration, next, shadow);
+};
 
 const sendAway = async (
   ctx: Context,
@@ -86,13 +83,13 @@ export const retiring: StepFunction = async (ctx, migration, handoff) => {
     if (waiting !== undefined) return waiting;
   }
   if (pod !== undefined && !isLeaving(pod)) {
-    if (next !== undefined && !lost) await readyForSuccessor(ctx, migration, next);
+    if (next !== undefined && !lost) await makeReady(ctx, migration, next);
     // Nobody is to be restored any more: from here on the set's pod starts as any other.
     else await writeRestoreConfig(ctx, migration);
   }
   if (pod !== undefined) return (await holding(ctx, migration, handoff, pod)) ?? sendAway(ctx, migration, handoff, pod);
   // The source may have been lost before it could be sent away, and what follows takes its time: the set does not wait.
-  if (handoff.queues !== undefined && next !== undefined && !lost) await readyForSuccessor(ctx, migration, next);
+  if (handoff.queues !== undefined && next !== undefined && !lost) await makeReady(ctx, migration, next);
   // The copy takes over its source's queue; lost, it leaves that to the pod that comes in its place.
   const working = lost ? await undone(ctx, migration, handoff, true) : await worked(ctx, migration, handoff);
   if (working !== undefined) return working;

@@ -6,6 +6,7 @@ import { isBare } from '../ms2m/scene.ts';
 import { serves } from '../pods.ts';
 import { afterCopyLost } from './committed.ts';
 import { unlessDead } from './dead.ts';
+import { meanwhile } from './meanwhile.ts';
 import { retire } from './retire.ts';
 import { answerForGone, enterStep, findPod, type StepFunction, sinceEntered, uidOfRef, wait } from './step.ts';
 
@@ -39,6 +40,9 @@ export const settling: StepFunction = async (ctx, migration, handoff) => {
     ctx.log({ claim, source }, 'the source was lost while settling: the broker requeues what was left');
     answerForGone(ctx, handoff);
   } else if (outstanding > 0)
-    return wait(1_000, slow ? { message: 'the app has not settled all deliveries it brought along yet' } : undefined);
+    return wait(
+      (await meanwhile(ctx, migration, handoff, copyPod)) ? 0 : 1_000,
+      slow ? { message: 'the app has not settled all deliveries it brought along yet' } : undefined,
+    );
   return handoff.mode === 'replay' ? enterStep('Switching') : retire(ctx, migration);
 };

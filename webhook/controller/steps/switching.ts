@@ -6,14 +6,17 @@
  */
 import type { V1Pod, V1Service } from '@kubernetes/client-node';
 import type { Handoff, StatefulMigration } from '../../api/migration.ts';
+import { ANNOTATION } from '../../api/names.ts';
 import type { Context } from '../context.ts';
 import { isReadyIn, publishesAlways, selecting } from '../endpoints.ts';
-import { isReady, serves } from '../pods.ts';
+import { isKnownToRun, isReady, serves } from '../pods.ts';
+import { stamp } from '../transition.ts';
 import { afterCopyLost } from './committed.ts';
 import { isSourceDead } from './dead.ts';
 import { divert } from './divert.ts';
-import { passingOn, passNobodyOn } from './forward.ts';
-import { sinceSeen } from './memory.ts';
+import { passesOn, passingOn, passNobodyOn } from './forward.ts';
+import { meanwhile } from './meanwhile.ts';
+import { once, sinceSeen } from './memory.ts';
 import { retire } from './retire.ts';
 import { findPod, type StepFunction, type StepResult, sinceEntered, uidOfRef, wait } from './step.ts';
 
@@ -32,12 +35,29 @@ const UNREADY_WITHIN_MS = 10_000;
 const PROXY_MS = 500;
 const PROXY_PERIOD_MS = 1_500;
 
+/**
+ * At the first look at a container that runs the kubelet may ask its own record of the pod too early, and asks again only when the
+ * probe's period is over. A pod that is changed it looks at anew, and probes what is not ready.
+ */
+const haveProbed = (ctx: Context, { metadata }: V1Pod): Promise<unknown> =>
+  ctx.cluster.patchPod(metadata?.namespace ?? '', metadata?.name ?? '', {
+    annotations: { [ANNOTATION.look]: stamp(ctx.now()) },
+  });
+
+/**
+ * Where the source passes on already, the slices need not be seen to change: who makes them learns from one stream that the copy is
+ * ready before it learns that the source is going.
+ */
 const awaitReady = async (ctx: Context, handoff: Handoff, copy: V1Pod): Promise<StepResult | undefined> => {
   const since = sinceEntered(ctx, handoff);
   if (since > READY_WITHIN_MS) return undefined;
   const note = (what: string) =>
     wait(POLL_MS, since > TELL_AFTER_MS ? { message: `${handoff.copy.name} serves and ${what}` } : undefined);
-  if (!isReady(copy)) return note('is not Ready yet');
+  if (!isReady(copy)) {
+    if (isKnownToRun(copy)) await once(ctx, handoff, 'look', () => haveProbed(ctx, copy));
+    return note('is not Ready yet');
+  }
+  if (passesOn(ctx, handoff)) return undefined;
   const namespace = copy.metadata?.namespace ?? '';
   const services = selecting(await ctx.cluster.services(namespace), copy);
   if (services.length === 0) return undefined;
@@ -93,7 +113,7 @@ export const switching: StepFunction = async (ctx, migration, handoff) => {
   const copy = await findPod(ctx, migration.metadata.namespace, handoff.copy);
   if (!serves(copy, handoff.copy)) return afterCopyLost(handoff);
   const waiting = await awaitReady(ctx, handoff, copy);
-  if (waiting !== undefined) return waiting;
+  if (waiting !== undefined) return (await meanwhile(ctx, migration, handoff, copy)) ? wait(0) : waiting;
   sinceSeen(ctx, handoff, 'ready');
   if (handoff.queues !== undefined) {
     await divert(ctx, migration, handoff, copy);

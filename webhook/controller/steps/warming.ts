@@ -10,11 +10,12 @@ import { ANNOTATION, LABEL } from '../../api/names.ts';
 import type { Context } from '../context.ts';
 import { worked } from '../ms2m/beside.ts';
 import { isBare } from '../ms2m/scene.ts';
-import { clonedContainers, imagesOf, isLeaving, isOver, podId, refOf, serves, uidOf } from '../pods.ts';
+import { clonedContainers, imagesOf, isClonedWhole, isLeaving, isOver, podId, refOf, serves, uidOf } from '../pods.ts';
 import { isFenced } from '../preflight/strategy.ts';
 import { travelsBy } from '../preflight/transfer.ts';
 import { proveRestoreWebhook } from '../restore-config.ts';
 import { arm, enterCutting } from './cutting.ts';
+import { proveForSuccessor } from './meanwhile.ts';
 import { once, sinceSeen } from './memory.ts';
 import { isSettling } from './muting.ts';
 import { all, enterStep, findPod, type StepFunction, type StepResult, wait } from './step.ts';
@@ -23,22 +24,38 @@ import { all, enterStep, findPod, type StepFunction, type StepResult, wait } fro
 const POLL_MS = 40;
 
 /** The target's agent makes room for the claim: before the copy's pod can reach the handler. */
-export const prepare = (ctx: Context, migration: StatefulMigration, handoff: Handoff, copy: V1Pod): Promise<unknown> =>
+const prepare = (ctx: Context, migration: StatefulMigration, handoff: Handoff, copy: V1Pod): Promise<unknown> =>
   ctx.agents.of(handoff.copy.node).prepare({
     claim: handoff.claim,
     epoch: ctx.epoch,
     copy: { namespace: migration.metadata.namespace, name: handoff.copy.name },
     containers: clonedContainers(copy),
     images: imagesOf(copy),
+    ...(handoff.source.ip !== undefined && isClonedWhole(copy) ? { oldIP: handoff.source.ip } : {}),
     // A copy without the sidecar catches up by its own connection.
     fence: handoff.queues === undefined && isFenced(copy, handoff),
   });
+
+/** Before the name is free, and until the successor is there: room for its checkpoint, and a webhook proven to catch it. */
+export const readyForSuccessor = (
+  ctx: Context,
+  migration: StatefulMigration,
+  handoff: Handoff,
+  shadow: V1Pod,
+): Promise<void> =>
+  all([
+    once(ctx, handoff, 'room', () => prepare(ctx, migration, handoff, shadow)),
+    proveForSuccessor(ctx, migration, handoff),
+  ]);
 
 const sourcePod = async (ctx: Context, migration: StatefulMigration, handoff: Handoff): Promise<V1Pod> => {
   const source = await findPod(ctx, migration.metadata.namespace, handoff.source);
   if (!serves(source, handoff.source)) throw new ShadowError('SHADOW_E_SOURCE_LOST', handoff.source.name);
   return source;
 };
+
+const armAhead = (ctx: Context, migration: StatefulMigration, handoff: Handoff, source: V1Pod): Promise<void> =>
+  once(ctx, handoff, 'arm', () => arm(ctx, migration, handoff, source));
 
 const awaitHandler = async (
   ctx: Context,
@@ -54,7 +71,7 @@ const awaitHandler = async (
   const source = refOf(pod, handoff.source);
   if (!waiting || source.ip === undefined) {
     // Meanwhile: the cut finds it done.
-    await once(ctx, handoff, 'arm', () => arm(ctx, migration, handoff, pod));
+    await armAhead(ctx, migration, handoff, pod);
     return wait(POLL_MS);
   }
   const refs = { source, copy: refOf(copy, handoff.copy) };
@@ -117,16 +134,17 @@ const warmShadow: StepFunction = async (ctx, migration, handoff) => {
   if (present !== undefined && present.metadata?.labels?.[LABEL.migration] !== uid)
     throw new ShadowError('SHADOW_E_BUSY', `a pod ${handoff.copy.name} of another migration exists`);
   const source = await sourcePod(ctx, migration, handoff);
+  const getAhead = () => all([sendAhead(ctx, migration, handoff, source), armAhead(ctx, migration, handoff, source)]);
   const prove = () => once(ctx, handoff, 'way back', () => proveRestoreWebhook(ctx, migration));
   if (present !== undefined) {
     await prove();
-    await sendAhead(ctx, migration, handoff, source);
+    await getAhead();
     return awaitHandler(ctx, migration, handoff, present);
   }
   const shadow = shadowOf(source, migration, handoff);
   const create = () => ctx.cluster.createPod(shadow);
   await all([prepare(ctx, migration, handoff, shadow).then(create), prove()]);
-  await sendAhead(ctx, migration, handoff, source);
+  await getAhead();
   return wait(POLL_MS);
 };
 
@@ -137,10 +155,13 @@ const warmSuccessor: StepFunction = async (ctx, migration, handoff) => {
   if (present?.metadata?.annotations?.[ANNOTATION.restore] === handoff.claim)
     return awaitHandler(ctx, migration, handoff, present);
   const shadow = await sourcePod(ctx, migration, handoff);
-  await all([prepare(ctx, migration, handoff, shadow), proveRestoreWebhook(ctx, migration)]);
   // One of an earlier attempt, or (one voice) one that would run fresh beside the shadow: it goes, the set makes another.
-  if (present !== undefined && !isLeaving(present))
-    await ctx.cluster.deletePod(namespace, handoff.copy.name, uidOf(present), 1);
+  const stray = present !== undefined && !isLeaving(present) ? present : undefined;
+  if (stray === undefined) await readyForSuccessor(ctx, migration, handoff, shadow);
+  else {
+    await all([prepare(ctx, migration, handoff, shadow), proveRestoreWebhook(ctx, migration)]);
+    await ctx.cluster.deletePod(namespace, handoff.copy.name, uidOf(stray), 1);
+  }
   return wait(200);
 };
 
