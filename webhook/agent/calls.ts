@@ -151,7 +151,7 @@ export const calls = (context: Context): Calls => {
     node: () => facts(node),
     examine: () => examine(node, context.checkpointApi),
     inspect: (request) => inspect(node, request),
-    prepare: (request) => guarded(request, 'target', () => done(prepare(node, request, seen, warn))),
+    prepare: (request) => guarded(request, 'target', () => prepare(node, request, seen, warn)),
     waiting: (request) => guarded(request, 'now', async () => ({ waiting: await isWaiting(node, request.claim) })),
     arm: (request) =>
       guarded(request, 'source', async () => {

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { AgentRequest } from '../api/agent.ts';
+import type { AgentRequest, AgentResponse } from '../api/agent.ts';
 import { ShadowError } from '../api/errors.ts';
 import { STAGED } from '../api/staging.ts';
 import { namesIn, removeTree, writeWhole } from './files.ts';
@@ -56,6 +56,7 @@ const pull = async (node: Node, images: readonly string[], seen: Set<string>, wa
     missing.map(async (image) => {
       try {
         await node.run('ctr', ['-n', 'k8s.io', 'images', 'pull', image], { timeoutMs: 60_000 });
+        seen.add(image);
       } catch (error) {
         warn(`image ${image} is left to the kubelet: ${error instanceof Error ? error.message : error}`);
       }
@@ -69,7 +70,7 @@ export const prepare = async (
   request: AgentRequest<'prepare'>,
   seen: Set<string>,
   warn: Warn,
-): Promise<void> => {
+): Promise<AgentResponse<'prepare'>> => {
   const { claim, copy, containers, images, oldIP, fence = true } = request;
   const clash = containers.find(({ name }) => RESERVED.has(name));
   if (clash) throw new ShadowError('SHADOW_E_UNSUPPORTED', `a container named ${clash.name}; rename it`);
@@ -88,6 +89,7 @@ export const prepare = async (
   else await writeWhole(join(directory, STAGED.open), '');
   await writeWhole(join(directory, STAGED.pod), `${pod}\n`);
   await pull(node, images, seen, warn);
+  return { present: images.every((image) => seen.has(image)) };
 };
 
 /** The handler's file holds its pid: one that was killed waits no more. */

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentRequest, AgentResponse } from '../api/agent.ts';
 import { asShadowError, ShadowError } from '../api/errors.ts';
 import { NFT, STAGED } from '../api/staging.ts';
-import { CLAIM_FILE, checkpoint, staged } from './claims.ts';
+import { CLAIM_FILE, checkpoint, isWaiting, staged } from './claims.ts';
 import { containersOf } from './containers.ts';
 import { dropImported } from './direct.ts';
 import { namesIn, removeTree, writeWhole } from './files.ts';
@@ -13,7 +13,9 @@ import { removeTable } from './network.ts';
 import { CommandError, type Node, textOf } from './node.ts';
 import { thaw, unpackVolumes } from './volumes.ts';
 
-const POLL_MS = 5;
+const POLL_MS = 10;
+const HANDLER_POLL_MS = 20;
+const HANDLER_MS = 1_000;
 
 interface Outcome {
   restored: string[];
@@ -60,6 +62,18 @@ const wait = async (directory: string, containers: readonly string[], timeoutMs:
   }
 };
 
+/** Its volumes are there then, too: the kubelet makes them first. Not for long: the caller may have other wishes by then. */
+const awaitHandler = async (node: Node, claim: string): Promise<void> => {
+  const end = performance.now() + HANDLER_MS;
+  while (!(await isWaiting(node, claim))) {
+    const { cancelled, gone } = await observe(node.at(staged(node, claim)));
+    if (cancelled || gone) throw new ShadowError('SHADOW_E_ABORTED');
+    if (performance.now() > end)
+      throw new ShadowError('SHADOW_E_RESTORE', "the copy's pod has not come up yet", { retryable: true });
+    await sleep(HANDLER_POLL_MS);
+  }
+};
+
 /** Binds the claim to the one pod the controller means, then lets the handler go. A second call only waits again. */
 const stage = async (node: Node, request: AgentRequest<'restore'>, names: readonly string[]): Promise<void> => {
   const directory = staged(node, request.claim);
@@ -88,6 +102,7 @@ export const restore = async (node: Node, request: AgentRequest<'restore'>): Pro
     throw new ShadowError('SHADOW_E_RESTORE', 'the checkpoint is not on this node');
   const containers = await containersIn(directory);
   try {
+    if (!names.includes(STAGED.ready)) await awaitHandler(node, request.claim);
     await stage(node, request, names);
     await wait(directory, containers, request.timeoutMs);
   } catch (error) {

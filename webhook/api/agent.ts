@@ -85,7 +85,8 @@ export const AGENT_CALLS = {
       /** false: no fence round the copy, the app's calls to the outside are idempotent. Absent: true. */
       fence: z.boolean().optional(),
     }),
-    response: z.object({}),
+    /** `present`: all of the images are here now. */
+    response: z.object({ present: z.boolean().optional() }),
   },
   /**
    * Source, before anything is touched: the pod's memory as it lies, read while the app runs, goes the way the checkpoint will

@@ -19,6 +19,9 @@ const BOUND: Partial<Record<Step, Bound>> = {
   Attaching: { ms: 15_000, code: 'SHADOW_E_ATTACH', text: 'the sidecar of the copy did not attach in 15 s' },
   Replaying: { ms: 120_000, code: 'SHADOW_E_RECORD', text: 'the copy did not catch up in 120 s' },
 };
+/** The copy's pod may still be coming up (see warming.ts). */
+const RESTORING_BESIDE: Bound = { ms: 50_000, code: 'SHADOW_E_RESTORE', text: 'not done in 50 s' };
+
 /** The source is mute and users wait: what the copy had nearly done before must not take long now. */
 const LAST_OF_RECORD: Bound = {
   ms: 10_000,
@@ -43,5 +46,6 @@ export const boundOf = ({ spec }: StatefulMigration, handoff: Handoff): Bound | 
   const { step, mode, queues } = handoff;
   if (step === 'Replaying' && queues !== undefined) return byQueues(spec.replayCutoffSeconds ?? 0);
   if (step === 'Transferring' && travelsBy(spec, handoff) !== 'Agent') return BY_IMAGE;
+  if (step === 'Restoring' && mode === 'replay') return RESTORING_BESIDE;
   return step === 'Attaching' && mode === 'replay' ? LAST_OF_RECORD : BOUND[step];
 };

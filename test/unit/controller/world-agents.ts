@@ -70,7 +70,7 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
   inspect: (world) => ({ hazards: world.processHazards, peers: world.peers, estimatedBytes: 1e9 }),
   prepare: (_world, node, { claim, copy, fence = true }) => {
     if (!node.staged.has(claim)) node.staged.set(claim, { copy: copy.name, cancelled: false, restored: false, fence });
-    return {};
+    return { present: true };
   },
   waiting: (_world, node, { claim }) => ({ waiting: node.staged.get(claim)?.pod !== undefined }),
   cut: (world, node, { claim, pod, freezeGeneration, resume = false }) => {
@@ -113,6 +113,8 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
   restore: (world, node, { claim, copy, freezeGeneration }) => {
     const [staged, image] = [node.staged.get(claim), node.images.get(claim)];
     if (staged?.restored) return restoredContainers;
+    if (staged?.pod === undefined && !staged?.cancelled)
+      throw new ShadowError('SHADOW_E_RESTORE', 'it does not wait yet', { retryable: true });
     if (staged?.pod !== copy.uid || image === undefined || staged.cancelled)
       throw new ShadowError('SHADOW_E_RESTORE', 'it does not wait');
     if (image.generation !== freezeGeneration) world.violate('restored another generation');

@@ -1,7 +1,7 @@
 /** The handler restores; the agent proves which containers it made. */
 import { ShadowError } from '../../api/errors.ts';
 import { isBare } from '../ms2m/scene.ts';
-import { foreignContainer, hostnameOf, podId, serves } from '../pods.ts';
+import { foreignContainer, hostnameOf, isLeaving, podId, serves } from '../pods.ts';
 import { enterStep, findPod, type StepFunction } from './step.ts';
 
 const RESTORE_MS = 25_000;
@@ -9,6 +9,9 @@ const RESTORE_MS = 25_000;
 export const restoring: StepFunction = async (ctx, migration, handoff) => {
   const { namespace } = migration.metadata;
   const { claim, source, copy, freezeGeneration } = handoff;
+  const before = await findPod(ctx, namespace, copy);
+  if (!serves(before, copy) || isLeaving(before))
+    throw new ShadowError('SHADOW_E_RESTORE', `pod ${copy.name} ended before it was restored`);
   const restored = await ctx.agents.of(copy.node).restore({
     claim,
     epoch: ctx.epoch,

@@ -16,7 +16,7 @@ import { isSourceDead } from './dead.ts';
 import { divert } from './divert.ts';
 import { passesOn, passingOn, passNobodyOn } from './forward.ts';
 import { meanwhile } from './meanwhile.ts';
-import { once, sinceSeen } from './memory.ts';
+import { remember, sinceRemembered, sinceSeen } from './memory.ts';
 import { retire } from './retire.ts';
 import { findPod, type StepFunction, type StepResult, sinceEntered, uidOfRef, wait } from './step.ts';
 
@@ -24,6 +24,8 @@ const POLL_MS = 50;
 /** Whether a node is dead takes a list of all. */
 const SILENT_POLL_MS = 500;
 const TELL_AFTER_MS = 5_000;
+/** So often the kubelet is asked to look, for as long as nobody need be told anything. */
+const LOOK_MS = 250;
 /** An app that never becomes ready again must not keep the source for ever. */
 const READY_WITHIN_MS = 60_000;
 /** The kubelet looks once a second; the slices follow within moments. */
@@ -39,10 +41,13 @@ const PROXY_PERIOD_MS = 1_500;
  * At the first look at a container that runs the kubelet may ask its own record of the pod too early, and asks again only when the
  * probe's period is over. A pod that is changed it looks at anew, and probes what is not ready.
  */
-const haveProbed = (ctx: Context, { metadata }: V1Pod): Promise<unknown> =>
-  ctx.cluster.patchPod(metadata?.namespace ?? '', metadata?.name ?? '', {
+const haveProbed = async (ctx: Context, handoff: Handoff, { metadata }: V1Pod): Promise<void> => {
+  if ((sinceRemembered(ctx, handoff, 'look') ?? LOOK_MS) < LOOK_MS) return;
+  await ctx.cluster.patchPod(metadata?.namespace ?? '', metadata?.name ?? '', {
     annotations: { [ANNOTATION.look]: stamp(ctx.now()) },
   });
+  remember(ctx, handoff, 'look');
+};
 
 /**
  * Where the source passes on already, the slices need not be seen to change: who makes them learns from one stream that the copy is
@@ -54,7 +59,7 @@ const awaitReady = async (ctx: Context, handoff: Handoff, copy: V1Pod): Promise<
   const note = (what: string) =>
     wait(POLL_MS, since > TELL_AFTER_MS ? { message: `${handoff.copy.name} serves and ${what}` } : undefined);
   if (!isReady(copy)) {
-    if (isKnownToRun(copy)) await once(ctx, handoff, 'look', () => haveProbed(ctx, copy));
+    if (isKnownToRun(copy) && since < TELL_AFTER_MS) await haveProbed(ctx, handoff, copy);
     return note('is not Ready yet');
   }
   if (passesOn(ctx, handoff)) return undefined;

@@ -16,7 +16,7 @@ import { travelsBy } from '../preflight/transfer.ts';
 import { proveRestoreWebhook } from '../restore-config.ts';
 import { arm, enterCutting } from './cutting.ts';
 import { proveForSuccessor } from './meanwhile.ts';
-import { once, sinceSeen } from './memory.ts';
+import { once, remember, sinceRemembered, sinceSeen } from './memory.ts';
 import { isSettling } from './muting.ts';
 import { all, enterStep, findPod, type StepFunction, type StepResult, wait } from './step.ts';
 
@@ -24,8 +24,8 @@ import { all, enterStep, findPod, type StepFunction, type StepResult, wait } fro
 const POLL_MS = 40;
 
 /** The target's agent makes room for the claim: before the copy's pod can reach the handler. */
-const prepare = (ctx: Context, migration: StatefulMigration, handoff: Handoff, copy: V1Pod): Promise<unknown> =>
-  ctx.agents.of(handoff.copy.node).prepare({
+const prepare = async (ctx: Context, migration: StatefulMigration, handoff: Handoff, copy: V1Pod): Promise<void> => {
+  const { present } = await ctx.agents.of(handoff.copy.node).prepare({
     claim: handoff.claim,
     epoch: ctx.epoch,
     copy: { namespace: migration.metadata.namespace, name: handoff.copy.name },
@@ -35,6 +35,8 @@ const prepare = (ctx: Context, migration: StatefulMigration, handoff: Handoff, c
     // A copy without the sidecar catches up by its own connection.
     fence: handoff.queues === undefined && isFenced(copy, handoff),
   });
+  if (present) remember(ctx, handoff, 'images');
+};
 
 /** Before the name is free, and until the successor is there: room for its checkpoint, and a webhook proven to catch it. */
 export const readyForSuccessor = (
@@ -57,6 +59,16 @@ const sourcePod = async (ctx: Context, migration: StatefulMigration, handoff: Ha
 const armAhead = (ctx: Context, migration: StatefulMigration, handoff: Handoff, source: V1Pod): Promise<void> =>
   once(ctx, handoff, 'arm', () => arm(ctx, migration, handoff, source));
 
+/**
+ * Beside a source that goes on the cut need not wait for the copy's pod, whose images are on its node: it is made, and moved, while
+ * the kubelet makes the sandbox. A source that stands still is never cut before its copy waits. Restoring waits for the handler.
+ */
+const goesAhead = (ctx: Context, migration: StatefulMigration, handoff: Handoff): boolean =>
+  handoff.mode === 'replay' &&
+  handoff.queues === undefined &&
+  travelsBy(migration.spec, handoff) === 'Agent' &&
+  sinceRemembered(ctx, handoff, 'images') !== undefined;
+
 const awaitHandler = async (
   ctx: Context,
   migration: StatefulMigration,
@@ -65,7 +77,9 @@ const awaitHandler = async (
 ): Promise<StepResult> => {
   if (isOver(copy) || isLeaving(copy))
     throw new ShadowError('SHADOW_E_RESTORE', `pod ${handoff.copy.name} ended before it was restored`);
-  const { waiting } = await ctx.agents.of(handoff.copy.node).waiting({ claim: handoff.claim, epoch: ctx.epoch });
+  const { waiting } = goesAhead(ctx, migration, handoff)
+    ? { waiting: true }
+    : await ctx.agents.of(handoff.copy.node).waiting({ claim: handoff.claim, epoch: ctx.epoch });
   // The kubelet tells the address of a shadow only some time after it serves, and the cut needs it.
   const pod = await sourcePod(ctx, migration, handoff);
   const source = refOf(pod, handoff.source);
