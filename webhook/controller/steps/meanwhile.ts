@@ -11,22 +11,18 @@ import { serves } from '../pods.ts';
 import { apiFailure } from '../rest.ts';
 import { needsTarget, proveRestoreWebhook } from '../restore-config.ts';
 import { passOnAhead } from './forward.ts';
-import { remember, sinceRemembered } from './memory.ts';
+import { every, remember, sinceRemembered } from './memory.ts';
 import { all, findPod } from './step.ts';
 
 /** A proof counts for so long, milliseconds. */
 const PROOF_MS = 5_000;
 
 /** The webhook is there to catch the successor: proven a moment ago, or now. `next`: the handoff to the successor. */
-export const proveForSuccessor = async (
+export const proveForSuccessor = (
   ctx: Context,
   migration: StatefulMigration,
   next: Pick<Handoff, 'claim'>,
-): Promise<void> => {
-  if ((sinceRemembered(ctx, next, 'proven') ?? PROOF_MS) < PROOF_MS) return;
-  await proveRestoreWebhook(ctx, migration);
-  remember(ctx, next, 'proven');
-};
+): Promise<void> => every(ctx, next, 'proven', PROOF_MS, () => proveRestoreWebhook(ctx, migration));
 
 const passOn = async (ctx: Context, migration: StatefulMigration, handoff: Handoff, copy: V1Pod): Promise<void> => {
   const source = await findPod(ctx, migration.metadata.namespace, handoff.source);

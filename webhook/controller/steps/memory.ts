@@ -10,17 +10,22 @@ type Of = Pick<Handoff, 'claim'>;
 
 const keyOf = ({ claim }: Of, what: string): string => `${claim}/${what}`;
 
-/** The call is made until it has gone through once. */
-export const once = async (
+/** The call is made unless it has gone through less than `ms` milliseconds ago. */
+export const every = async (
   ctx: Context,
-  handoff: Handoff,
+  handoff: Of,
   what: string,
+  ms: number,
   call: () => Promise<unknown>,
 ): Promise<void> => {
-  if (ctx.memory.has(keyOf(handoff, what))) return;
+  if ((sinceRemembered(ctx, handoff, what) ?? Number.POSITIVE_INFINITY) < ms) return;
   await call();
-  ctx.memory.set(keyOf(handoff, what), ctx.now());
+  remember(ctx, handoff, what);
 };
+
+/** The call is made until it has gone through once. */
+export const once = (ctx: Context, handoff: Of, what: string, call: () => Promise<unknown>): Promise<void> =>
+  every(ctx, handoff, what, Number.POSITIVE_INFINITY, call);
 
 /** Milliseconds since this was asked first. */
 export const sinceSeen = (ctx: Context, handoff: Handoff, what: string): number => {

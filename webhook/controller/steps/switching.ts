@@ -16,7 +16,7 @@ import { isSourceDead } from './dead.ts';
 import { divert } from './divert.ts';
 import { passesOn, passingOn, passNobodyOn } from './forward.ts';
 import { meanwhile } from './meanwhile.ts';
-import { remember, sinceRemembered, sinceSeen } from './memory.ts';
+import { every, sinceSeen } from './memory.ts';
 import { retire } from './retire.ts';
 import { findPod, type StepFunction, type StepResult, sinceEntered, uidOfRef, wait } from './step.ts';
 
@@ -41,13 +41,12 @@ const PROXY_PERIOD_MS = 1_500;
  * At the first look at a container that runs the kubelet may ask its own record of the pod too early, and asks again only when the
  * probe's period is over. A pod that is changed it looks at anew, and probes what is not ready.
  */
-const haveProbed = async (ctx: Context, handoff: Handoff, { metadata }: V1Pod): Promise<void> => {
-  if ((sinceRemembered(ctx, handoff, 'look') ?? LOOK_MS) < LOOK_MS) return;
-  await ctx.cluster.patchPod(metadata?.namespace ?? '', metadata?.name ?? '', {
-    annotations: { [ANNOTATION.look]: stamp(ctx.now()) },
-  });
-  remember(ctx, handoff, 'look');
-};
+const haveProbed = (ctx: Context, handoff: Handoff, { metadata }: V1Pod): Promise<void> =>
+  every(ctx, handoff, 'look', LOOK_MS, () =>
+    ctx.cluster.patchPod(metadata?.namespace ?? '', metadata?.name ?? '', {
+      annotations: { [ANNOTATION.look]: stamp(ctx.now()) },
+    }),
+  );
 
 /**
  * Where the source passes on already, the slices need not be seen to change: who makes them learns from one stream that the copy is

@@ -77,13 +77,13 @@ const awaitHandler = async (
 ): Promise<StepResult> => {
   if (isOver(copy) || isLeaving(copy))
     throw new ShadowError('SHADOW_E_RESTORE', `pod ${handoff.copy.name} ended before it was restored`);
-  const { waiting } = goesAhead(ctx, migration, handoff)
-    ? { waiting: true }
-    : await ctx.agents.of(handoff.copy.node).waiting({ claim: handoff.claim, epoch: ctx.epoch });
+  const waits = async () =>
+    (await ctx.agents.of(handoff.copy.node).waiting({ claim: handoff.claim, epoch: ctx.epoch })).waiting;
+  const ready = goesAhead(ctx, migration, handoff) || (await waits());
   // The kubelet tells the address of a shadow only some time after it serves, and the cut needs it.
   const pod = await sourcePod(ctx, migration, handoff);
   const source = refOf(pod, handoff.source);
-  if (!waiting || source.ip === undefined) {
+  if (!ready || source.ip === undefined) {
     // Meanwhile: the cut finds it done.
     await armAhead(ctx, migration, handoff, pod);
     return wait(POLL_MS);
