@@ -156,9 +156,11 @@ const warmShadow: StepFunction = async (ctx, migration, handoff) => {
     return awaitHandler(ctx, migration, handoff, present);
   }
   const shadow = shadowOf(source, migration, handoff);
-  const create = () => ctx.cluster.createPod(shadow);
-  await all([prepare(ctx, migration, handoff, shadow).then(create), prove()]);
-  await getAhead();
+  const begin = async (): Promise<void> => {
+    await prepare(ctx, migration, handoff, shadow);
+    await all([ctx.cluster.createPod(shadow), getAhead()]);
+  };
+  await all([begin(), prove()]);
   return wait(POLL_MS);
 };
 
