@@ -69,7 +69,7 @@ const precopy = async (
   bases.delete(claim);
   const base = newBase();
   await putBase({ url: target.url, credentials }, claim, epoch, base.id, baseStream(node, request, base));
-  bases.set(claim, base);
+  if (base.index.count > 0) bases.set(claim, base);
   return took(base.index.count * PAGE);
 };
 

@@ -6,6 +6,7 @@ import { ShadowError } from '../api/errors.ts';
 import { filesIn } from './archive.ts';
 import { containersOf, pidsOf, type RunningContainer } from './containers.ts';
 import { namesIn } from './files.ts';
+import { ownBytes } from './memory.ts';
 import { tcpRows } from './network.ts';
 import { isMissing, type Node, textOf } from './node.ts';
 import { upperOf } from './overlay.ts';
@@ -80,7 +81,7 @@ const heldBy = async (node: Node, container: RunningContainer): Promise<Held> =>
   for (const pid of await pidsOf(node, container)) {
     const base = join(node.layout.proc, String(pid));
     const status = (await textOf(join(base, 'status'))) ?? '';
-    held.anonymousBytes += 1024 * Number(/^RssAnon:\s+(\d+)/m.exec(status)?.[1] ?? 0);
+    held.anonymousBytes += ownBytes(status);
     for (const fd of await ignoreGone(readdir(join(base, 'fd')), [])) {
       const target = await ignoreGone(readlink(join(base, 'fd', fd)), '');
       const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1];

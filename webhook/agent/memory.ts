@@ -47,6 +47,9 @@ export const ownRuns = (entries: Buffer, first: number): { first: number; count:
   return runs;
 };
 
+/** Bytes of its own that a process holds. `status`: as in proc(5). Pure. */
+export const ownBytes = (status: string): number => 1024 * Number(/^RssAnon:\s+(\d+)/m.exec(status)?.[1] ?? 0);
+
 /** What is there of the bytes asked for: mappings come and go while they are read. */
 const readAt = async (file: FileHandle, at: number, bytes: number): Promise<Buffer> => {
   try {

@@ -13,8 +13,8 @@ import type { AgentRequest } from '../api/agent.ts';
 import { staged } from './claims.ts';
 import { containersOf, pidsOf } from './containers.ts';
 import { namesIn } from './files.ts';
-import { ownPages } from './memory.ts';
-import type { Node } from './node.ts';
+import { ownBytes, ownPages } from './memory.ts';
+import { type Node, textOf } from './node.ts';
 import { PageIndex } from './pages.ts';
 
 /** Beyond it a pod's memory is not sent ahead: what is kept of each page here is some hundred bytes. */
@@ -28,23 +28,33 @@ export interface Base {
 
 export const newBase = (): Base => ({ id: randomBytes(8).toString('hex'), index: new PageIndex() });
 
-/** The pages of the pod's cloned containers, indexed as they pass. */
+/** Every process of the pod's cloned containers. */
+const clonedPids = async (node: Node, { pod, containers }: AgentRequest<'precopy'>): Promise<number[]> => {
+  const names = new Set(containers.map(({ name }) => name));
+  const cloned = (await containersOf(node, pod.uid)).filter(({ name, sandbox }) => !sandbox && names.has(name));
+  return (await Promise.all(cloned.map((container) => pidsOf(node, container)))).flat();
+};
+
+const heldBytes = async (node: Node, pids: readonly number[]): Promise<number> => {
+  const held = pids.map(async (pid) => ownBytes((await textOf(join(node.layout.proc, String(pid), 'status'))) ?? ''));
+  return (await Promise.all(held)).reduce((sum, bytes) => sum + bytes, 0);
+};
+
+/** The pages of the pod's cloned containers, indexed as they pass; none where it holds too few of them. */
 async function* basePages(node: Node, request: AgentRequest<'precopy'>, base: Base): AsyncGenerator<Buffer> {
-  const names = new Set(request.containers.map(({ name }) => name));
+  const pids = await clonedPids(node, request);
+  if (request.atLeast !== undefined && (await heldBytes(node, pids)) < request.atLeast) return;
   let left = BASE_LIMIT;
-  for (const container of await containersOf(node, request.pod.uid)) {
-    if (container.sandbox || !names.has(container.name)) continue;
-    for (const pid of await pidsOf(node, container)) {
-      try {
-        for await (const pages of ownPages(node.layout.proc, pid)) {
-          left -= pages.length;
-          if (left < 0) return;
-          base.index.add(pages);
-          yield pages;
-        }
-      } catch {
-        // It ended meanwhile. Whatever was not read travels with the checkpoint.
+  for (const pid of pids) {
+    try {
+      for await (const pages of ownPages(node.layout.proc, pid)) {
+        left -= pages.length;
+        if (left < 0) return;
+        base.index.add(pages);
+        yield pages;
       }
+    } catch {
+      // It ended meanwhile. Whatever was not read travels with the checkpoint.
     }
   }
 }

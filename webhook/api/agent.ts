@@ -92,6 +92,7 @@ export const AGENT_CALLS = {
    * Source, before anything is touched: the pod's memory as it lies, read while the app runs, goes the way the checkpoint will
    * go. A road that is closed is found here; and of the checkpoint, which an app waits for, only the pages that differ by then
    * have to travel. Same node: nothing. `bytes`: how much went.
+   * Of a pod that holds less than `atLeast` bytes nothing goes: the road is tried, no more.
    */
   precopy: {
     request: z.object({
@@ -99,6 +100,7 @@ export const AGENT_CALLS = {
       pod: PodId,
       containers: z.array(Container),
       target: z.object({ url: z.string(), node: z.string() }),
+      atLeast: z.number().int().optional(),
     }),
     response: z.object({ bytes: z.number(), ms: z.number() }),
   },

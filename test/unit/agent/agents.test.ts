@@ -192,6 +192,30 @@ describe('a checkpoint travels', () => {
     }
   });
 
+  test('whole, where the pod holds so little that nothing of it went ahead: the road is tried all the same', async () => {
+    const child = spawn('sleep', ['60'], { stdio: 'ignore' });
+    try {
+      const agent = agentOf(source);
+      const run = running(source, 'app', child.pid!);
+      const precopy = (to: string) =>
+        agent.precopy({ ...claimed, ...run, target: { url: to, node: 'target' }, atLeast: 64 << 20 });
+      await expect(precopy('https://127.0.0.1:1')).rejects.toMatchObject({ code: 'SHADOW_E_AGENT_UNREACHABLE' });
+      await expect(precopy(url)).rejects.toMatchObject({ code: 'SHADOW_E_CLAIM' });
+      await agentOf(target).prepare(prepared);
+      expect(await precopy(url)).toMatchObject({ bytes: 0 });
+      const own = Buffer.concat(await Readable.from(ownPages('/proc', child.pid!)).toArray());
+      mkdirSync(join(source.layout.checkpoints, CLAIM, 'images/app/checkpoint'), { recursive: true });
+      const dump = Buffer.concat([own, own, own, own]);
+      writeFileSync(join(source.layout.checkpoints, CLAIM, 'images/app/checkpoint/pages-1.img'), dump);
+      const { sent } = await agent.send({ ...claimed, pod, target: { url, node: 'target' } });
+      expect(sent).toBe(dump.length);
+      expect(readFileSync(staged('app/checkpoint/pages-1.img')).equals(dump)).toBe(true);
+      expect(readdirSync(staged()).filter((name) => name.startsWith('.'))).toEqual([]);
+    } finally {
+      child.kill('SIGKILL');
+    }
+  });
+
   test('refused when the base is not what the segments were made of; the next try goes whole', async () => {
     const child = spawn('sleep', ['60'], { stdio: 'ignore' });
     try {

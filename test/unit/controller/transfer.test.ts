@@ -6,7 +6,7 @@ import type { MigrationSpec, TransferMode } from '../../../webhook/api/migration
 import { ANNOTATION, REGISTRY } from '../../../webhook/api/names.ts';
 import { criRestore } from '../../../webhook/controller/preflight/transfer.ts';
 import { begun, describeRigour, expectCompleted, expectKept, survivor, type Way } from './rigour.ts';
-import { POD, World } from './world.ts';
+import { POD, SHADOW, World } from './world.ts';
 
 const by = (transferMode: TransferMode) => ({
   spec: { transferMode, checkpointImageRepository: 'registry.example/checkpoints' },
@@ -14,6 +14,7 @@ const by = (transferMode: TransferMode) => ({
 const STOP: Way = { kind: 'StatefulSet', strategy: 'StopAndCopy', ...by('Registry') };
 const REPLAY: Way = { kind: 'Deployment', strategy: 'ShadowPod', ...by('Registry') };
 
+const SWAP: Way = { kind: 'StatefulSet', strategy: 'ShadowPodSwap' };
 const DIRECT: Way = { kind: 'StatefulSet', strategy: 'ShadowPodSwap', ...by('Direct') };
 
 describeRigour(STOP);
@@ -227,6 +228,58 @@ it.each([
   ['3.0.0', 'gone'],
 ])('containerd %s: restore through the CRI %s', (version, answer) => {
   expect(criRestore(version)).toBe(answer);
+});
+
+describe('a cut', () => {
+  /** Of each handoff: does the copy wait in the handler when the source is cut? */
+  const waitingAtCut = (world: World): boolean[] => {
+    const waiting: boolean[] = [];
+    world.sandboxMs = 3_000;
+    world.hook = (name, when) => {
+      const handoff = world.get()?.status?.handoffs?.at(-1);
+      if (name === 'agent.cut' && when === 'after' && handoff !== undefined)
+        waiting.push(world.nodes[handoff.copy.node]?.staged.get(handoff.claim)?.pod !== undefined);
+    };
+    return waiting;
+  };
+
+  it.each<[string, Way, boolean[]]>([
+    ['goes ahead beside a source that serves', SWAP, [false, false]],
+    ['of a source that stands still is made when its copy waits', { ...SWAP, strategy: 'StopAndCopy' }, [true, true]],
+    ['that travels by a registry is made when its copy waits', REPLAY, [true]],
+    ['that travels by an image store, too; on one node nothing travels', DIRECT, [true, false]],
+  ])('%s', async (_what, way, expected) => {
+    const world = begun(way);
+    const waiting = waitingAtCut(world);
+    await world.run();
+    expectCompleted(world);
+    expect(waiting).toEqual(expected);
+  });
+
+  it('that went ahead of a copy whose pod is lost meanwhile is undone, the source serves on', async () => {
+    const world = begun(SWAP);
+    world.sandboxMs = 3_000;
+    world.hook = (name, when) => {
+      if (name === 'agent.cut' && when === 'after') world.lose(SHADOW);
+    };
+    await world.run();
+    expectKept(world);
+    expect(world.get()?.status?.error?.code).toBe('SHADOW_E_RESTORE');
+  });
+});
+
+describe('memory goes ahead', () => {
+  it.each<[string, Way, number, number[]]>([
+    ['of a large pod beside a source that serves', SWAP, 1e9, [1e9]],
+    ['of no small one', SWAP, 3e7, [0]],
+    ['of any that stands still for its checkpoint', { ...SWAP, strategy: 'StopAndCopy' }, 3e7, [3e7]],
+  ])('%s', async (_what, way, bytes, sent) => {
+    const world = begun(way);
+    world.estimatedBytes = bytes;
+    await world.run();
+    expectCompleted(world);
+    expect(world.sentAhead).toEqual(sent);
+  });
 });
 
 describe('a closed road between the nodes', () => {

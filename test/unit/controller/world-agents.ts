@@ -48,6 +48,7 @@ export type Call = {
   forwards: readonly unknown[];
   ports: readonly number[];
   target: { node: string };
+  atLeast?: number;
   image: Image;
   digest?: string;
 };
@@ -67,7 +68,7 @@ const restoredContainers = { containers: [{ name: 'app', id: 'c1' }], ms: 1 };
 const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => unknown> = {
   node: (world, node) => ({ node: node.name, ...NODE, freeBytes: world.freeBytes }),
   examine: (world, node) => ({ node: node.name, ...NODE, criuCheck: '', checkpointApi: '', now: world.time }),
-  inspect: (world) => ({ hazards: world.processHazards, peers: world.peers, estimatedBytes: 1e9 }),
+  inspect: (world) => ({ hazards: world.processHazards, peers: world.peers, estimatedBytes: world.estimatedBytes }),
   prepare: (_world, node, { claim, copy, fence = true }) => {
     if (!node.staged.has(claim)) node.staged.set(claim, { copy: copy.name, cancelled: false, restored: false, fence });
     return { present: true };
@@ -93,7 +94,12 @@ const RULES: Record<AgentCall, (world: World, node: NodeState, call: Call) => un
   },
   ...REGISTRY_RULES,
   arm: () => ({}),
-  precopy: () => ({ bytes: 0, ms: 0 }),
+  precopy: (world, _node, { atLeast = 0 }) => {
+    const { estimatedBytes } = world;
+    const bytes = estimatedBytes < atLeast ? 0 : estimatedBytes;
+    world.sentAhead.push(bytes);
+    return { bytes, ms: 0 };
+  },
   send: (world, node, { claim, target }) => {
     const cut = node.cuts.get(claim);
     if (cut === undefined) throw new ShadowError('SHADOW_E_TRANSFER', 'nothing to send');

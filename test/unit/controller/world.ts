@@ -76,6 +76,9 @@ export class World {
   readonly endpoints = new Map<string, boolean>();
   /** When the Service last sent to a pod, by uid. */
   readonly lastSent = new Map<string, number>();
+  /** So long the kubelet makes a pod's sandbox, and since when, by uid. */
+  sandboxMs = 0;
+  private readonly seen = new Map<string, number>();
   /** So long after it was told to be unready the kubelet looks. */
   probeMs = 0;
   /** The source can reach its copy; and there are rules of others in the pods' networks. */
@@ -95,6 +98,9 @@ export class World {
   readonly readable: string[] = [REGISTRY.secret];
   /** Of each node. */
   freeBytes = 1e12;
+  /** What the pod holds, and how much of it was sent ahead, call by call. */
+  estimatedBytes = 1e9;
+  readonly sentAhead: number[] = [];
   readonly events: string[] = [];
   registry: Registry = { images: new Map(), deletes: true };
   restoreConfig: V1MutatingWebhookConfiguration | undefined;
@@ -272,6 +278,9 @@ export class World {
     const uid = pod.metadata?.uid ?? '';
     const claim = pod.metadata?.annotations?.[ANNOTATION.restore];
     if (claim === undefined || this.sidecars.has(uid)) return;
+    const seen = this.seen.get(uid) ?? this.time;
+    this.seen.set(uid, seen);
+    if (this.time - seen < this.sandboxMs) return;
     const staged = this.nodes[pod.spec?.nodeName ?? '']?.staged.get(claim);
     if (staged !== undefined && !staged.cancelled && staged.copy === pod.metadata?.name) staged.pod = uid;
   }
