@@ -15,6 +15,7 @@ const STOP: Way = { kind: 'StatefulSet', strategy: 'StopAndCopy', ...by('Registr
 const REPLAY: Way = { kind: 'Deployment', strategy: 'ShadowPod', ...by('Registry') };
 
 const SWAP: Way = { kind: 'StatefulSet', strategy: 'ShadowPodSwap' };
+const BARE: Way = { kind: 'Deployment', strategy: 'ShadowPod', bare: true };
 const DIRECT: Way = { kind: 'StatefulSet', strategy: 'ShadowPodSwap', ...by('Direct') };
 
 describeRigour(STOP);
@@ -273,6 +274,7 @@ describe('memory goes ahead', () => {
     ['of a large pod beside a source that serves', SWAP, 1e9, [1e9]],
     ['of no small one', SWAP, 3e7, [0]],
     ['of any that stands still for its checkpoint', { ...SWAP, strategy: 'StopAndCopy' }, 3e7, [3e7]],
+    ['of any whose cut waits for its copy', BARE, 3e7, [3e7]],
   ])('%s', async (_what, way, bytes, sent) => {
     const world = begun(way);
     world.estimatedBytes = bytes;

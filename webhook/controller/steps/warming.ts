@@ -115,7 +115,7 @@ export const shadowOf = (source: V1Pod, migration: StatefulMigration, handoff: H
 const ROAD_MS = 20_000;
 
 /**
- * Beside a source that goes on, nobody waits while its checkpoint travels: as much as goes in the time that the kubelet takes to
+ * Where the cut goes ahead, nobody waits while the checkpoint travels: as much as goes in the time that the kubelet takes to
  * make the sandbox is there sooner when it is not read and sent twice.
  */
 const SENT_AHEAD_BYTES = 64 << 20;
@@ -138,7 +138,7 @@ const sendAhead = async (
       target: { url: ctx.agents.url(handoff.copy.node), node: handoff.copy.node },
       pod: podId(migration.metadata.namespace, handoff.source),
       containers: clonedContainers(source),
-      ...(handoff.mode === 'replay' ? { atLeast: SENT_AHEAD_BYTES } : {}),
+      ...(goesAhead(ctx, migration, handoff) ? { atLeast: SENT_AHEAD_BYTES } : {}),
     });
   try {
     await once(ctx, handoff, 'precopy', call);
