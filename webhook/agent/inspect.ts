@@ -80,8 +80,7 @@ const heldBy = async (node: Node, container: RunningContainer): Promise<Held> =>
   const held: Held = { container, hazards: new Set(), sockets: new Set(), anonymousBytes: 0 };
   for (const pid of await pidsOf(node, container)) {
     const base = join(node.layout.proc, String(pid));
-    const status = (await textOf(join(base, 'status'))) ?? '';
-    held.anonymousBytes += ownBytes(status);
+    held.anonymousBytes += await ownBytes(node.layout.proc, pid);
     for (const fd of await ignoreGone(readdir(join(base, 'fd')), [])) {
       const target = await ignoreGone(readlink(join(base, 'fd', fd)), '');
       const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1];

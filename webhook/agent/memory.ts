@@ -4,6 +4,7 @@
  */
 import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { textOf } from './node.ts';
 
 export const PAGE = 4096;
 /** Bytes of a pagemap entry, and of it the bits that make a page the process's own: present (63), not of a file (61). */
@@ -47,8 +48,11 @@ export const ownRuns = (entries: Buffer, first: number): { first: number; count:
   return runs;
 };
 
-/** Bytes of its own that a process holds. `status`: as in proc(5). Pure. */
-export const ownBytes = (status: string): number => 1024 * Number(/^RssAnon:\s+(\d+)/m.exec(status)?.[1] ?? 0);
+/** Bytes of its own that a process holds (proc(5): status); one that has ended: 0. */
+export const ownBytes = async (proc: string, pid: number): Promise<number> => {
+  const status = (await textOf(join(proc, String(pid), 'status'))) ?? '';
+  return 1024 * Number(/^RssAnon:\s+(\d+)/m.exec(status)?.[1] ?? 0);
+};
 
 /** What is there of the bytes asked for: mappings come and go while they are read. */
 const readAt = async (file: FileHandle, at: number, bytes: number): Promise<Buffer> => {

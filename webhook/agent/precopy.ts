@@ -14,7 +14,7 @@ import { staged } from './claims.ts';
 import { containersOf, pidsOf } from './containers.ts';
 import { namesIn } from './files.ts';
 import { ownBytes, ownPages } from './memory.ts';
-import { type Node, textOf } from './node.ts';
+import type { Node } from './node.ts';
 import { PageIndex } from './pages.ts';
 
 /** Beyond it a pod's memory is not sent ahead: what is kept of each page here is some hundred bytes. */
@@ -36,8 +36,8 @@ const clonedPids = async (node: Node, { pod, containers }: AgentRequest<'precopy
 };
 
 const heldBytes = async (node: Node, pids: readonly number[]): Promise<number> => {
-  const held = pids.map(async (pid) => ownBytes((await textOf(join(node.layout.proc, String(pid), 'status'))) ?? ''));
-  return (await Promise.all(held)).reduce((sum, bytes) => sum + bytes, 0);
+  const held = await Promise.all(pids.map((pid) => ownBytes(node.layout.proc, pid)));
+  return held.reduce((sum, bytes) => sum + bytes, 0);
 };
 
 /** The pages of the pod's cloned containers, indexed as they pass; none where it holds too few of them. */

@@ -122,10 +122,9 @@ const prepared = {
 };
 const staged = (path = '') => join(target.layout.staged, CLAIM, path);
 
-const checkpoint = (): Buffer => {
+const checkpoint = (pages = randomBytes(3_000_000)): Buffer => {
   const images = join(source.layout.checkpoints, CLAIM, 'images/app/checkpoint');
   mkdirSync(images, { recursive: true });
-  const pages = randomBytes(3_000_000);
   writeFileSync(join(images, 'pages-1.img'), pages);
   writeFileSync(join(images, 'empty.img'), '');
   return pages;
@@ -176,8 +175,7 @@ describe('a checkpoint travels', () => {
       const own = await Readable.from(ownPages('/proc', child.pid!)).toArray();
       const changed = randomBytes(5 * 4096);
       const dump = Buffer.concat([changed, ...own, changed.subarray(4096), ...own, ...own, ...own]);
-      mkdirSync(join(source.layout.checkpoints, CLAIM, 'images/app/checkpoint'), { recursive: true });
-      writeFileSync(join(source.layout.checkpoints, CLAIM, 'images/app/checkpoint/pages-1.img'), dump);
+      checkpoint(dump);
       const sent = await agentOfSource.send({ ...claimed, pod, target: { url, node: 'target' } });
       expect(sent.bytes).toBe(dump.length);
       // Nine pages of its own, and the few of a stack that moved.
@@ -204,9 +202,8 @@ describe('a checkpoint travels', () => {
       await agentOf(target).prepare(prepared);
       expect(await precopy(url)).toMatchObject({ bytes: 0 });
       const own = Buffer.concat(await Readable.from(ownPages('/proc', child.pid!)).toArray());
-      mkdirSync(join(source.layout.checkpoints, CLAIM, 'images/app/checkpoint'), { recursive: true });
       const dump = Buffer.concat([own, own, own, own]);
-      writeFileSync(join(source.layout.checkpoints, CLAIM, 'images/app/checkpoint/pages-1.img'), dump);
+      checkpoint(dump);
       const { sent } = await agent.send({ ...claimed, pod, target: { url, node: 'target' } });
       expect(sent).toBe(dump.length);
       expect(readFileSync(staged('app/checkpoint/pages-1.img')).equals(dump)).toBe(true);
@@ -226,8 +223,7 @@ describe('a checkpoint travels', () => {
       writeFileSync(staged(base), randomBytes(1 << 20));
       const own = await Readable.from(ownPages('/proc', child.pid!)).toArray();
       const dump = Buffer.concat([...own, ...own, ...own, ...own]);
-      mkdirSync(join(source.layout.checkpoints, CLAIM, 'images/app/checkpoint'), { recursive: true });
-      writeFileSync(join(source.layout.checkpoints, CLAIM, 'images/app/checkpoint/pages-1.img'), dump);
+      checkpoint(dump);
       const send = () => agent.send({ ...claimed, pod, target: { url, node: 'target' } });
       await expect(send()).rejects.toMatchObject({ code: 'SHADOW_E_TRANSFER', retryable: true });
       expect(existsSync(staged('app'))).toBe(false);
